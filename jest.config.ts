@@ -1,0 +1,17 @@
+import type { Config } from 'jest';
+
+const config: Config = {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/test'],
+  testMatch: ['**/*.test.ts'],
+  transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }] },
+  moduleNameMapper: {
+    '^routing-controllers-sessions$': '<rootDir>/src/index.ts',
+    '^routing-controllers-sessions/(openapi|testing)$': '<rootDir>/src/$1/index.ts',
+    '^routing-controllers-sessions/(\\w+)$': '<rootDir>/src/backends/$1.ts',
+  },
+  collectCoverageFrom: ['src/**/*.ts'],
+  coverageProvider: 'v8',
+};
+
+export default config;

@@ -1,0 +1,68 @@
+import type { SessionRecord } from './record.js';
+
+/** How a conditional write ended. Each is an answer, not a failure; a failure is a rejected promise. */
+export type WriteOutcome = 'updated' | 'conflict' | 'gone';
+
+/**
+ * Where session records lie. Extend it to keep sessions in an engine of your own, and hold the result to
+ * `describeSessionBackend` of `routing-controllers-sessions/testing`.
+ *
+ * The contract, in sentences:
+ *
+ * - Absence is a value, failure is an error. A method rejects only when the engine could not do or could not tell.
+ * - When a promise resolves, what it says is as durable as the engine gets.
+ * - Nothing here creates by accident: `create` never overwrites, `update`, `touch` and `replace` never revive. A session
+ *   that was ended stays ended, whatever was in flight.
+ * - Records are copied in and out. Changing one afterwards changes nothing in the store.
+ * - A backend may forget a record once `expiresAt` has passed, and need not: the library decides on its own, when it
+ *   reads, whether a session still lives.
+ * - Ids and principals are arbitrary strings of up to 1,024 UTF-8 bytes, `__proto__` and control characters included.
+ */
+export abstract class SessionBackend {
+  /** Adds a record. `false`: the id is taken, and what lies there is unchanged. */
+  abstract create(record: SessionRecord): Promise<boolean>;
+
+  /** The record of that id, or `undefined`. Writes nothing. */
+  abstract read(id: string): Promise<SessionRecord | undefined>;
+
+  /**
+   * Replaces the record of the same id if it is still at `expectedVersion`, in one step; the stored version becomes
+   * `expectedVersion + 1`. `'conflict'`: another write came first, nothing changed. `'gone'`: no such record, none was made.
+   */
+  abstract update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome>;
+
+  /**
+   * Moves "last seen", and with it the expiry, forwards. A time that is not later than the stored one changes nothing.
+   * The version stays, so that a touch never makes an update conflict. `true`: the record is there. `false`: gone.
+   */
+  abstract touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean>;
+
+  /**
+   * Rotation: removes the record `oldId` and adds `record` under its new id, in one step. At any instant exactly one of
+   * the two is alive, also when the process dies in between. `record.version` is one more than the version of the record
+   * it was made from: if the stored one is not at that version any more, or the new id is taken, the answer is
+   * `'conflict'` and nothing changed. `'gone'`: there is no `oldId`, and nothing was added.
+   */
+  abstract replace(oldId: string, record: SessionRecord): Promise<WriteOutcome>;
+
+  /** Removes a record. `true`: it was there and this call removed it. Idempotent. */
+  abstract delete(id: string): Promise<boolean>;
+
+  /** All records of a principal, in any order, expired ones perhaps among them. */
+  abstract listByPrincipal(principal: string): Promise<SessionRecord[]>;
+
+  /**
+   * Ends all sessions of a principal but `exceptId`, and names those that it ended. Misses nothing that was created, or
+   * came of a rotation, before it gives its answer.
+   */
+  abstract deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]>;
+
+  /**
+   * Physical clean-up: removes records with `expiresAt <= now`, in batches that do not hold up requests, and answers how
+   * many. Correctness never depends on it.
+   */
+  abstract deleteExpired(now: number): Promise<number>;
+
+  /** Releases what the backend itself opened. A client or pool that was handed in stays open: it is its owner's. */
+  abstract close(): Promise<void>;
+}

@@ -1,0 +1,147 @@
+/** Base of all errors of this library. `code` is stable: match on it, never on the message. */
+export abstract class SessionError extends Error {
+  abstract readonly code: string;
+}
+
+/** An option, a registration or a decorator that cannot work. Thrown at start-up wherever it can be seen at start-up. */
+export class SessionConfigurationError extends SessionError {
+  readonly code = 'ERR_SESSION_CONFIG';
+  override get name(): string {
+    return 'SessionConfigurationError';
+  }
+}
+
+/** Response headers that an error brings along. */
+export type ErrorHeaders = Readonly<Record<string, string>>;
+
+/**
+ * An error that may reach an HTTP client. `httpCode` is what routing-controllers reads; `status`, `expose` and `headers`
+ * are what Koa reads. They lie on the prototype, so that they are in no JSON body.
+ */
+export abstract class SessionHttpError extends SessionError {
+  readonly #status: number;
+  readonly #headers: ErrorHeaders;
+
+  constructor(status: number, message: string, options?: ErrorOptions & { headers?: ErrorHeaders }) {
+    super(message, options);
+    this.#status = status;
+    this.#headers = options?.headers ?? {};
+  }
+
+  get httpCode(): number {
+    return this.#status;
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  /** Whether the message may be shown to the client. */
+  get expose(): boolean {
+    return true;
+  }
+
+  get headers(): ErrorHeaders {
+    return this.#headers;
+  }
+}
+
+/** There is no valid session, and the route requires one. 403, or 401 with `unauthenticatedStatus: 401`. */
+export class SessionRequiredError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_REQUIRED';
+  constructor(status: 401 | 403 = 403) {
+    super(status, 'Not authenticated', { headers: { vary: 'Cookie' } });
+  }
+  override get name(): string {
+    return 'SessionRequiredError';
+  }
+}
+
+/** The session is valid, but its user authenticated longer ago than the route's `maxAuthAge`. 403. */
+export class SessionNotFreshError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_NOT_FRESH';
+  constructor() {
+    super(403, 'Authentication is too old for this: log in again', { headers: { vary: 'Cookie' } });
+  }
+  override get name(): string {
+    return 'SessionNotFreshError';
+  }
+}
+
+/** An unsafe request that a page of another origin sent. 403. */
+export class CrossOriginRequestError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_CROSS_ORIGIN';
+  constructor() {
+    super(403, 'Cross-origin request refused. An origin that may send it belongs in the option trustedOrigins');
+  }
+  override get name(): string {
+    return 'CrossOriginRequestError';
+  }
+}
+
+/**
+ * The backend failed or did not answer in time: whether there is a session is not known. 503 with Retry-After.
+ * `cause` has the engine's own error, for the log; nothing of it is in the message.
+ */
+export class SessionUnavailableError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_UNAVAILABLE';
+  constructor(options?: ErrorOptions) {
+    super(503, 'Sessions are unavailable at the moment: try again', { ...options, headers: { 'retry-after': '1' } });
+  }
+  override get name(): string {
+    return 'SessionUnavailableError';
+  }
+}
+
+/** The session was ended, or rotated to another id, while the action ran: its changes cannot be saved. 409. */
+export class SessionGoneError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_GONE';
+  constructor() {
+    super(409, 'The session was ended or rotated while the request ran: nothing was saved');
+  }
+  override get name(): string {
+    return 'SessionGoneError';
+  }
+}
+
+/** Other writes to the same session kept coming first until the retries were used up. Nothing was saved. 409. */
+export class SessionConflictError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_CONFLICT';
+  constructor() {
+    super(409, 'The session was changed by too many requests at once: try again');
+  }
+  override get name(): string {
+    return 'SessionConflictError';
+  }
+}
+
+/** The response has begun, so that no cookie can be set or cleared any more. Nothing was stored. 500. */
+export class SessionHeadersSentError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_HEADERS_SENT';
+  constructor() {
+    super(500, 'The response has begun: create, rotate or end the session before anything is sent');
+  }
+  override get name(): string {
+    return 'SessionHeadersSentError';
+  }
+}
+
+/** Data that breaks its model, or that JSON cannot carry. Nothing was stored. 500. */
+export class InvalidSessionDataError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_DATA';
+  /** The properties that failed, nested ones as a path (`address.city`). */
+  readonly properties: readonly string[];
+
+  /** @param failures what is wrong, by property */
+  constructor(failures: Readonly<Record<string, string>>) {
+    const described = Object.entries(failures).map(([property, problem]) => `${property}: ${problem}`);
+    super(500, `Invalid session data (${described.join('; ')})`);
+    this.properties = Object.keys(failures);
+  }
+  override get name(): string {
+    return 'InvalidSessionDataError';
+  }
+  override get expose(): boolean {
+    return false;
+  }
+}
