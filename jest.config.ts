@@ -1,3 +1,4 @@
+/** @jest-config-loader esbuild-register */
 import type { Config } from 'jest';
 
 const config: Config = {
@@ -6,6 +7,8 @@ const config: Config = {
   testMatch: ['**/*.test.ts'],
   transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }] },
   moduleNameMapper: {
+    // Sources import each other as what they are compiled to.
+    '^(\\.{1,2}/.*)\\.js$': '$1',
     '^routing-controllers-sessions$': '<rootDir>/src/index.ts',
     '^routing-controllers-sessions/(openapi|testing)$': '<rootDir>/src/$1/index.ts',
     '^routing-controllers-sessions/(\\w+)$': '<rootDir>/src/backends/$1.ts',

@@ -30,7 +30,9 @@ export class InMemoryBackend extends SessionBackend {
     super();
     const { maxSessions = 1_000_000, ...unknown } = options;
     if (Object.keys(unknown).length > 0) {
-      throw new SessionConfigurationError(`InMemoryBackend: unknown option ${Object.keys(unknown).join(', ')}; it takes maxSessions`);
+      throw new SessionConfigurationError(
+        `InMemoryBackend: unknown option ${Object.keys(unknown).join(', ')}; it takes maxSessions`,
+      );
     }
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) {
       throw new SessionConfigurationError(`maxSessions: ${String(maxSessions)}; a whole number from 1 is needed`);

@@ -1,0 +1,45 @@
+/** How many cookies of one name are looked at. A browser sends several when they were set for different paths or domains. */
+const MAX_CANDIDATES = 4;
+
+const SPACE = 0x20;
+const TAB = 0x09;
+
+/**
+ * The values that a Cookie header has under a name, at most {@link MAX_CANDIDATES}, in its order.
+ *
+ * One pass over the header, with nothing decoded: names match byte for byte, so that `%73ession`, `Session` or a name with
+ * odd white space before it are other cookies. Only spaces and tabs between the pairs are passed over (RFC 6265bis, 5.6).
+ */
+export function cookieValues(header: string, name: string): string[] {
+  const values: string[] = [];
+  const wanted = name + '=';
+  let at = header.indexOf(wanted);
+  while (at !== -1) {
+    const start = at + wanted.length;
+    if (startsPair(header, at)) {
+      let end = header.indexOf(';', start);
+      if (end === -1) end = header.length;
+      values.push(header.slice(start, endOfValue(header, start, end)));
+      if (values.length === MAX_CANDIDATES) break;
+      at = header.indexOf(wanted, end);
+    } else {
+      at = header.indexOf(wanted, start);
+    }
+  }
+  return values;
+}
+
+function startsPair(header: string, at: number): boolean {
+  let before = at - 1;
+  while (before >= 0 && isBlank(header.charCodeAt(before))) before--;
+  return before < 0 || header[before] === ';';
+}
+
+function endOfValue(header: string, start: number, end: number): number {
+  while (end > start && isBlank(header.charCodeAt(end - 1))) end--;
+  return end;
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB;
+}

@@ -1,0 +1,48 @@
+import type { Context } from 'koa';
+
+import type { SetCookie } from '../cookie/set-cookie.js';
+import { SessionHeadersSentError } from '../core/errors.js';
+import type { Transport } from '../session/session.js';
+import { setCookieHeader } from './response-headers.js';
+
+/** Carries a session's token in the response of a Koa request. */
+export class KoaTransport implements Transport {
+  constructor(
+    private readonly ctx: Context,
+    private readonly setCookie: SetCookie,
+    /** Seconds that a cookie of a session made at that time may live; `undefined` for one that goes with the browser. */
+    private readonly maxAgeOf: (createdAt: number) => number | undefined,
+  ) {}
+
+  assertOpen(): void {
+    if (!this.#isOpen()) throw new SessionHeadersSentError();
+  }
+
+  issue(token: string, createdAt: number): void {
+    this.assertOpen();
+    setCookieHeader(this.ctx, this.setCookie.name, this.setCookie.set(token, this.maxAgeOf(createdAt)));
+  }
+
+  clear(): void {
+    if (this.#isOpen()) setCookieHeader(this.ctx, this.setCookie.name, this.setCookie.clear());
+  }
+
+  /** Nothing was sent yet, and someone is there to send it to. */
+  #isOpen(): boolean {
+    const { res } = this.ctx;
+    return !res.headersSent && !res.closed && !res.destroyed;
+  }
+}
+
+/** For requests that have no response to put a cookie on: WebSocket upgrades. */
+export const noTransport: Transport = {
+  assertOpen(): void {
+    throw new SessionHeadersSentError();
+  },
+  issue(): void {
+    throw new SessionHeadersSentError();
+  },
+  clear(): void {
+    // The session is dead; its cookie stays with the client until its time is up, and opens nothing.
+  },
+};

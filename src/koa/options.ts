@@ -1,0 +1,273 @@
+import { SessionBackend } from '../core/backend.js';
+import { type Clock, systemClock } from '../core/clock.js';
+import { SessionConfigurationError } from '../core/errors.js';
+import { SetCookie, type CookieAttributes } from '../cookie/set-cookie.js';
+import type { ModelClass } from '../session/model.js';
+import type { SessionLimits } from '../session/sessions.js';
+
+/** Options of {@link SessionCookie}. Durations are seconds. */
+export interface SessionCookieOptions<T extends object> {
+  /** The class of the session's data. */
+  dataModel: ModelClass<T>;
+  /**
+   * What signs the cookie: one secret, or a ring of them, of which the first signs and all verify, so that a new secret
+   * can be put in front without logging anyone out. At least 32 bytes each in production. `openssl rand -base64 32`
+   * makes a good one.
+   */
+  secretKey: string | string[];
+  /** Where sessions are kept. Default: the `SessionBackend` registered in the DI container. */
+  backend?: SessionBackend;
+  /** `'session'`. Sent as `__Host-session` whenever browsers allow that prefix: Secure, no `domain`, `path: '/'`. */
+  name?: string;
+  /** Name of the OpenAPI security scheme; `'SessionCookie'`. */
+  schemeName?: string;
+  /** `true`: a guarded route answers 403 without a valid session. `false`: its action runs and gets `undefined`. */
+  autoError?: boolean;
+  /** 403; 401 if you prefer. */
+  unauthenticatedStatus?: 401 | 403;
+  /** A session not seen for so long is over; 7 days. Decided by the library each time it reads (ASVS 7.3.1). */
+  idleTimeout?: number;
+  /** A session is over so long after its log-in, whatever happens in it; 14 days (ASVS 7.3.2). */
+  absoluteTimeout?: number;
+  /** The least time between two writes of "last seen"; 60. */
+  touchInterval?: number;
+  /** `true`: the cookie's Max-Age is what remains of the absolute timeout. `false`: it goes when the browser closes. */
+  persistent?: boolean;
+  /** Default: none, so that the cookie goes to this very host and no other. */
+  domain?: string;
+  /** `'/'` */
+  path?: string;
+  /** `'lax'` */
+  sameSite?: 'lax' | 'strict' | 'none';
+  /**
+   * `'auto'`: Secure, except outside production for plain HTTP from a loopback address to a loopback host, so that curl
+   * and supertest work without TLS.
+   */
+  secure?: boolean | 'auto';
+  /** `false`. CHIPS: a jar of its own for each top-level site. */
+  partitioned?: boolean;
+  /** Default: no limit. One more ends the least recently seen. */
+  maxSessionsPerPrincipal?: number;
+  /** Other origins, as `https://app.example.com`, that may send unsafe requests with this cookie; none. */
+  trustedOrigins?: string[];
+  /** After how long a backend call counts as failed; 2. */
+  backendTimeout?: number;
+  /** Least time between two sweeps for expired records; 600. `0`: this process does not sweep. */
+  sweepInterval?: number;
+  /** Whether sessions with a principal keep the client's address and User-Agent, for `listSessions`; `true`. */
+  recordClient?: boolean;
+  /** The source of "now" in epoch milliseconds, for tests; `Date.now`. */
+  clock?: Clock;
+}
+
+/** {@link SessionCookieOptions} made whole: every default filled in, durations in milliseconds, nothing left to check. */
+export interface ResolvedOptions<T extends object> {
+  dataModel: ModelClass<T>;
+  secretKeys: readonly string[];
+  backend: SessionBackend | undefined;
+  name: string;
+  schemeName: string;
+  autoError: boolean;
+  unauthenticatedStatus: 401 | 403;
+  limits: SessionLimits;
+  persistent: boolean;
+  trustedOrigins: ReadonlySet<string>;
+  sweepInterval: number;
+  recordClient: boolean;
+  clock: Clock;
+  /** How the cookie is written, by whether this request's may be without Secure. Equal where `secure` is not `'auto'`. */
+  setCookie: { secure: SetCookie; plain: SetCookie };
+}
+
+const DAY = 86_400;
+
+const DEFAULTS = Object.freeze({
+  backend: undefined,
+  name: 'session',
+  schemeName: 'SessionCookie',
+  autoError: true,
+  unauthenticatedStatus: 403,
+  idleTimeout: 7 * DAY,
+  absoluteTimeout: 14 * DAY,
+  touchInterval: 60,
+  persistent: true,
+  domain: undefined,
+  path: '/',
+  sameSite: 'lax',
+  secure: 'auto',
+  partitioned: false,
+  maxSessionsPerPrincipal: Infinity,
+  trustedOrigins: Object.freeze([]),
+  backendTimeout: 2,
+  sweepInterval: 600,
+  recordClient: true,
+  clock: systemClock,
+});
+
+/** NIST SP 800-107: an HMAC key shorter than the hash is weaker than the hash. */
+const MIN_SECRET_BYTES = 32;
+
+const HOW_TO_REGISTER =
+  'SessionCookie was constructed without options. Register an instance before createKoaServer: ' +
+  'useContainer(Container); Container.set(SessionCookie, new SessionCookie({ secretKey, dataModel, backend }))';
+
+/**
+ * Checks options and fills in the defaults.
+ *
+ * @throws SessionConfigurationError naming the option and what to write instead
+ */
+export function resolveOptions<T extends object>(given: SessionCookieOptions<T> | undefined): ResolvedOptions<T> {
+  if (typeof given !== 'object' || (given as unknown) === null) throw new SessionConfigurationError(HOW_TO_REGISTER);
+  const known = [...Object.keys(DEFAULTS), 'dataModel', 'secretKey'];
+  const unknown = Object.keys(given).find(key => !known.includes(key));
+  if (unknown !== undefined) throw refuse(unknown, 'no such option', `one of ${known.join(', ')}`);
+
+  const options = { ...DEFAULTS, ...withoutUndefined(given) };
+  const { dataModel, backend, idleTimeout, absoluteTimeout, trustedOrigins, secure } = options;
+  if (typeof dataModel !== 'function')
+    throw refuse('dataModel', String(dataModel), 'the class of the session data, marked @SessionData');
+  if ((backend as unknown) !== undefined && !isBackend(backend))
+    throw refuse('backend', kind(backend), 'a SessionBackend, as new InMemoryBackend()');
+  for (const key of ['name', 'schemeName', 'path'] as const) assertString(options, key);
+  if ((options.domain as string | undefined) !== undefined) assertString(options, 'domain');
+  for (const key of ['autoError', 'persistent', 'partitioned', 'recordClient'] as const)
+    assertOneOf(options, key, [true, false]);
+  assertOneOf(options, 'secure', [true, false, 'auto']);
+  assertOneOf(options, 'sameSite', ['lax', 'strict', 'none']);
+  assertOneOf(options, 'unauthenticatedStatus', [401, 403]);
+  assertSeconds(options, 'idleTimeout', 1);
+  assertSeconds(options, 'absoluteTimeout', 1);
+  assertSeconds(options, 'touchInterval', 0);
+  assertSeconds(options, 'sweepInterval', 0);
+  assertSeconds(options, 'backendTimeout', 0.001);
+  if (idleTimeout > absoluteTimeout) {
+    throw refuse('idleTimeout', String(idleTimeout), `at most absoluteTimeout (${absoluteTimeout})`);
+  }
+  const { maxSessionsPerPrincipal } = options;
+  if (
+    maxSessionsPerPrincipal !== Infinity &&
+    !(Number.isSafeInteger(maxSessionsPerPrincipal) && maxSessionsPerPrincipal >= 1)
+  ) {
+    throw refuse('maxSessionsPerPrincipal', String(maxSessionsPerPrincipal), 'a whole number from 1');
+  }
+  if (typeof options.clock !== 'function')
+    throw refuse('clock', kind(options.clock), 'a function that returns epoch milliseconds');
+
+  const setCookieFor = (isSecure: boolean) => new SetCookie({ ...(options as CookieAttributes), secure: isSecure });
+  return Object.freeze({
+    dataModel,
+    secretKeys: resolveSecrets(options.secretKey),
+    backend,
+    name: options.name,
+    schemeName: options.schemeName,
+    autoError: options.autoError,
+    unauthenticatedStatus: options.unauthenticatedStatus,
+    limits: {
+      idleTimeout: idleTimeout * 1000,
+      absoluteTimeout: absoluteTimeout * 1000,
+      touchInterval: options.touchInterval * 1000,
+      backendTimeout: options.backendTimeout * 1000,
+      maxSessionsPerPrincipal,
+    },
+    persistent: options.persistent,
+    trustedOrigins: resolveOrigins(trustedOrigins),
+    sweepInterval: options.sweepInterval * 1000,
+    recordClient: options.recordClient,
+    clock: options.clock,
+    setCookie: {
+      secure: setCookieFor(secure !== false),
+      plain: setCookieFor(secure === true || (secure === 'auto' && (isProduction() || !mayBePlain(options)))),
+    },
+  });
+}
+
+/** `'auto'` goes without Secure on a developer's machine only where the other attributes work without it. */
+function mayBePlain({
+  sameSite,
+  partitioned,
+  name,
+}: {
+  sameSite: string;
+  partitioned: boolean;
+  name: string;
+}): boolean {
+  return sameSite !== 'none' && !partitioned && !name.startsWith('__');
+}
+
+function resolveSecrets(secretKey: string | string[]): readonly string[] {
+  const secrets: readonly unknown[] = Array.isArray(secretKey) ? [...secretKey] : [secretKey];
+  if (secrets.length === 0) throw refuse('secretKey', 'an empty array', 'at least one secret');
+  return secrets.map(secret => {
+    if (typeof secret !== 'string' || secret === '') {
+      throw refuse(
+        'secretKey',
+        secret === '' ? 'an empty string' : kind(secret),
+        'a secret. Try: openssl rand -base64 32',
+      );
+    }
+    const bytes = Buffer.byteLength(secret);
+    if (bytes < MIN_SECRET_BYTES) {
+      const message = `secretKey: ${bytes} bytes; production needs ${MIN_SECRET_BYTES}. Try: openssl rand -base64 32`;
+      if (isProduction()) throw new SessionConfigurationError(message);
+      process.emitWarning(message, 'SessionConfigurationWarning');
+    }
+    return secret;
+  });
+}
+
+function resolveOrigins(origins: unknown): ReadonlySet<string> {
+  if (!Array.isArray(origins))
+    throw refuse('trustedOrigins', kind(origins), "an array, as ['https://app.example.com']");
+  for (const origin of origins as unknown[]) {
+    if (typeof origin !== 'string' || !isOrigin(origin)) {
+      throw refuse('trustedOrigins', String(origin), "scheme, host and port alone, as 'https://app.example.com'");
+    }
+  }
+  return new Set(origins as string[]);
+}
+
+function isOrigin(value: string): boolean {
+  return URL.canParse(value) && new URL(value).origin === value;
+}
+
+function isProduction(): boolean {
+  return process.env['NODE_ENV'] === 'production';
+}
+
+/** Whether a value can be used as a backend: by what it does, so that a second copy of this package is no obstacle. */
+export function isBackend(value: unknown): value is SessionBackend {
+  return (
+    value instanceof SessionBackend ||
+    (typeof value === 'object' && value !== null && typeof (value as SessionBackend).read === 'function')
+  );
+}
+
+/** An option that is given as `undefined` counts as not given. */
+function withoutUndefined<T extends object>(options: SessionCookieOptions<T>): Required<SessionCookieOptions<T>> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Required<
+    SessionCookieOptions<T>
+  >;
+}
+
+function assertString<K extends string>(options: Record<K, unknown>, key: K): void {
+  if (typeof options[key] !== 'string' || options[key] === '')
+    throw refuse(key, kind(options[key]), 'a string that is not empty');
+}
+
+function assertOneOf<K extends string>(options: Record<K, unknown>, key: K, values: readonly unknown[]): void {
+  if (!values.includes(options[key])) throw refuse(key, String(options[key]), values.map(String).join(', '));
+}
+
+function assertSeconds<K extends string>(options: Record<K, unknown>, key: K, least: number): void {
+  const value = options[key];
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < least)
+    throw refuse(key, String(value), `seconds, from ${least}`);
+}
+
+function kind(value: unknown): string {
+  return value === null ? 'null' : value === '' ? 'an empty string' : typeof value;
+}
+
+function refuse(option: string, got: string, instead: string): SessionConfigurationError {
+  return new SessionConfigurationError(`${option}: ${got}; write ${instead}`);
+}

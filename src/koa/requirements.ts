@@ -1,0 +1,127 @@
+import { SessionConfigurationError } from '../core/errors.js';
+import type { Session } from '../session/session.js';
+import type { SessionCookie } from './session-cookie.js';
+
+/** Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with
+export type CookieIdentifier = typeof SessionCookie | (new (...args: any[]) => SessionCookie<any>);
+
+/** What a route demands of its session. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
+export interface RequireSessionOptions<T = any> {
+  /** `false`: without a valid session the action runs and gets `undefined`. Default: the cookie service's. */
+  autoError?: boolean;
+  /** Which cookie service, for applications with several. Default: `SessionCookie`. */
+  cookie?: CookieIdentifier;
+  /** `false`: as if there were no session. What it throws is answered as an error. */
+  check?: (data: T, session: Session<T>) => boolean | Promise<boolean>;
+  /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
+  maxAuthAge?: number;
+}
+
+/** A parameter or property that wants a session, or its data. */
+export interface Injection {
+  kind: 'data' | 'session';
+  /** `undefined`: that of the route. */
+  cookie: CookieIdentifier | undefined;
+}
+
+interface ControllerNotes {
+  ofClass: RequireSessionOptions[];
+  ofMethod: Map<string, RequireSessionOptions[]>;
+  parameters: Map<string, Map<number, Injection>>;
+  properties: Map<string, Injection>;
+}
+
+/** What the decorators recorded, by the class they stood in. Inheritance is worked out when it is asked for. */
+const notes = new WeakMap<Function, ControllerNotes>();
+
+function notesOn(controller: Function): ControllerNotes {
+  let note = notes.get(controller);
+  if (!note)
+    notes.set(controller, (note = { ofClass: [], ofMethod: new Map(), parameters: new Map(), properties: new Map() }));
+  return note;
+}
+
+/** @throws SessionConfigurationError when the same place already has a requirement for the same cookie */
+export function noteRequirement(
+  controller: Function,
+  method: string | undefined,
+  options: RequireSessionOptions,
+): void {
+  const note = notesOn(controller);
+  const list = method === undefined ? note.ofClass : (note.ofMethod.get(method) ?? []);
+  if (list.some(({ cookie }) => cookie === options.cookie)) {
+    const place = method === undefined ? controller.name : `${controller.name}.${method}`;
+    throw new SessionConfigurationError(
+      `${place}: two @RequireSession for one cookie; write one with the options of both`,
+    );
+  }
+  list.push(options);
+  if (method !== undefined) note.ofMethod.set(method, list);
+}
+
+export function noteParameter(controller: Function, method: string, index: number, injection: Injection): void {
+  const { parameters } = notesOn(controller);
+  const ofMethod = parameters.get(method) ?? new Map<number, Injection>();
+  parameters.set(method, ofMethod.set(index, injection));
+}
+
+export function noteProperty(controller: Function, property: string, injection: Injection): void {
+  notesOn(controller).properties.set(property, injection);
+}
+
+/** All that an action's class, its ancestors and its method say. */
+export interface ActionRequirements {
+  /** Empty: the route is not guarded. At most one for each cookie. */
+  requirements: readonly RequireSessionOptions[];
+  /** By the position in the method's signature. */
+  parameters: ReadonlyMap<number, Injection>;
+  properties: ReadonlyMap<string, Injection>;
+  /** The cookie of injections that name none. */
+  cookie: CookieIdentifier | undefined;
+}
+
+/**
+ * What an action requires. A subclass and a method that overrides another keep what was required above, and may change
+ * single options: classes from the root down, then methods from the root down, each over what came before.
+ */
+export function requirementsOf(controller: Function, method: string): ActionRequirements {
+  const chain = ancestry(controller).flatMap(ancestor => notes.get(ancestor) ?? []);
+  const levels = [...chain.map(note => note.ofClass), ...chain.map(note => note.ofMethod.get(method) ?? [])];
+  const requirements = levels.reduce(refine, []);
+  const parameters = new Map(chain.flatMap(note => [...(note.parameters.get(method) ?? [])]));
+  const properties = new Map(chain.flatMap(note => [...note.properties]));
+
+  const cookie = requirements[0]?.cookie;
+  for (const injection of [...parameters.values(), ...properties.values()]) {
+    const wanted = injection.cookie ?? cookie;
+    if (!requirements.some(requirement => requirement.cookie === wanted))
+      requirements.push(wanted ? { cookie: wanted } : {});
+  }
+  return { requirements, parameters, properties, cookie };
+}
+
+/** Root first. */
+function ancestry(controller: Function): Function[] {
+  const chain: Function[] = [];
+  for (
+    let at = controller;
+    typeof at === 'function' && at !== Function.prototype;
+    at = Object.getPrototypeOf(at) as Function
+  )
+    chain.unshift(at);
+  return chain;
+}
+
+/** One level's options over those above it: the same cookie's where it is there, else the only one's. */
+function refine(above: RequireSessionOptions[], level: readonly RequireSessionOptions[]): RequireSessionOptions[] {
+  const result = [...above];
+  for (const options of level) {
+    const same = result.findIndex(({ cookie }) => cookie === options.cookie);
+    const at = same === -1 && level.length === 1 && result.length === 1 ? 0 : same;
+    if (at === -1) result.push(options);
+    else result[at] = { ...result[at], ...options };
+  }
+  return result;
+}

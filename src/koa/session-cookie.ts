@@ -1,0 +1,310 @@
+import type { IncomingMessage } from 'node:http';
+
+import type { Context, Middleware } from 'koa';
+import { type Action, type AuthorizationChecker, type CurrentUserChecker, getFromContainer } from 'routing-controllers';
+
+import { Tokens } from '../cookie/tokens.js';
+import type { SetCookie } from '../cookie/set-cookie.js';
+import { SessionBackend } from '../core/backend.js';
+import { CrossOriginRequestError, SessionConfigurationError } from '../core/errors.js';
+import { SessionEventHub, type SessionEventListener, type SessionEventName } from '../session/events.js';
+import { Model } from '../session/model.js';
+import type { Session, SessionInfo, Transport } from '../session/session.js';
+import { type ClientInfo, Sessions } from '../session/sessions.js';
+import { Sweeper } from '../session/sweeper.js';
+import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
+import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
+import { guard } from './guard.js';
+import { KoaTransport, noTransport } from './koa-transport.js';
+import { isBackend, type ResolvedOptions, resolveOptions, type SessionCookieOptions } from './options.js';
+import { RequestSession } from './request-session.js';
+import { runningScope, scopeOf } from './request-scope.js';
+import type { RequireSessionOptions } from './requirements.js';
+import { varyByCookie } from './response-headers.js';
+
+/** Of a User-Agent, so much is kept. */
+const MAX_USER_AGENT = 256;
+
+/**
+ * Sessions behind a cookie: makes them, finds a request's, and ends them. Register one in the DI container; a second
+ * kind of session on the same application is a subclass with an instance of its own.
+ *
+ * ```ts
+ * Container.set(SessionCookie, new SessionCookie({ secretKey, dataModel: UserSession, backend: new InMemoryBackend() }));
+ * ```
+ */
+export class SessionCookie<T extends object> {
+  readonly #options: ResolvedOptions<T>;
+  readonly #tokens: Tokens;
+  readonly #events = new SessionEventHub();
+  readonly #sessions: Sessions<T>;
+  readonly #sweeper: Sweeper;
+  #backend: SessionBackend | undefined;
+
+  /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
+  constructor(options: SessionCookieOptions<T>) {
+    const resolved = resolveOptions(options);
+    this.#options = resolved;
+    this.#tokens = new Tokens(resolved.secretKeys, resolved.name);
+    this.#sessions = new Sessions(
+      new Model(resolved.dataModel),
+      this.#events,
+      this.#tokens,
+      resolved.limits,
+      resolved.clock,
+      () => this.#resolveBackend(),
+    );
+    this.#sweeper = new Sweeper(this.#sessions, resolved.sweepInterval);
+  }
+
+  /**
+   * Logs in: makes a session with a new id and sets its cookie. The session that the request came with, and the one of
+   * `previousId`, are dead when it resolves; a token that the client brought is never adopted.
+   *
+   * @throws InvalidSessionDataError when data breaks its model; nothing is stored, no cookie is set
+   * @throws CrossOriginRequestError when a page of another origin sent the request
+   * @throws SessionUnavailableError when the backend fails; no cookie is set
+   * @throws SessionHeadersSentError when the response has begun
+   */
+  async createSession(data: T, ctx: Context, previousId?: string): Promise<Session<T>> {
+    this.assertSameOrigin(ctx);
+    const request = this.#requestSession(ctx);
+    request.transport.assertOpen();
+    const earlier = new Set(request.presentedIds);
+    if (previousId !== undefined) earlier.add(previousId);
+    const session = await this.#sessions.create(data, request.transport, this.#clientOf(ctx), [...earlier]);
+    request.replace(session);
+    this.#forgetIfUndelivered(ctx, session);
+    return session;
+  }
+
+  /**
+   * The request's session, or `undefined`. Loaded once per request, however often it is asked for.
+   *
+   * @throws SessionUnavailableError when the backend fails: that is not the same as no session
+   */
+  getSession(ctx: Context): Promise<Session<T> | undefined> {
+    varyByCookie(ctx.res);
+    return this.#requestSession(ctx).get();
+  }
+
+  /**
+   * Logs out: ends a session by its public id, be it the request's own, whose cookie is cleared, or another device's.
+   * Ending what is not there is no error.
+   */
+  async endSession(sessionId: string, ctx: Context): Promise<void> {
+    const request = this.#requestSession(ctx);
+    const own = request.presentedIds.includes(sessionId);
+    const principal = request.current?.id === sessionId ? request.current.principal : undefined;
+    const ended = await this.#sessions.end(sessionId, own ? 'logout' : 'revoked', principal);
+    if (own) request.markEnded(sessionId, { clear: ended });
+  }
+
+  /** The session of the request that the running code belongs to, anywhere below a guarded action. */
+  current(): Session<T> | undefined {
+    return this.#running()?.current;
+  }
+
+  /** A user's living sessions, newest first. */
+  listSessions(principal: string): Promise<SessionInfo[]> {
+    return this.#sessions.list(principal, this.current()?.id);
+  }
+
+  /**
+   * Ends all sessions of a user, or all but one: after a change of password, say.
+   *
+   * @returns how many it ended
+   */
+  async endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
+    const ids = await this.#sessions.endAll(principal, options.except);
+    const running = this.#running();
+    for (const id of ids) running?.markEnded(id, { clear: true });
+    return ids.length;
+  }
+
+  /**
+   * The session of a request that is no Koa request: a WebSocket upgrade. No cookie is set. `undefined` as well when a
+   * page of another origin sent it, which browsers allow for WebSockets.
+   *
+   * @throws SessionUnavailableError when the backend fails
+   */
+  async authenticate(request: IncomingMessage): Promise<Session<T> | undefined> {
+    const client = clientRequestOfMessage(request);
+    if (isCrossOrigin(client, this.#options.trustedOrigins)) {
+      this.#reportCrossOrigin();
+      return undefined;
+    }
+    return this.#makeRequestSession(client, noTransport).get();
+  }
+
+  /** The guard of `@RequireSession` as a Koa middleware, for routes that no controller has. */
+  requireSession(options: RequireSessionOptions<T> = {}): Middleware {
+    return guard([{ service: this, options }]);
+  }
+
+  /**
+   * For routing-controllers' option of that name: makes `@Authorized()` ask for a session, and `@Authorized('admin')`
+   * for one of these roles.
+   *
+   * @param rolesOf the roles that a session's data speaks of
+   */
+  authorizationChecker(rolesOf?: (data: T) => string[]): AuthorizationChecker {
+    return async ({ context }: Action, roles: unknown[]) => {
+      const ctx = context as Context;
+      this.assertSameOrigin(ctx);
+      const session = await this.getSession(ctx);
+      if (!session) return false;
+      if (roles.length === 0) return true;
+      if (!rolesOf) {
+        throw new SessionConfigurationError(
+          '@Authorized with roles: write authorizationChecker(data => data.roles), so that it knows them',
+        );
+      }
+      const owned = rolesOf(session.data);
+      return roles.some(role => owned.includes(role as string));
+    };
+  }
+
+  /**
+   * For routing-controllers' option of that name: makes `@CurrentUser()` hand over the session's data.
+   *
+   * @param userOf what to hand over instead
+   */
+  currentUserChecker(userOf?: (data: T) => unknown): CurrentUserChecker {
+    return async ({ context }: Action) => {
+      const session = await this.getSession(context as Context);
+      if (!session) return undefined;
+      return userOf ? userOf(session.data) : session.data;
+    };
+  }
+
+  /** Listens to the life of sessions. See {@link SessionEvents}. */
+  on<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
+    this.#events.on(event, listener);
+    return this;
+  }
+
+  off<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
+    this.#events.off(event, listener);
+    return this;
+  }
+
+  /** Stops the sweeper and closes the backend. */
+  async close(): Promise<void> {
+    this.#sweeper.stop();
+    await this.#backend?.close();
+  }
+
+  /** @internal What the guard, the OpenAPI document and the test helpers need to know. */
+  get settings(): Pick<
+    ResolvedOptions<T>,
+    'autoError' | 'unauthenticatedStatus' | 'schemeName' | 'setCookie' | 'clock'
+  > {
+    return this.#options;
+  }
+
+  /** @internal The request's session, for the guard. */
+  requestSession(ctx: Context): RequestSession<T> {
+    return this.#requestSession(ctx);
+  }
+
+  /**
+   * @internal Makes sure at start-up that there is a backend.
+   * @throws SessionConfigurationError
+   */
+  prepare(): void {
+    this.#resolveBackend();
+  }
+
+  /**
+   * @internal Stores a session that no request asked for, and answers its token: for tests.
+   */
+  async mintFor(data: T): Promise<string> {
+    let minted = '';
+    const capture = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
+    await this.#sessions.create(data, capture, {}, []);
+    return minted;
+  }
+
+  /**
+   * @internal
+   * @throws CrossOriginRequestError when a page of another origin sent an unsafe request
+   */
+  assertSameOrigin(ctx: Context): void {
+    if (isSafeMethod(ctx.method) || !isCrossOrigin(clientRequestOf(ctx), this.#options.trustedOrigins)) return;
+    this.#reportCrossOrigin();
+    throw new CrossOriginRequestError();
+  }
+
+  #reportCrossOrigin(): void {
+    this.#events.emit('rejected', { reason: 'cross-origin', time: new Date(this.#sessions.now()) });
+  }
+
+  #running(): RequestSession<T> | undefined {
+    return runningScope.getStore()?.find(this) as RequestSession<T> | undefined;
+  }
+
+  #requestSession(ctx: Context): RequestSession<T> {
+    const scope = scopeOf(ctx);
+    const known = scope.find(this) as RequestSession<T> | undefined;
+    if (known) return known;
+    const client = clientRequestOf(ctx);
+    const transport = new KoaTransport(ctx, this.#setCookieFor(client), createdAt => this.#maxAgeOf(createdAt));
+    return scope.add(this.#makeRequestSession(client, transport));
+  }
+
+  #makeRequestSession(client: ClientRequest, transport: Transport): RequestSession<T> {
+    const parts = { sessions: this.#sessions, tokens: this.#tokens, setCookie: this.#setCookieFor(client), transport };
+    return new RequestSession(this, client.headers.cookie, parts);
+  }
+
+  #setCookieFor(client: ClientRequest): SetCookie {
+    const { secure, plain } = this.#options.setCookie;
+    return secure.name !== plain.name && isPlainLoopback(client) ? plain : secure;
+  }
+
+  #maxAgeOf(createdAt: number): number | undefined {
+    if (!this.#options.persistent) return undefined;
+    const remaining = createdAt + this.#options.limits.absoluteTimeout - this.#sessions.now();
+    return Math.max(0, Math.floor(remaining / 1000));
+  }
+
+  #clientOf(ctx: Context): ClientInfo {
+    if (!this.#options.recordClient) return {};
+    const userAgent = ctx.headers['user-agent']?.slice(0, MAX_USER_AGENT);
+    return { ip: ctx.ip, ...(userAgent === undefined ? {} : { userAgent }) };
+  }
+
+  /** A client that went away before the response began never got the token: the session would be nobody's. */
+  #forgetIfUndelivered(ctx: Context, session: Session<T>): void {
+    ctx.res.once('close', () => {
+      if (!ctx.res.headersSent) this.#sessions.forget(session.id);
+    });
+  }
+
+  #resolveBackend(): SessionBackend {
+    if (this.#backend) return this.#backend;
+    const backend = this.#options.backend ?? backendOfContainer();
+    this.#backend = backend;
+    this.#sweeper.start();
+    return backend;
+  }
+}
+
+const NO_BACKEND =
+  'No session backend. Register one before createKoaServer: useContainer(Container); ' +
+  'Container.set(SessionBackend, new InMemoryBackend()); or give SessionCookie the option backend';
+
+function backendOfContainer(): SessionBackend {
+  let backend: unknown;
+  try {
+    // routing-controllers asks for a class that can be constructed; a container only looks at its identity.
+    backend = getFromContainer(SessionBackend as unknown as new () => SessionBackend);
+  } catch (cause) {
+    throw new SessionConfigurationError(NO_BACKEND, { cause });
+  }
+  // Without a container of the application's, routing-controllers constructs the abstract class itself.
+  if (!isBackend(backend) || (backend as { constructor: unknown }).constructor === SessionBackend)
+    throw new SessionConfigurationError(NO_BACKEND);
+  return backend;
+}

@@ -1,0 +1,58 @@
+interface Pending {
+  expire: () => void;
+  at: number;
+}
+
+/**
+ * Gives promises a deadline. All calls of one service have the same, so that they expire in the order in which they began:
+ * one timer watches the oldest, where a timer for each call would cost more than the call.
+ */
+export class Deadlines {
+  readonly #milliseconds: number;
+  readonly #pending = new Set<Pending>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(milliseconds: number) {
+    this.#milliseconds = milliseconds;
+  }
+
+  /**
+   * What `promise` settles with, or a rejection with what `onExpired` makes once the deadline has passed. What comes in
+   * later than that goes to `onLate`, and a late rejection nowhere.
+   */
+  within<R>(promise: Promise<R>, onExpired: () => Error, onLate?: (result: R) => void): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      const call: Pending = { at: performance.now() + this.#milliseconds, expire: () => reject(onExpired()) };
+      this.#pending.add(call);
+      this.#arm();
+      promise.then(
+        result => {
+          if (this.#pending.delete(call)) resolve(result);
+          else onLate?.(result);
+        },
+        (error: unknown) => {
+          // The engine's own rejection is handed on as it is; core wraps it.
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+          if (this.#pending.delete(call)) reject(error);
+        },
+      );
+    });
+  }
+
+  #arm(): void {
+    this.#timer ??= setTimeout(() => this.#sweep(), this.#milliseconds).unref();
+  }
+
+  #sweep(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    for (const call of this.#pending) {
+      if (call.at > now) {
+        this.#timer = setTimeout(() => this.#sweep(), call.at - now).unref();
+        return;
+      }
+      this.#pending.delete(call);
+      call.expire();
+    }
+  }
+}

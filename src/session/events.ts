@@ -1,0 +1,67 @@
+/** What every event carries. Never a token, a signature or the session's data. */
+interface SessionEvent {
+  time: Date;
+  /** The public id, where there is one. */
+  id?: string;
+  principal?: string;
+}
+
+/** The events of a SessionCookie, by name. */
+export interface SessionEvents {
+  /** A session was made and is stored. */
+  created: SessionEvent & { id: string };
+  /** A session goes on under a new id. */
+  rotated: SessionEvent & { id: string; previousId: string };
+  /**
+   * A session was ended: by its own request (`logout`), from elsewhere (`revoked`), by a new log-in of the same client
+   * (`replaced`), or because its principal had too many (`evicted`).
+   */
+  ended: SessionEvent & { id: string; reason: 'logout' | 'revoked' | 'replaced' | 'evicted' };
+  /** A cookie named a session whose time is up. Reported once per session and process. */
+  expired: SessionEvent & { id: string; reason: 'idle' | 'absolute' };
+  /**
+   * A cookie was not accepted: not a token (`malformed`), not signed by this service (`signature`), no such session
+   * (`unknown`), two different valid ones (`duplicate`), a record that cannot be trusted (`data`, once per session and
+   * process); or the request came from a page of another origin (`cross-origin`).
+   */
+  rejected: SessionEvent & { reason: 'malformed' | 'signature' | 'unknown' | 'duplicate' | 'data' | 'cross-origin' };
+  /** Two requests changed the same properties at once; the later commit won. */
+  conflict: SessionEvent & { id: string; properties: readonly string[] };
+  /** A backend call failed or took too long. `error` is the engine's own: for the log, not for clients. */
+  unavailable: SessionEvent & { operation: string; error: unknown };
+}
+
+export type SessionEventName = keyof SessionEvents;
+export type SessionEventListener<E extends SessionEventName> = (event: SessionEvents[E]) => unknown;
+
+/** Hands events to listeners. What a listener throws, or rejects with, becomes a process warning and harms nothing else. */
+export class SessionEventHub {
+  readonly #listeners = new Map<SessionEventName, Set<(event: never) => unknown>>();
+
+  on<E extends SessionEventName>(name: E, listener: SessionEventListener<E>): void {
+    const listeners = this.#listeners.get(name);
+    if (listeners) listeners.add(listener);
+    else this.#listeners.set(name, new Set([listener]));
+  }
+
+  off<E extends SessionEventName>(name: E, listener: SessionEventListener<E>): void {
+    this.#listeners.get(name)?.delete(listener);
+  }
+
+  emit<E extends SessionEventName>(name: E, event: SessionEvents[E]): void {
+    const listeners = this.#listeners.get(name) as Set<SessionEventListener<E>> | undefined;
+    if (!listeners) return;
+    for (const listener of [...listeners]) {
+      try {
+        const result = listener(event);
+        if (result instanceof Promise) result.catch((error: unknown) => warn(name, error));
+      } catch (error) {
+        warn(name, error);
+      }
+    }
+  }
+}
+
+function warn(name: string, error: unknown): void {
+  process.emitWarning(`A listener of the session event '${name}' failed: ${String(error)}`, 'SessionEventWarning');
+}

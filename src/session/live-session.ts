@@ -1,0 +1,246 @@
+import { InvalidSessionDataError, SessionConflictError, SessionGoneError } from '../core/errors.js';
+import type { SessionRecord } from '../core/record.js';
+import { applyChanges, changesBetween, type Changes } from './changes.js';
+import { isSameJson, type JsonObject } from './json.js';
+import type { Change, Session, Transport } from './session.js';
+import type { Sessions, StoredState } from './sessions.js';
+
+/** How often a write is tried when others keep coming first. Within one process they take turns, so it takes several. */
+const MAX_ATTEMPTS = 50;
+/** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
+const MAX_BACKOFF = 64;
+
+/**
+ * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
+ * application has it now. What differs between the two is what there is to save.
+ */
+export class LiveSession<T extends object> implements Session<T> {
+  readonly #sessions: Sessions<T>;
+  readonly #transport: Transport;
+  #record: SessionRecord;
+  /** What is stored at `#record.version`, as far as this request knows. */
+  #stored: JsonObject;
+  /** Made when it is first asked for: many a guarded action never looks. */
+  #data: T | undefined;
+  #ended = false;
+
+  constructor(sessions: Sessions<T>, { record, data }: StoredState, transport: Transport) {
+    this.#sessions = sessions;
+    this.#record = record;
+    this.#stored = data;
+    this.#transport = transport;
+  }
+
+  get id(): string {
+    return this.#record.id;
+  }
+
+  get data(): T {
+    return (this.#data ??= this.#sessions.model.instantiate(this.#stored));
+  }
+
+  set data(data: T) {
+    this.#data = data;
+  }
+
+  get principal(): string | undefined {
+    return this.#record.principal;
+  }
+
+  get createdAt(): Date {
+    return new Date(this.#record.createdAt);
+  }
+
+  get authenticatedAt(): Date {
+    return new Date(this.#record.authenticatedAt);
+  }
+
+  get lastSeenAt(): Date {
+    return new Date(this.#record.lastSeenAt);
+  }
+
+  get expiresAt(): Date {
+    return new Date(this.#sessions.expiresAt(this.#record.createdAt, this.#record.lastSeenAt));
+  }
+
+  /** Whether it was ended in this request, as far as that is known. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Whether the data differs from what is stored. */
+  get changed(): boolean {
+    return this.#data !== undefined && !isSameJson(this.#stored, this.#data);
+  }
+
+  touch(): void {
+    this.#record.lastSeenAt = this.#sessions.touch(this.#record);
+  }
+
+  async update(change: Change<T>): Promise<T> {
+    await this.#write(change);
+    return this.data;
+  }
+
+  /** Saves what was assigned. Nothing is written when nothing changed. */
+  async commit(): Promise<void> {
+    if (this.changed) await this.#write();
+  }
+
+  async rotate(): Promise<void> {
+    this.#transport.assertOpen();
+    const { token, id } = this.#sessions.mint();
+    const previousId = this.id;
+    await this.#write(undefined, id);
+    try {
+      this.#transport.issue(token, this.#record.createdAt);
+    } catch (error) {
+      this.#sessions.takeBack(previousId, this.#record);
+      throw error;
+    }
+    this.#sessions.events.emit('rotated', { ...this.#sessions.eventOf(this.#record), previousId });
+  }
+
+  /** A cookie that replaced this session's meanwhile is not touched: only who really ended it clears the cookie. */
+  async end(): Promise<void> {
+    const ended = await this.#sessions.end(this.id, 'logout', this.principal);
+    if (ended && !this.#ended) this.#transport.clear();
+    this.#ended = true;
+  }
+
+  /** Notes that something else ended it: a log-in that replaced it, or a revocation that this very request made. */
+  markEnded({ clear }: { clear: boolean }): void {
+    if (clear && !this.#ended) this.#transport.clear();
+    this.#ended = true;
+  }
+
+  /**
+   * The one way in which data gets into the store: what was assigned so far, rebased on what is stored now, and `change`
+   * on top of it, if the record is still at the version that both were made from. If it is not, once more from there.
+   */
+  async #write(change?: Change<T>, newId?: string): Promise<void> {
+    if (this.#ended) throw new SessionGoneError();
+    await this.#sessions.turns.take(this.id, async () => {
+      const { model } = this.#sessions;
+      const snapshot = this.#data === undefined ? this.#stored : model.toPlain(this.#data);
+      const assigned = changesBetween(this.#stored, snapshot);
+      let base: StoredState = { record: this.#record, data: this.#stored };
+      let fresh = false;
+
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        const next = await this.#apply(assigned, change, base.data);
+        if (newId === undefined && isSameJson(base.data, next)) {
+          // Nothing to write. But "nothing" was decided on what this request knew: make sure that it is what is there.
+          if (fresh || !change) {
+            this.#adopt(base, snapshot);
+            return;
+          }
+          const latest = await this.#latest();
+          if (latest.record.version === base.record.version) {
+            this.#adopt(base, snapshot);
+            return;
+          }
+          base = latest;
+          fresh = true;
+          continue;
+        }
+        const record = this.#nextRecord(base.record, await model.validated(next), newId);
+        const outcome =
+          newId === undefined
+            ? await this.#update(record, base.record.version)
+            : await this.#sessions.replace(this.id, record);
+        if (outcome === 'updated') {
+          this.#adopt({ record, data: next }, snapshot);
+          return;
+        }
+        if (outcome === 'gone') this.#throwGone();
+        await backOff(attempt);
+        base = await this.#latest();
+        fresh = true;
+        this.#reportConflict(assigned, base.data);
+      }
+      throw new SessionConflictError();
+    });
+  }
+
+  async #apply(assigned: Changes, change: Change<T> | undefined, stored: JsonObject): Promise<JsonObject> {
+    const { model } = this.#sessions;
+    const next = assigned.size === 0 ? stored : applyChanges(stored, assigned);
+    if (!change) return next;
+    const draft = model.instantiate(next);
+    return model.toPlain((await change(draft)) ?? draft);
+  }
+
+  #nextRecord(base: SessionRecord, data: JsonObject, newId: string | undefined): SessionRecord {
+    // What outlived its time while the action ran stays dead: a write must not bring it back.
+    if (this.#sessions.expiryOf(base)) this.#throwGone();
+    const { principal: _before, ...rest } = base;
+    const principal = this.#sessions.model.principalOf(data);
+    const lastSeenAt = Math.max(base.lastSeenAt, this.#sessions.now());
+    return {
+      ...rest,
+      ...(principal === undefined ? {} : { principal }),
+      id: newId ?? base.id,
+      data: this.#sessions.model.encode(data),
+      version: base.version + 1,
+      lastSeenAt,
+      expiresAt: this.#sessions.expiresAt(base.createdAt, lastSeenAt),
+    };
+  }
+
+  #update(record: SessionRecord, expectedVersion: number) {
+    return this.#sessions.call('update', backend => backend.update(record, expectedVersion));
+  }
+
+  async #latest(): Promise<StoredState> {
+    return (await this.#sessions.read(this.id)) ?? this.#throwGone();
+  }
+
+  #throwGone(): never {
+    this.#ended = true;
+    throw new SessionGoneError();
+  }
+
+  /** Takes over what is stored now. What the application assigned while the write was under way stays assigned. */
+  #adopt({ record, data }: StoredState, snapshot: JsonObject): void {
+    this.#record = record;
+    this.#stored = data;
+    if (this.#data === undefined) return;
+    try {
+      const meanwhile = changesBetween(snapshot, this.#sessions.model.toPlain(this.#data));
+      this.#refresh(this.#data, applyChanges(data, meanwhile));
+    } catch (error) {
+      // What was assigned meanwhile cannot be stored. This write is done; the next one will say so.
+      if (!(error instanceof InvalidSessionDataError)) throw error;
+    }
+  }
+
+  /** In place, and only where it differs: the application may hold on to what `data` handed out. */
+  #refresh(data: T, plain: JsonObject): void {
+    if (isSameJson(plain, data)) return;
+    const fresh = this.#sessions.model.instantiate(plain);
+    if (Object.isFrozen(data)) {
+      this.#data = fresh;
+      return;
+    }
+    for (const key of Object.keys(data)) if (!Object.hasOwn(plain, key)) Reflect.deleteProperty(data, key);
+    for (const key of Object.keys(fresh) as (keyof T & string)[]) {
+      if (!isSameJson(plain[key], data[key])) data[key] = fresh[key];
+    }
+  }
+
+  #reportConflict(assigned: Changes, latest: JsonObject): void {
+    const properties = [...assigned.keys()].filter(
+      key => !isSameJson(this.#stored[key], latest[key]) && !isSameJson(latest[key], assigned.get(key)),
+    );
+    if (properties.length > 0)
+      this.#sessions.events.emit('conflict', { ...this.#sessions.eventOf(this.#record), properties });
+  }
+}
+
+/** The first attempts follow at once; later ones give writers of other processes room. */
+function backOff(attempt: number): Promise<void> {
+  if (attempt < 3) return Promise.resolve();
+  const delay = Math.random() * Math.min(2 ** attempt, MAX_BACKOFF);
+  return new Promise(resolve => setTimeout(resolve, delay));
+}

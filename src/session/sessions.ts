@@ -1,0 +1,330 @@
+import type { Tokens, MintedToken } from '../cookie/tokens.js';
+import type { SessionBackend, WriteOutcome } from '../core/backend.js';
+import type { Clock } from '../core/clock.js';
+import { SessionError, SessionUnavailableError } from '../core/errors.js';
+import { Recent } from '../core/recent.js';
+import { isSessionRecord, type SessionRecord } from '../core/record.js';
+import { Deadlines } from './deadlines.js';
+import type { SessionEventHub, SessionEvents } from './events.js';
+import type { JsonObject } from './json.js';
+import { LiveSession } from './live-session.js';
+import type { Model } from './model.js';
+import type { SessionInfo, Transport } from './session.js';
+import { Turns } from './turns.js';
+
+/** The settings of a session's life. Milliseconds. */
+export interface SessionLimits {
+  idleTimeout: number;
+  absoluteTimeout: number;
+  touchInterval: number;
+  backendTimeout: number;
+  maxSessionsPerPrincipal: number;
+}
+
+/** What is known of the client that logs in. */
+export interface ClientInfo {
+  ip?: string;
+  userAgent?: string;
+}
+
+/** A record and what its data says. */
+export interface StoredState {
+  record: SessionRecord;
+  data: JsonObject;
+}
+
+/** Clocks of several nodes may differ by this much; what lies further in the future was not written by one of them. */
+const CLOCK_SKEW = 60_000;
+
+/** How many sessions are remembered as reported or touched. Forgetting one costs a second report, or a second touch. */
+const REMEMBERED = 10_000;
+
+/** One write's turn, in calls to the backend: enough for a few conflicts with other processes. */
+const TURN_IN_CALLS = 3;
+
+/**
+ * The life of one cookie service's sessions, from the first record to the last delete. Knows records, times, versions and
+ * the backend; of HTTP it knows nothing.
+ */
+export class Sessions<T extends object> {
+  readonly turns: Turns;
+  readonly #deadlines: Deadlines;
+  readonly #reported = new Recent<true>(REMEMBERED);
+  readonly #touched = new Recent<number>(REMEMBERED);
+  /** The latest time the clock ever showed. After it was set back, records of a moment ago do not count as forged. */
+  #latest = 0;
+
+  constructor(
+    readonly model: Model<T>,
+    readonly events: SessionEventHub,
+    private readonly tokens: Tokens,
+    private readonly limits: SessionLimits,
+    private readonly clock: Clock,
+    private readonly backend: () => SessionBackend,
+  ) {
+    this.#deadlines = new Deadlines(limits.backendTimeout);
+    this.turns = new Turns(limits.backendTimeout * TURN_IN_CALLS);
+  }
+
+  now(): number {
+    const now = this.clock();
+    if (now > this.#latest) this.#latest = now;
+    return now;
+  }
+
+  mint(): MintedToken {
+    return this.tokens.mint();
+  }
+
+  /** The session of an id, if it lives. One read; nothing is written. Reports why, if it does not. */
+  async load(id: string, transport: Transport): Promise<LiveSession<T> | undefined> {
+    const state = await this.read(id);
+    if (state) return new LiveSession(this, state, transport);
+    if (state === undefined) this.events.emit('rejected', { reason: 'unknown', id, time: new Date(this.now()) });
+    return undefined;
+  }
+
+  /**
+   * A living record and its data; `undefined`: there is no record. `null`: there is one that does not count, which was
+   * reported.
+   */
+  async read(id: string): Promise<StoredState | null | undefined> {
+    const record: unknown = await this.call('read', backend => backend.read(id));
+    if (record === undefined) return undefined;
+    if (!isSessionRecord(record, id) || this.#isForged(record)) return this.#rejectData(id);
+    const expiry = this.expiryOf(record);
+    if (expiry) {
+      this.#reportOnce('expired', record, { reason: expiry });
+      return null;
+    }
+    const decoded = this.model.decode(record.data);
+    const data = decoded instanceof Promise ? await decoded : decoded;
+    return data ? { record, data } : this.#rejectData(id);
+  }
+
+  /** Whether, and by which timeout, a session's time is up now. */
+  expiryOf(record: SessionRecord): 'idle' | 'absolute' | undefined {
+    const now = this.now();
+    if (now >= record.createdAt + this.limits.absoluteTimeout) return 'absolute';
+    if (now >= record.lastSeenAt + this.limits.idleTimeout) return 'idle';
+    return undefined;
+  }
+
+  expiresAt(createdAt: number, lastSeenAt: number): number {
+    return Math.min(lastSeenAt + this.limits.idleTimeout, createdAt + this.limits.absoluteTimeout);
+  }
+
+  /**
+   * Makes a new session. When it resolves, the record is stored and the sessions of `earlierIds` are dead; when it
+   * rejects, there is no record.
+   *
+   * @throws InvalidSessionDataError, SessionUnavailableError
+   */
+  async create(
+    data: T,
+    transport: Transport,
+    client: ClientInfo,
+    earlierIds: readonly string[],
+  ): Promise<LiveSession<T>> {
+    const plain = await this.model.create(data);
+    const encoded = this.model.encode(plain);
+    const principal = this.model.principalOf(plain);
+    const make = () => this.#store(plain, encoded, principal, transport, client, earlierIds);
+    const limited = principal !== undefined && Number.isFinite(this.limits.maxSessionsPerPrincipal);
+    return limited ? this.turns.take(`principal:${principal}`, make) : make();
+  }
+
+  async #store(
+    data: JsonObject,
+    encoded: string,
+    principal: string | undefined,
+    transport: Transport,
+    client: ClientInfo,
+    earlierIds: readonly string[],
+  ): Promise<LiveSession<T>> {
+    const evictable = await this.#livingIds(principal);
+    transport.assertOpen();
+    const { token, id } = this.mint();
+    const now = this.now();
+    const record: SessionRecord = {
+      id,
+      data: encoded,
+      version: 1,
+      createdAt: now,
+      authenticatedAt: now,
+      lastSeenAt: now,
+      expiresAt: this.expiresAt(now, now),
+    };
+    if (principal !== undefined) Object.assign(record, { principal, ...client });
+
+    await this.#create(record);
+    try {
+      for (const earlier of earlierIds) await this.end(earlier, 'replaced');
+      await this.#evict(principal, evictable);
+      transport.issue(token, now);
+    } catch (error) {
+      this.forget(id);
+      throw error;
+    }
+    this.events.emit('created', this.eventOf(record));
+    return new LiveSession(this, { record, data }, transport);
+  }
+
+  async #create(record: SessionRecord): Promise<void> {
+    const forget = () => this.forget(record.id);
+    const created = await this.call('create', backend => backend.create(record), forget).catch((error: unknown) => {
+      // Failed is not the same as not done: the engine may have stored it before the connection broke.
+      forget();
+      throw error;
+    });
+    // 256 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
+    if (!created) throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
+  }
+
+  /** Ends a session. `true`: it was there. Needs no readable record, and writes none. */
+  async end(id: string, reason: SessionEvents['ended']['reason'], principal?: string): Promise<boolean> {
+    const ended = await this.call('delete', backend => backend.delete(id));
+    if (ended) this.events.emit('ended', { ...this.eventOf({ id, principal }), reason });
+    return ended;
+  }
+
+  /** Ends all sessions of a principal but one, and answers the ids of those that it ended. */
+  async endAll(principal: string, exceptId: string | undefined): Promise<string[]> {
+    const ids = await this.call('deleteByPrincipal', backend => backend.deleteByPrincipal(principal, exceptId));
+    for (const id of ids) this.events.emit('ended', { ...this.eventOf({ id, principal }), reason: 'revoked' });
+    return ids;
+  }
+
+  /** The living sessions of a principal, newest first. */
+  async list(principal: string, currentId: string | undefined): Promise<SessionInfo[]> {
+    const records = await this.#livingRecords(principal);
+    return records
+      .sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1))
+      .map(({ id, createdAt, lastSeenAt, ip, userAgent }) => ({
+        id,
+        current: id === currentId,
+        createdAt: new Date(createdAt),
+        lastSeenAt: new Date(lastSeenAt),
+        expiresAt: new Date(this.expiresAt(createdAt, lastSeenAt)),
+        ...(ip === undefined ? {} : { ip }),
+        ...(userAgent === undefined ? {} : { userAgent }),
+      }));
+  }
+
+  /**
+   * Notes that a session was seen, at most once per touch interval, and goes on without waiting: a touch that fails is
+   * reported, and the next one makes up for it. Answers the time that counts as last seen.
+   */
+  touch(record: SessionRecord): number {
+    const now = this.now();
+    const last = Math.max(record.lastSeenAt, this.#touched.get(record.id) ?? 0);
+    if (now - last < this.limits.touchInterval) return record.lastSeenAt;
+    this.#touched.set(record.id, now);
+    this.call('touch', backend => backend.touch(record.id, now, this.expiresAt(record.createdAt, now))).catch(() => {
+      this.#touched.delete(record.id);
+    });
+    return now;
+  }
+
+  /**
+   * A call to the backend, under the deadline.
+   *
+   * @param onLate what to do about an answer that nobody waits for any more
+   * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
+   */
+  async call<R>(
+    operation: keyof SessionBackend,
+    run: (backend: SessionBackend) => Promise<R>,
+    onLate?: (result: R) => void,
+  ): Promise<R> {
+    const backend = this.backend();
+    try {
+      const expired = () =>
+        new Error(`the session backend did not answer ${operation} within ${this.limits.backendTimeout} ms`);
+      return await this.#deadlines.within(run(backend), expired, onLate);
+    } catch (error) {
+      this.events.emit('unavailable', { operation, error, time: new Date(this.now()) });
+      throw error instanceof SessionError ? error : new SessionUnavailableError({ cause: error });
+    }
+  }
+
+  /** Moves a record to a new id in one step; takes an answer that comes too late back, for nobody knows the new token. */
+  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+    return this.call(
+      'replace',
+      backend => backend.replace(oldId, record),
+      outcome => {
+        if (outcome === 'updated') this.takeBack(oldId, record);
+      },
+    );
+  }
+
+  /** Undoes a rotation whose token could not be handed over. */
+  takeBack(oldId: string, record: SessionRecord): void {
+    const restored = { ...record, id: oldId, version: record.version + 1 };
+    this.call('replace', backend => backend.replace(record.id, restored)).catch(() => undefined);
+  }
+
+  eventOf({ id, principal }: { id: string; principal?: string | undefined }): {
+    id: string;
+    principal?: string;
+    time: Date;
+  } {
+    const time = new Date(this.now());
+    return principal === undefined ? { id, time } : { id, principal, time };
+  }
+
+  /** Removes a record that nobody has the token of. If this fails too, its timeout ends it. */
+  forget(id: string): void {
+    this.call('delete', backend => backend.delete(id)).catch(() => undefined);
+  }
+
+  async #livingRecords(principal: string): Promise<SessionRecord[]> {
+    const records = await this.call('listByPrincipal', backend => backend.listByPrincipal(principal));
+    return records.filter(
+      record => isSessionRecord(record, record.id) && !this.#isForged(record) && !this.expiryOf(record),
+    );
+  }
+
+  /** The sessions that a log-in may evict because they were there before it; none where there is no limit. */
+  async #livingIds(principal: string | undefined): Promise<ReadonlySet<string>> {
+    if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return new Set();
+    return new Set((await this.#livingRecords(principal)).map(record => record.id));
+  }
+
+  /**
+   * Ends what a principal has too many. Those that were there before go first, the least recently seen of them at the
+   * head; among log-ins that race, all processes agree on one order, so that they do not end each other's.
+   */
+  async #evict(principal: string | undefined, before: ReadonlySet<string>): Promise<void> {
+    if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return;
+    const records = await this.#livingRecords(principal);
+    const surplus = records.length - this.limits.maxSessionsPerPrincipal;
+    if (surplus <= 0) return;
+    const rank = (record: SessionRecord) => (before.has(record.id) ? 0 : 1);
+    records.sort((a, b) => rank(a) - rank(b) || a.lastSeenAt - b.lastSeenAt || (a.id < b.id ? -1 : 1));
+    for (const record of records.slice(0, surplus)) await this.end(record.id, 'evicted', principal);
+  }
+
+  #isForged(record: SessionRecord): boolean {
+    this.now();
+    const horizon = this.#latest + CLOCK_SKEW;
+    return record.createdAt > horizon || record.authenticatedAt > horizon || record.lastSeenAt > horizon;
+  }
+
+  #rejectData(id: string): null {
+    this.#reportOnce('rejected', { id }, { reason: 'data' });
+    return null;
+  }
+
+  #reportOnce<E extends 'expired' | 'rejected'>(
+    name: E,
+    record: { id: string; principal?: string | undefined },
+    details: Omit<SessionEvents[E], 'id' | 'principal' | 'time'>,
+  ): void {
+    const key = `${name}:${record.id}`;
+    if (this.#reported.get(key)) return;
+    this.#reported.set(key, true);
+    this.events.emit(name, { ...this.eventOf(record), ...details } as SessionEvents[E]);
+  }
+}
