@@ -1,0 +1,86 @@
+// Checks what users get: packs the tarball, lints it, installs it in a new project, compiles that project in strict mode
+// and runs it, from CommonJS and from ESM.
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '..');
+const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+const work = mkdtempSync(path.join(tmpdir(), 'rcs-package-'));
+
+const run = (command, args, cwd) =>
+  execFileSync(command, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' });
+const say = line => console.log(`check-package: ${line}`);
+
+try {
+  const [{ filename, files }] = JSON.parse(
+    run('npm', ['pack', '--json', '--silent', '--pack-destination', work], root),
+  );
+  const tarball = path.join(work, filename);
+  const stray = files
+    .map(file => file.path)
+    .filter(file => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(file));
+  if (stray.length > 0) throw new Error(`the tarball has files that do not belong there: ${stray.join(', ')}`);
+  say(`${filename}, ${files.length} files`);
+
+  run('npx', ['publint', tarball, '--strict'], root);
+  say('publint finds nothing');
+  run('npx', ['attw', tarball, '--profile', 'node16'], root);
+  say('are-the-types-wrong finds nothing');
+
+  // The versions that this repository was developed with, so that the check does not change under it.
+  const version = name => `${name}@${manifest.devDependencies[name]}`;
+  const peers = ['routing-controllers', 'koa', 'reflect-metadata', 'class-validator', 'class-transformer', 'typedi'];
+  const tools = ['typescript', '@types/koa', '@types/node'];
+  const consumer = path.join(work, 'consumer');
+  mkdirSync(consumer);
+  writeFileSync(path.join(consumer, 'package.json'), JSON.stringify({ name: 'consumer', private: true }));
+  run(
+    'npm',
+    ['install', '--silent', '--no-audit', '--no-fund', tarball, ...[...peers, ...tools].map(version)],
+    consumer,
+  );
+
+  for (const [type, name] of [
+    ['commonjs', 'CommonJS'],
+    ['module', 'ESM'],
+  ]) {
+    const project = path.join(consumer, type);
+    mkdirSync(project);
+    cpSync(path.join(root, 'test/consumer/app.ts'), path.join(project, 'app.ts'));
+    writeFileSync(path.join(project, 'package.json'), JSON.stringify({ name: type, private: true, type }));
+    const compilerOptions = {
+      target: 'ES2022',
+      module: 'node16',
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true,
+      experimentalDecorators: true,
+      emitDecoratorMetadata: true,
+      esModuleInterop: true,
+      // The types of routing-controllers' own dependencies do not pass; ours are checked by the build.
+      skipLibCheck: true,
+      types: ['node'],
+    };
+    writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['app.ts'] }));
+    run('npx', ['tsc', '-p', project], consumer);
+    run('node', ['app.js'], project);
+    say(`a strict ${name} project compiles against it and runs`);
+  }
+
+  const once = [
+    "import * as imported from 'routing-controllers-sessions';",
+    "import { createRequire } from 'node:module';",
+    "import 'reflect-metadata';",
+    "const required = createRequire(import.meta.url)('routing-controllers-sessions');",
+    'const names = Object.keys(required);',
+    'const other = names.filter(name => imported[name] !== required[name]);',
+    "if (names.length === 0 || other.length > 0) throw new Error(`two instances: ${other.join(', ')}`);",
+  ];
+  writeFileSync(path.join(consumer, 'module', 'once.mjs'), once.join('\n'));
+  run('node', ['once.mjs'], path.join(consumer, 'module'));
+  say('require and import get one and the same module');
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
