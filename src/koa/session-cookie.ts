@@ -266,7 +266,8 @@ export class SessionCookie<T extends object> {
   #maxAgeOf(createdAt: number): number | undefined {
     if (!this.#options.persistent) return undefined;
     const remaining = createdAt + this.#options.limits.absoluteTimeout - this.#sessions.now();
-    return Math.max(0, Math.floor(remaining / 1000));
+    // Rounded up: a cookie that outlives its session by less than a second opens nothing.
+    return Math.max(0, Math.ceil(remaining / 1000));
   }
 
   #clientOf(ctx: Context): ClientInfo {
