@@ -30,11 +30,10 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
   if (requirements.length === 0) return registerAction.call(this, action, settling(execute, fail));
 
   const place = `${action.target.name}.${action.method}`;
-  const bind = (injection: Injection): BoundInjection => ({
-    kind: injection.kind,
-    service: serviceOf(injection.cookie ?? cookie, place),
-  });
-  const demands: Demand[] = requirements.map(options => ({ service: serviceOf(options.cookie, place), options }));
+  const serviceFor = (identifier: CookieIdentifier | undefined) =>
+    withOwnName(this, serviceOf(identifier, place), place);
+  const bind = ({ kind, cookie: own }: Injection): BoundInjection => ({ kind, service: serviceFor(own ?? cookie) });
+  const demands: Demand[] = requirements.map(options => ({ service: serviceFor(options.cookie), options }));
   const bound = new Map([...properties].map(([name, injection]) => [name, bind(injection)] as const));
   injectProperties(action, bound);
   injectParameters(action, new Map([...parameters].map(([index, injection]) => [index, bind(injection)] as const)));
@@ -107,6 +106,28 @@ function serviceOf(identifier: CookieIdentifier | undefined, place: string): Ses
   if (!(service instanceof SessionCookie)) throw new SessionConfigurationError(howToRegister(wanted.name, place));
   service.prepare();
   return service as SessionCookie<object>;
+}
+
+/** The cookie services of each server, by the name of their cookie. */
+const servicesOfServer = new WeakMap<KoaDriver, Map<string, SessionCookie<object>>>();
+
+/**
+ * Two services that share a cookie's name would take each other's sessions for their own.
+ *
+ * @throws SessionConfigurationError when another service of the server has that name
+ */
+function withOwnName(server: KoaDriver, service: SessionCookie<object>, place: string): SessionCookie<object> {
+  const services = servicesOfServer.get(server) ?? new Map<string, SessionCookie<object>>();
+  servicesOfServer.set(server, services);
+  const { name } = service.settings.setCookie.secure;
+  const other = services.get(name);
+  if (other && other !== service) {
+    throw new SessionConfigurationError(
+      `${place}: two cookie services have the name '${name}'; give one of them the option name`,
+    );
+  }
+  services.set(name, service);
+  return service;
 }
 
 function howToRegister(name: string, place: string): string {

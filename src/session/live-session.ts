@@ -90,8 +90,7 @@ export class LiveSession<T extends object> implements Session<T> {
   async rotate(): Promise<void> {
     this.#transport.assertOpen();
     const { token, id } = this.#sessions.mint();
-    const previousId = this.id;
-    await this.#write(undefined, id);
+    const previousId = await this.#write(undefined, id);
     try {
       this.#transport.issue(token, this.#record.createdAt);
     } catch (error) {
@@ -117,10 +116,14 @@ export class LiveSession<T extends object> implements Session<T> {
   /**
    * The one way in which data gets into the store: what was assigned so far, rebased on what is stored now, and `change`
    * on top of it, if the record is still at the version that both were made from. If it is not, once more from there.
+   *
+   * @param newId for a rotation: the id under which the session goes on
+   * @returns the id that the session had before
    */
-  async #write(change?: Change<T>, newId?: string): Promise<void> {
-    if (this.#ended) throw new SessionGoneError();
-    await this.#sessions.turns.take(this.id, async () => {
+  async #write(change?: Change<T>, newId?: string): Promise<string> {
+    return this.#sessions.turns.take(this.id, async () => {
+      if (this.#ended) throw new SessionGoneError();
+      const { id } = this;
       const { model } = this.#sessions;
       const snapshot = this.#data === undefined ? this.#stored : model.toPlain(this.#data);
       const assigned = changesBetween(this.#stored, snapshot);
@@ -131,27 +134,22 @@ export class LiveSession<T extends object> implements Session<T> {
         const next = await this.#apply(assigned, change, base.data);
         if (newId === undefined && isSameJson(base.data, next)) {
           // Nothing to write. But "nothing" was decided on what this request knew: make sure that it is what is there.
-          if (fresh || !change) {
-            this.#adopt(base, snapshot);
-            return;
-          }
-          const latest = await this.#latest();
+          const latest = fresh || !change ? base : await this.#latest();
           if (latest.record.version === base.record.version) {
             this.#adopt(base, snapshot);
-            return;
+            return id;
           }
           base = latest;
           fresh = true;
           continue;
         }
         const record = this.#nextRecord(base.record, await model.validated(next), newId);
-        const outcome =
-          newId === undefined
-            ? await this.#update(record, base.record.version)
-            : await this.#sessions.replace(this.id, record);
+        const outcome = await (newId === undefined
+          ? this.#update(record, base.record.version)
+          : this.#sessions.replace(id, record));
         if (outcome === 'updated') {
           this.#adopt({ record, data: next }, snapshot);
-          return;
+          return id;
         }
         if (outcome === 'gone') this.#throwGone();
         await backOff(attempt);
@@ -168,7 +166,9 @@ export class LiveSession<T extends object> implements Session<T> {
     const next = assigned.size === 0 ? stored : applyChanges(stored, assigned);
     if (!change) return next;
     const draft = model.instantiate(next);
-    return model.toPlain((await change(draft)) ?? draft);
+    const result: unknown = await change(draft);
+    // An arrow function without braces returns what it assigned; only an object can be meant to take the data's place.
+    return model.toPlain(typeof result === 'object' && result !== null ? result : draft);
   }
 
   #nextRecord(base: SessionRecord, data: JsonObject, newId: string | undefined): SessionRecord {
