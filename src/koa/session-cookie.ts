@@ -54,7 +54,7 @@ export class SessionCookie<T extends object> {
       resolved.clock,
       () => this.#resolveBackend(),
     );
-    this.#sweeper = new Sweeper(this.#sessions, resolved.sweepInterval);
+    this.#sweeper = new Sweeper(() => this.#sessions.sweep(), resolved.sweepInterval);
   }
 
   /**

@@ -39,6 +39,9 @@ const CLOCK_SKEW = 60_000;
 /** How many sessions are remembered as reported or touched. Forgetting one costs a second report, or a second touch. */
 const REMEMBERED = 10_000;
 
+/** How much later than its time a record is removed: a node whose clock runs ahead must not remove what still lives. */
+const SWEEP_GRACE = 3_600_000;
+
 /** One write's turn, in calls to the backend: enough for a few conflicts with other processes. */
 const TURN_IN_CALLS = 3;
 
@@ -263,6 +266,15 @@ export class Sessions<T extends object> {
   takeBack(oldId: string, record: SessionRecord): void {
     const restored = { ...record, id: oldId, version: record.version + 1 };
     this.call('replace', backend => backend.replace(record.id, restored)).catch(() => undefined);
+  }
+
+  /** Removes expired records. Without a deadline, for a large store takes its time; a failure is left to the next sweep. */
+  async sweep(): Promise<void> {
+    try {
+      await this.backend().deleteExpired(this.now() - SWEEP_GRACE);
+    } catch (error) {
+      this.events.emit('unavailable', { operation: 'deleteExpired', error, time: new Date(this.now()) });
+    }
   }
 
   eventOf({ id, principal }: { id: string; principal?: string | undefined }): {

@@ -1,8 +1,3 @@
-import type { Sessions } from './sessions.js';
-
-/** How much later than its time a record is removed: a node whose clock runs ahead must not remove what still lives. */
-const GRACE = 3_600_000;
-
 /**
  * Removes expired records now and then, so that the store does not grow. Nothing depends on it: whether a session lives
  * is decided when it is read.
@@ -11,9 +6,12 @@ export class Sweeper {
   #timer: NodeJS.Timeout | undefined;
   #running = false;
 
-  /** @param interval milliseconds; 0: never */
+  /**
+   * @param clean removes what is expired; does not reject
+   * @param interval milliseconds; 0: never
+   */
   constructor(
-    private readonly sessions: Pick<Sessions<object>, 'now' | 'call'>,
+    private readonly clean: () => Promise<void>,
     private readonly interval: number,
   ) {}
 
@@ -35,11 +33,7 @@ export class Sweeper {
   }
 
   async #sweep(): Promise<void> {
-    try {
-      await this.sessions.call('deleteExpired', backend => backend.deleteExpired(this.sessions.now() - GRACE));
-    } catch {
-      // Reported as `unavailable` where it happened; the next sweep finds what this one left.
-    }
+    await this.clean();
     if (this.#running) this.#schedule();
   }
 }
