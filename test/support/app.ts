@@ -1,0 +1,110 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+import Koa from 'koa';
+import {
+  type Action,
+  type ClassConstructor,
+  type RoutingControllersOptions,
+  useContainer,
+  useKoaServer,
+} from 'routing-controllers';
+import { SessionBackend, SessionCookie, type SessionCookieOptions } from 'routing-controllers-sessions';
+import { Container, type ContainerInstance } from 'typedi';
+
+import { Client } from './client.js';
+import { Clock } from './clock.js';
+import { RecordingBackend } from './recording-backend.js';
+
+/** 32 bytes, as production wants them. */
+export const SECRET = '0123456789abcdef0123456789abcdef';
+
+export interface AppSettings<T extends object> {
+  controllers: Function[];
+  dataModel: new () => T;
+  /** Over the kit's own: a secret, its clock. */
+  cookie?: Partial<SessionCookieOptions<T>>;
+  /** Default: one of its own that records its calls. */
+  backend?: SessionBackend;
+  /** Default: one of its own. Shared by the nodes of one test. */
+  clock?: Clock;
+  /** Further options of routing-controllers; a function gets the cookie service. */
+  server?: Partial<RoutingControllersOptions> | ((sessions: SessionCookie<T>) => Partial<RoutingControllersOptions>);
+  /** Further services, a second cookie say; they may ask for `clock` and SessionBackend. */
+  register?: (container: ContainerInstance, clock: Clock) => void;
+  /** Plain Koa middleware, put before the controllers. */
+  before?: (koa: Koa, sessions: SessionCookie<T>) => void;
+}
+
+export interface TestApp<T extends object> {
+  koa: Koa;
+  url: string;
+  container: ContainerInstance;
+  sessions: SessionCookie<T>;
+  backend: SessionBackend;
+  clock: Clock;
+  /** What Koa reported as an error of the application. */
+  errors: unknown[];
+  /** A new cookie jar. */
+  client(): Client;
+}
+
+const containers = new WeakMap<object, ContainerInstance>();
+const open: { server: Server; close: () => Promise<void> }[] = [];
+let count = 0;
+
+/**
+ * An application that listens on a free port of this machine, with a container of its own: several of them live side by
+ * side in one test file, and close by themselves after its last test.
+ */
+export async function startApp<T extends object>(settings: AppSettings<T>): Promise<TestApp<T>> {
+  const { controllers, dataModel, clock = new Clock(), backend = new RecordingBackend() } = settings;
+  const koa = new Koa();
+  const container = Container.of(`test application ${++count}`);
+  const sessions = new SessionCookie({ secretKey: SECRET, dataModel, clock: clock.now, ...settings.cookie });
+  // The types of a scoped container, unlike those of Container itself, know no abstract class.
+  container.set(SessionBackend as unknown as new () => SessionBackend, backend);
+  container.set(SessionCookie, sessions);
+  settings.register?.(container, clock);
+
+  const { server: given = {} } = settings;
+  const options = typeof given === 'function' ? given(sessions) : given;
+  for (const type of [...controllers, ...((options.middlewares as Function[] | undefined) ?? [])])
+    if (!container.has(type as new () => object)) container.set({ id: type, type: type as new () => object });
+  serveFrom(container, koa);
+
+  const errors: unknown[] = [];
+  koa.on('error', error => errors.push(error));
+  settings.before?.(koa, sessions);
+  useKoaServer(koa, { ...options, controllers });
+
+  const url = await listen(koa, () => sessions.close());
+  return { koa, url, container, sessions, backend, clock, errors, client: () => new Client(url) };
+}
+
+/** routing-controllers has one container for all applications; this one answers each request from its own application's. */
+function serveFrom(container: ContainerInstance, koa: Koa): void {
+  containers.set(koa, container);
+  useContainer({
+    get<S>(type: ClassConstructor<S>, action?: Action): S {
+      const app = action ? (action.context as Koa.Context).app : koa;
+      return (containers.get(app) ?? container).get(type);
+    },
+  });
+}
+
+async function listen(koa: Koa, close: () => Promise<void>): Promise<string> {
+  const handle = koa.callback();
+  const server = createServer((req, res) => void handle(req, res));
+  open.push({ server, close });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+afterAll(async () => {
+  for (const { server, close } of open.splice(0)) {
+    server.closeAllConnections();
+    await new Promise(resolve => server.close(resolve));
+    await close();
+  }
+});
