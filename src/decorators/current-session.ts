@@ -1,6 +1,7 @@
+import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
 import type { CookieIdentifier } from '../koa/requirements.js';
 import { inject } from './inject.js';
-import { assertKnownOptions, assertReflection } from './place.js';
+import { assertCalled, assertReflection } from './place.js';
 
 /** Options of {@link CurrentSession}. */
 export interface CurrentSessionOptions {
@@ -8,24 +9,22 @@ export interface CurrentSessionOptions {
   cookie?: CookieIdentifier;
 }
 
+type CurrentSessionDecorator = (target: object, member: string | symbol | undefined, place?: unknown) => void;
+
 /**
  * The session itself, with its id, data, times, `update`, `rotate` and `end`: on an action's parameter or a controller's
  * property. Standing alone it requires a session exactly as `@RequireSession()` would; on a property, for every action.
  *
  * @throws SessionConfigurationError for an option that it does not have, and where it cannot stand
  */
-export function CurrentSession(
-  options: CurrentSessionOptions = {},
-): (target: object, member: string | symbol | undefined, index?: unknown) => void {
+export function CurrentSession(options?: CurrentSessionOptions): CurrentSessionDecorator;
+export function CurrentSession(...args: [options?: CurrentSessionOptions]): CurrentSessionDecorator {
+  assertCalled(args, '@CurrentSession');
+  const [options = {}] = args;
   assertKnownOptions(options, ['cookie'], '@CurrentSession');
-  return (target, member, index) => {
+  assertCookie(options.cookie, '@CurrentSession');
+  return (target, member, place) => {
     assertReflection('@CurrentSession');
-    inject(
-      target,
-      member,
-      typeof index === 'number' ? index : undefined,
-      { kind: 'session', cookie: options.cookie },
-      '@CurrentSession',
-    );
+    inject(target, member, place, { kind: 'session', cookie: options.cookie }, '@CurrentSession');
   };
 }

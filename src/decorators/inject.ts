@@ -1,23 +1,33 @@
 import { createParamDecorator, UseBefore } from 'routing-controllers';
 
+import { SessionConfigurationError } from '../core/errors.js';
 import { defineInjectedProperty } from '../koa/injections.js';
 import { type Injection, noteParameter, noteProperty } from '../koa/requirements.js';
 import { unguarded } from '../koa/routing-controllers.js';
-import { ownerOf } from './place.js';
+import { isMethod, ownerOf } from './place.js';
 
-/** Records that a parameter or a property wants a session, or its data; by itself that guards the route. */
+/**
+ * Records that a parameter or a property wants a session, or its data; by itself that guards the route.
+ *
+ * @param place what a decorator gets third: a parameter's index; nothing, or a descriptor, for a property
+ */
 export function inject(
   target: object,
   member: string | symbol | undefined,
-  index: number | undefined,
+  place: unknown,
   injection: Injection,
   decorator: string,
 ): void {
   const controller = ownerOf(target, member, decorator);
   const name = member as string;
-  if (typeof index === 'number') {
-    noteParameter(controller, name, index, injection);
-    createParamDecorator({ value: unguarded })(target, name, index);
+  if (isMethod(place)) {
+    throw new SessionConfigurationError(
+      `${decorator} on ${controller.name}.${name}: it stands on a parameter or a property; on a method write @RequireSession()`,
+    );
+  }
+  if (typeof place === 'number') {
+    noteParameter(controller, name, place, injection);
+    createParamDecorator({ value: unguarded })(target, name, place);
     (UseBefore(unguarded) as MethodDecorator)(target, name, {});
   } else {
     noteProperty(controller, name, injection);

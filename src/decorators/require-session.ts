@@ -1,11 +1,12 @@
 import { UseBefore } from 'routing-controllers';
 
 import { SessionConfigurationError } from '../core/errors.js';
+import { assertRequirement } from '../koa/assert-options.js';
 import { noteRequirement, type RequireSessionOptions } from '../koa/requirements.js';
 import { unguarded } from '../koa/routing-controllers.js';
-import { assertKnownOptions, assertReflection, ownerOf } from './place.js';
+import { assertCalled, assertReflection, ownerOf } from './place.js';
 
-const KNOWN = ['autoError', 'cookie', 'check', 'maxAuthAge'];
+type RequireSessionDecorator = (target: object, member?: string | symbol, descriptor?: unknown) => void;
 
 /**
  * Guards an action, or all actions of a class: without a valid session it answers 403 "Not authenticated" before
@@ -14,14 +15,11 @@ const KNOWN = ['autoError', 'cookie', 'check', 'maxAuthAge'];
  *
  * @throws SessionConfigurationError for an option that it does not have, or that cannot work
  */
-export function RequireSession(
-  options: RequireSessionOptions = {},
-): (target: object, member?: string | symbol, descriptor?: unknown) => void {
-  assertKnownOptions(options, KNOWN, '@RequireSession');
-  const { maxAuthAge } = options;
-  if (maxAuthAge !== undefined && !(Number.isFinite(maxAuthAge) && maxAuthAge >= 0)) {
-    throw new SessionConfigurationError(`@RequireSession: maxAuthAge: ${maxAuthAge}; write seconds, from 0`);
-  }
+export function RequireSession(options?: RequireSessionOptions): RequireSessionDecorator;
+export function RequireSession(...args: [options?: RequireSessionOptions]): RequireSessionDecorator {
+  assertCalled(args, '@RequireSession');
+  const [options = {}] = args;
+  assertRequirement(options, '@RequireSession');
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   return (target, member, descriptor) => {
     assertReflection('@RequireSession');

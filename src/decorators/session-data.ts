@@ -1,8 +1,9 @@
 import { SessionConfigurationError } from '../core/errors.js';
+import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
 import type { CookieIdentifier } from '../koa/requirements.js';
 import { type Migrate, noteMigration } from '../session/model.js';
 import { inject } from './inject.js';
-import { assertKnownOptions, assertReflection } from './place.js';
+import { assertReflection } from './place.js';
 
 /** Options of {@link SessionData}. */
 export interface SessionDataOptions {
@@ -12,7 +13,7 @@ export interface SessionDataOptions {
   migrate?: Migrate;
 }
 
-type SessionDataDecorator = (target: object, member?: string | symbol, index?: unknown) => void;
+type SessionDataDecorator = (target: object, member?: string | symbol, place?: unknown) => void;
 
 /**
  * What it stands on is session data: a class is the model; a controller's property or an action's parameter gets the
@@ -23,11 +24,11 @@ type SessionDataDecorator = (target: object, member?: string | symbol, index?: u
  * @throws SessionConfigurationError for an option that it does not have, and where it cannot stand
  */
 export function SessionData(model: Function): void;
-export function SessionData(target: object, member: string | symbol | undefined, index?: unknown): void;
+export function SessionData(target: object, member: string | symbol | undefined, place?: unknown): void;
 export function SessionData(options?: SessionDataOptions): SessionDataDecorator;
 export function SessionData(
   first?: object,
-  ...rest: [member?: string | symbol, index?: unknown]
+  ...rest: [member?: string | symbol, place?: unknown]
 ): void | SessionDataDecorator {
   // TypeScript gives a member's decorator its name as a second argument; options stand alone, and a model is a function.
   if (rest.length > 0 || typeof first === 'function') {
@@ -36,17 +37,18 @@ export function SessionData(
   }
   const options: SessionDataOptions = first ?? {};
   assertKnownOptions(options, ['cookie', 'migrate'], '@SessionData');
-  return (target, ...place) => apply(options, target, ...place);
+  assertCookie(options.cookie, '@SessionData');
+  return (target, ...position) => apply(options, target, ...position);
 }
 
 function apply(
   { cookie, migrate }: SessionDataOptions,
   target: object,
   member?: string | symbol,
-  index?: unknown,
+  place?: unknown,
 ): void {
   assertReflection('@SessionData');
-  if (typeof target === 'function' && member === undefined && index === undefined) {
+  if (typeof target === 'function' && member === undefined && place === undefined) {
     if (cookie)
       throw new SessionConfigurationError(`@SessionData on ${target.name}: cookie belongs on a parameter or property`);
     if (migrate) noteMigration(target, migrate);
@@ -54,5 +56,5 @@ function apply(
   }
   if (migrate)
     throw new SessionConfigurationError('@SessionData: migrate belongs on the model, not on a parameter or property');
-  inject(target, member, typeof index === 'number' ? index : undefined, { kind: 'data', cookie }, '@SessionData');
+  inject(target, member, place, { kind: 'data', cookie }, '@SessionData');
 }

@@ -13,6 +13,7 @@ import type { Session, SessionInfo, Transport } from '../session/session.js';
 import { type ClientInfo, Sessions } from '../session/sessions.js';
 import { Sweeper } from '../session/sweeper.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
+import { assertRequirement } from './assert-options.js';
 import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
 import { guard } from './guard.js';
 import { KoaTransport, noTransport } from './koa-transport.js';
@@ -137,8 +138,19 @@ export class SessionCookie<T extends object> {
     return this.#makeRequestSession(client, noTransport).get();
   }
 
-  /** The guard of `@RequireSession` as a Koa middleware, for routes that no controller has. */
+  /**
+   * The guard of `@RequireSession` as a Koa middleware, for routes that no controller has.
+   *
+   * @throws SessionConfigurationError for an option that it does not have, or that cannot work
+   */
   requireSession(options: RequireSessionOptions<T> = {}): Middleware {
+    assertRequirement(options, 'requireSession');
+    const { cookie } = options;
+    if (cookie && !(this instanceof cookie)) {
+      throw new SessionConfigurationError(
+        `requireSession: cookie: ${cookie.name}; leave it out, and ask the ${cookie.name} itself: its requireSession()`,
+      );
+    }
     return guard([{ service: this, options }]);
   }
 

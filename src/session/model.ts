@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, validate, type ValidationError } from 'class-validator';
 
-import { InvalidSessionDataError } from '../core/errors.js';
+import { InvalidSessionDataError, SessionConfigurationError } from '../core/errors.js';
 import { copyJson, isSafeJson, NotJsonError, toJson, type JsonObject } from './json.js';
 
 /** A class that session data is an instance of. It must be constructible without arguments. */
@@ -44,9 +44,19 @@ function noteOn(model: object): ModelNotes {
   return note;
 }
 
-/** Records which property of a model names the principal. A subclass inherits it. */
-export function notePrincipal(model: object, property: string): void {
-  noteOn(model).principal = property;
+/**
+ * Records which property of a model names the principal. A subclass inherits it.
+ *
+ * @throws SessionConfigurationError when another property of the same model does
+ */
+export function notePrincipal(model: Function, property: string): void {
+  const note = noteOn(model);
+  if (note.principal !== undefined && note.principal !== property) {
+    throw new SessionConfigurationError(
+      `${model.name}: @Principal on ${note.principal} and on ${property}; a session has one, so leave it on one of them`,
+    );
+  }
+  note.principal = property;
 }
 
 /** Records how data of an earlier shape becomes data of this model. Not inherited: a subclass is another shape. */

@@ -45,8 +45,8 @@ export interface TestApp<T extends object> {
   clock: Clock;
   /** What Koa reported as an error of the application. */
   errors: unknown[];
-  /** A new cookie jar. */
-  client(): Client;
+  /** A new cookie jar; with cookies in it that `signIn` made, if given. */
+  client(cookies?: string): Client;
 }
 
 const containers = new WeakMap<object, ContainerInstance>();
@@ -79,7 +79,7 @@ export async function startApp<T extends object>(settings: AppSettings<T>): Prom
   useKoaServer(koa, { ...options, controllers });
 
   const url = await listen(koa, () => sessions.close());
-  return { koa, url, container, sessions, backend, clock, errors, client: () => new Client(url) };
+  return { koa, url, container, sessions, backend, clock, errors, client: cookies => new Client(url, cookies) };
 }
 
 /** routing-controllers has one container for all applications; this one answers each request from its own application's. */

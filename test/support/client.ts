@@ -7,7 +7,14 @@ type Method = 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete' | 'options';
 export class Client {
   readonly jar = new CookieJar();
 
-  constructor(readonly url: string) {}
+  /** @param cookies as in a Cookie header */
+  constructor(
+    readonly url: string,
+    cookies = '',
+  ) {
+    // Of a cookie under two names, the one that plain HTTP to this machine has.
+    for (const cookie of cookies.split('; ')) if (!/^(__Host-|$)/.test(cookie)) this.jar.setCookieSync(cookie, url);
+  }
 
   get(path: string): Test {
     return this.send('get', path);
