@@ -1,6 +1,6 @@
 import { SessionConfigurationError } from '../core/errors.js';
 import type { Session } from '../session/session.js';
-import type { SessionCookie } from './session-cookie.js';
+import { SessionCookie } from './session-cookie.js';
 
 /** Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with
@@ -51,7 +51,7 @@ export function noteRequirement(
 ): void {
   const note = notesOn(controller);
   const list = method === undefined ? note.ofClass : (note.ofMethod.get(method) ?? []);
-  if (list.some(({ cookie }) => cookie === options.cookie)) {
+  if (list.some(one => isSameCookie(one.cookie, options.cookie))) {
     const place = method === undefined ? controller.name : `${controller.name}.${method}`;
     throw new SessionConfigurationError(
       `${place}: two @RequireSession for one cookie; write one with the options of both`,
@@ -85,6 +85,8 @@ export interface ActionRequirements {
 /**
  * What an action requires. A subclass and a method that overrides another keep what was required above, and may change
  * single options: classes from the root down, then methods from the root down, each over what came before.
+ *
+ * @throws SessionConfigurationError when it cannot be told which cookie an injection means
  */
 export function requirementsOf(controller: Function, method: string): ActionRequirements {
   const chain = ancestry(controller).flatMap(ancestor => notes.get(ancestor) ?? []);
@@ -93,13 +95,32 @@ export function requirementsOf(controller: Function, method: string): ActionRequ
   const parameters = new Map(chain.flatMap(note => [...(note.parameters.get(method) ?? [])]));
   const properties = new Map(chain.flatMap(note => [...note.properties]));
 
-  const cookie = requirements[0]?.cookie;
-  for (const injection of [...parameters.values(), ...properties.values()]) {
+  const injections = [...parameters.values(), ...properties.values()];
+  const cookie = injections.some(injection => !injection.cookie)
+    ? cookieOf(requirements, `${controller.name}.${method}`)
+    : undefined;
+  for (const injection of injections) {
     const wanted = injection.cookie ?? cookie;
-    if (!requirements.some(requirement => requirement.cookie === wanted))
+    if (!requirements.some(requirement => isSameCookie(requirement.cookie, wanted)))
       requirements.push(wanted ? { cookie: wanted } : {});
   }
   return { requirements, parameters, properties, cookie };
+}
+
+/** The cookie that a route's injections mean when they name none. It must not depend on the order of decorators. */
+function cookieOf(requirements: readonly RequireSessionOptions[], place: string): CookieIdentifier | undefined {
+  const [only, another] = requirements;
+  if (!another) return only?.cookie;
+  if (requirements.some(({ cookie }) => isSameCookie(cookie, undefined))) return undefined;
+  const names = requirements.map(({ cookie }) => cookie?.name).sort();
+  throw new SessionConfigurationError(
+    `${place}: @SessionData and @CurrentSession need the option cookie here, for the route has ${names.join(' and ')}`,
+  );
+}
+
+/** Left out means `SessionCookie`. */
+function isSameCookie(one: CookieIdentifier | undefined, other: CookieIdentifier | undefined): boolean {
+  return (one ?? SessionCookie) === (other ?? SessionCookie);
 }
 
 /** Root first. */
@@ -118,7 +139,7 @@ function ancestry(controller: Function): Function[] {
 function refine(above: RequireSessionOptions[], level: readonly RequireSessionOptions[]): RequireSessionOptions[] {
   const result = [...above];
   for (const options of level) {
-    const same = result.findIndex(({ cookie }) => cookie === options.cookie);
+    const same = result.findIndex(({ cookie }) => isSameCookie(cookie, options.cookie));
     const at = same === -1 && level.length === 1 && result.length === 1 ? 0 : same;
     if (at === -1) result.push(options);
     else result[at] = { ...result[at], ...options };

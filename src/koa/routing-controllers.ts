@@ -1,5 +1,12 @@
 import type { Context, Next } from 'koa';
-import { type Action, type ActionMetadata, getFromContainer, KoaDriver, type UseMetadata } from 'routing-controllers';
+import {
+  type Action,
+  type ActionMetadata,
+  getFromContainer,
+  KoaDriver,
+  type ParamMetadata,
+  type UseMetadata,
+} from 'routing-controllers';
 
 import { SessionConfigurationError, SessionHttpError } from '../core/errors.js';
 import { guard, type Demand, type Fail, runAndSettle } from './guard.js';
@@ -152,21 +159,37 @@ function injectProperties(action: ActionMetadata, properties: ReadonlyMap<string
 function injectParameters(action: ActionMetadata, parameters: ReadonlyMap<number, BoundInjection>): void {
   if (parameters.size === 0 || (action.methodOverride as unknown) !== undefined) return;
   const params = [...action.params].sort((a, b) => a.index - b.index);
-  const places = [...parameters].map(([index, injection]) => {
-    const rank = params.findIndex(param => param.index === index);
-    return { at: rank === -1 ? index : rank, injection };
-  });
-  places.sort((a, b) => a.at - b.at);
-  action.params = params.filter(param => !parameters.has(param.index));
+  const others = params.filter(param => !isOurs(param));
+  const taken = new Set(others.map(param => param.index));
+  const doubled = params.find(param => isOurs(param) && taken.has(param.index));
+  if (doubled) {
+    throw new SessionConfigurationError(
+      `${action.target.name}.${action.method}: parameter ${doubled.index} has @SessionData or @CurrentSession and another ` +
+        'decorator; leave it one',
+    );
+  }
+  // What a method above had at a position gives way to what its override has there.
+  const places = [...parameters]
+    .filter(([index]) => !taken.has(index))
+    .map(([index, injection]) => {
+      const rank = params.findIndex(param => param.index === index);
+      return { at: rank === -1 ? index : rank, injection };
+    })
+    .sort((a, b) => a.at - b.at);
+  action.params = others;
 
   const callMethod = action.callMethod.bind(action);
-  action.callMethod = (others: unknown[], request: Action): unknown => {
+  action.callMethod = (values: unknown[], request: Action): unknown => {
     const scope = scopeOf(request.context as Context);
-    const all = [...others];
+    const all = [...values];
     for (const { at, injection } of places) {
       while (all.length < at) all.push(undefined);
       all.splice(at, 0, injected(injection, scope));
     }
     return callMethod(all, request) as unknown;
   };
+}
+
+function isOurs(param: ParamMetadata): boolean {
+  return (param.transform as unknown) === unguarded;
 }

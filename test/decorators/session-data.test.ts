@@ -160,4 +160,16 @@ describe('@SessionData in a place where it cannot stand', () => {
     expect(decorate).toThrow(SessionConfigurationError);
     expect(decorate).toThrow(message);
   });
+
+  test('beside another decorator on one parameter: refused at start-up, for one value can stand there', async () => {
+    @JsonController()
+    class Doubled {
+      @Get('/') both(@SessionData @QueryParam('user') user: User) {
+        return user;
+      }
+    }
+    const starting = startApp({ controllers: [Doubled], dataModel: User });
+    await expect(starting).rejects.toThrow(SessionConfigurationError);
+    await expect(starting).rejects.toThrow(/Doubled\.both: parameter 0.*@SessionData.*another decorator/);
+  });
 });
