@@ -3,6 +3,7 @@ import {
   type Action,
   type ActionMetadata,
   getFromContainer,
+  getMetadataArgsStorage,
   KoaDriver,
   type ParamMetadata,
   type UseMetadata,
@@ -89,6 +90,19 @@ export function unguarded(): never {
       'routing-controllers-sessions load two copies of routing-controllers. Try: npm ls routing-controllers',
   );
 }
+
+/*
+ * routing-controllers hands actions down to subclasses, but not what stands in their `@UseBefore`. Where the guard is not
+ * in place, what is guarded above would be open below. All copies of routing-controllers share this one storage.
+ */
+const storage = getMetadataArgsStorage();
+const usesOf = storage.filterUsesWithTargetAndMethod.bind(storage);
+storage.filterUsesWithTargetAndMethod = (target, method) => {
+  const uses = usesOf(target, method);
+  for (let at: unknown = Object.getPrototypeOf(target); typeof at === 'function'; at = Object.getPrototypeOf(at))
+    uses.push(...usesOf(at, method).filter(use => use.middleware === unguarded));
+  return uses;
+};
 
 function isOthers(use: UseMetadata): boolean {
   return (use.middleware as unknown) !== unguarded;
