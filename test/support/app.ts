@@ -5,6 +5,7 @@ import Koa from 'koa';
 import {
   type Action,
   type ClassConstructor,
+  type IocAdapter,
   type RoutingControllersOptions,
   useContainer,
   useKoaServer,
@@ -32,6 +33,8 @@ export interface AppSettings<T extends object> {
   server?: Partial<RoutingControllersOptions> | ((sessions: SessionCookie<T>) => Partial<RoutingControllersOptions>);
   /** Further services, a second cookie say; they may ask for `clock` and SessionBackend. */
   register?: (container: ContainerInstance, clock: Clock) => void;
+  /** A container of the application's own in place of typedi's. */
+  ioc?: (sessions: SessionCookie<T>, backend: SessionBackend) => IocAdapter;
   /** Plain Koa middleware, put before the controllers. */
   before?: (koa: Koa, sessions: SessionCookie<T>) => void;
 }
@@ -49,7 +52,7 @@ export interface TestApp<T extends object> {
   client(cookies?: string): Client;
 }
 
-const containers = new WeakMap<object, ContainerInstance>();
+const containers = new WeakMap<object, IocAdapter>();
 const open: { server: Server; close: () => Promise<void> }[] = [];
 let count = 0;
 
@@ -71,7 +74,7 @@ export async function startApp<T extends object>(settings: AppSettings<T>): Prom
   const options = typeof given === 'function' ? given(sessions) : given;
   for (const type of [...controllers, ...((options.middlewares as Function[] | undefined) ?? [])])
     if (!container.has(type as new () => object)) container.set({ id: type, type: type as new () => object });
-  serveFrom(container, koa);
+  serveFrom(settings.ioc?.(sessions, backend) ?? container, koa);
 
   const errors: unknown[] = [];
   koa.on('error', error => errors.push(error));
@@ -83,12 +86,12 @@ export async function startApp<T extends object>(settings: AppSettings<T>): Prom
 }
 
 /** routing-controllers has one container for all applications; this one answers each request from its own application's. */
-function serveFrom(container: ContainerInstance, koa: Koa): void {
+function serveFrom(container: IocAdapter, koa: Koa): void {
   containers.set(koa, container);
   useContainer({
     get<S>(type: ClassConstructor<S>, action?: Action): S {
       const app = action ? (action.context as Koa.Context).app : koa;
-      return (containers.get(app) ?? container).get(type);
+      return (containers.get(app) ?? container).get(type, action);
     },
   });
 }
