@@ -104,6 +104,9 @@ const DEFAULTS = Object.freeze({
   clock: systemClock,
 });
 
+/** What RFC 6265 has for a cookie's name: a token of HTTP. Anything else, one server or proxy or another takes apart. */
+const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
+
 /** NIST SP 800-107: an HMAC key shorter than the hash is weaker than the hash. */
 const MIN_SECRET_BYTES = 32;
 
@@ -129,6 +132,9 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   if ((backend as unknown) !== undefined && !isBackend(backend))
     throw refuse('backend', kind(backend), 'a SessionBackend, as new InMemoryBackend()');
   for (const key of ['name', 'schemeName', 'path'] as const) assertString(options, key);
+  if (!COOKIE_NAME.test(options.name))
+    throw refuse('name', JSON.stringify(options.name), "letters, digits and any of !#$%&'*+-.^_`|~ (RFC 6265)");
+  if (!options.path.startsWith('/')) throw refuse('path', JSON.stringify(options.path), "a path from '/' on");
   if ((options.domain as string | undefined) !== undefined) assertString(options, 'domain');
   for (const key of ['autoError', 'persistent', 'partitioned', 'recordClient'] as const)
     assertOneOf(options, key, [true, false]);
@@ -227,7 +233,8 @@ function resolveOrigins(origins: unknown): ReadonlySet<string> {
 }
 
 function isOrigin(value: string): boolean {
-  return URL.canParse(value) && new URL(value).origin === value;
+  // A browser sends an origin, never a pattern: a pattern would match nothing, in silence.
+  return !value.includes('*') && URL.canParse(value) && new URL(value).origin === value;
 }
 
 function isProduction(): boolean {
