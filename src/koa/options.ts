@@ -81,7 +81,8 @@ export interface ResolvedOptions<T extends object> {
 
 const DAY = 86_400;
 
-const DEFAULTS = Object.freeze({
+/** What an option is that is not given. The table in README.md is held to it. */
+export const DEFAULTS = Object.freeze({
   backend: undefined,
   name: 'session',
   schemeName: 'SessionCookie',

@@ -1,0 +1,64 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { runInThisContext } from 'node:vm';
+
+import { DEFAULTS } from '../../src/koa/options.js';
+import { codeOf, readDocument, root, tableUnder } from './markdown.js';
+
+const readme = readDocument('README.md');
+
+describe('the table of options in README.md', () => {
+  const rows = tableUnder(readme, 'Configuration');
+  const option = (row: string[]) => codeOf(row[0])[0] ?? '';
+
+  test('has every option, the required ones first, in the order of the source', () => {
+    expect(rows.map(option)).toEqual(['dataModel', 'secretKey', ...Object.keys(DEFAULTS)]);
+  });
+
+  test.each(Object.entries(DEFAULTS))('has the default of %s', (name, value) => {
+    const row = rows.find(candidate => option(candidate) === name);
+    const [code = ''] = codeOf(row?.[1]);
+    const documented: unknown = runInThisContext(`(${code})`);
+    if (typeof value === 'function') expect(Math.abs((documented as () => number)() - value())).toBeLessThan(1000);
+    else expect(documented).toEqual(value);
+  });
+
+  test.each(rows.filter(row => /\(\d+ days\)/.test(row[1] ?? '')))(
+    'says in days what the seconds of %s are',
+    (...row) => {
+      const [code = ''] = codeOf(row[1]);
+      const days = /\((\d+) days\)/.exec(row[1] ?? '')?.[1];
+      expect(Number(code.replaceAll('_', ''))).toBe(Number(days) * 86_400);
+    },
+  );
+
+  test('has the default of InMemoryBackend', () => {
+    const [, documented] = /takes `maxSessions`, by default `([\d_]+)`/.exec(readme.text) ?? [];
+    const [, actual] = /maxSessions = ([\d_]+)/.exec(source('src/backends/in-memory.ts')) ?? [];
+    expect(actual).toMatch(/^1/);
+    expect(documented).toBe(actual);
+  });
+});
+
+describe('the tables of decorators in README.md', () => {
+  test('have every decorator that the package exports', () => {
+    const exported = [...source('src/index.ts').matchAll(/export \{ (\w+).*'\.\/decorators\//g)].map(
+      ([, name]) => name,
+    );
+    const documented = tableUnder(readme, 'Decorators').flatMap(row =>
+      codeOf(row[0]).map(code => code.replace(/^@|\(.*$/g, '')),
+    );
+    expect(new Set(documented)).toEqual(new Set(exported));
+  });
+
+  test('have every option of @RequireSession', () => {
+    const [, list = ''] = /const KNOWN = \[(.*)\]/.exec(source('src/decorators/require-session.ts')) ?? [];
+    const known = list.split(', ').map(quoted => quoted.slice(1, -1));
+    const documented = tableUnder(readme, 'Decorators', 1).map(row => codeOf(row[0])[0]);
+    expect(documented.sort()).toEqual(known.sort());
+  });
+});
+
+function source(file: string): string {
+  return readFileSync(path.join(root, file), 'utf8');
+}

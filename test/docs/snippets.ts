@@ -1,0 +1,161 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+import ts from 'typescript';
+
+import { type Block, type MarkdownDocument, root } from './markdown.js';
+
+/** Where a prelude has this comment, the block goes; without it, to the end. */
+const PLACE = '/* snippet */';
+
+/** One TypeScript file made of a document's blocks. */
+export interface Snippet {
+  document: MarkdownDocument;
+  /** `node`, `server` or `jest`; absent: compiled only. */
+  run: string | undefined;
+  /** As the document names it, or by the line where it starts. */
+  name: string;
+  /** The document's lines from which each line comes; `undefined` for those of a prelude. */
+  origins: (number | undefined)[];
+  lines: string[];
+}
+
+/** A snippet with what the compiler made of it. */
+export interface CompiledSnippet extends Snippet {
+  /** Absolute path of the JavaScript. */
+  javascript: string;
+  /** Each as `document:line: message`. */
+  problems: string[];
+}
+
+/** The TypeScript of a document. A block that `continues` is one file with the block before. */
+export function snippetsOf(document: MarkdownDocument): Snippet[] {
+  const snippets: Snippet[] = [];
+  for (const block of document.blocks.filter(({ language }) => language === 'ts')) {
+    const previous = snippets.at(-1);
+    if (block.directives.has('continues') && previous) append(previous, block.text.split('\n'), block.line);
+    else {
+      const { directives, line } = block;
+      const snippet: Snippet = {
+        document,
+        run: directives.get('run'),
+        name: directives.get('file') ?? `line-${line}.ts`,
+        origins: [],
+        lines: [],
+      };
+      const [before, after] = preludeFor(block);
+      // Imports are run where they stand once they are compiled to CommonJS: the block's own come before the prelude.
+      const imports = before === '' ? 0 : linesOfImports(block.text);
+      const lines = block.text.split('\n');
+      append(snippet, lines.slice(0, imports), line);
+      append(snippet, before.split('\n'));
+      append(snippet, lines.slice(imports), line + imports);
+      append(snippet, after.split('\n'));
+      snippets.push(snippet);
+    }
+  }
+  return snippets;
+}
+
+/**
+ * Type-checks all snippets under the project's own strict options, in one program, and writes their JavaScript below
+ * `work`, beside that of the library, which they find there under its published names.
+ */
+export function compile(snippets: readonly Snippet[], work: string): CompiledSnippet[] {
+  const sources = path.join(work, 'ts');
+  const emitted = path.join(work, 'js');
+  const files = snippets.map(snippet => {
+    const file = path.join(sources, snippet.document.path.replace(/\.md$/, ''), snippet.name);
+    mkdirSync(path.dirname(file), { recursive: true });
+    if (existsSync(file)) throw new Error(`${snippet.document.path} has two blocks named ${snippet.name}`);
+    writeFileSync(file, snippet.lines.join('\n'));
+    return file;
+  });
+
+  const { config } = ts.readConfigFile(path.join(root, 'tsconfig.json'), name => readFileSync(name, 'utf8')) as {
+    config: { compilerOptions: object };
+  };
+  const { options } = ts.parseJsonConfigFileContent({ ...config, files, include: [] }, ts.sys, root);
+  const program = ts.createProgram(files, { ...options, noEmit: false, rootDir: root, outDir: emitted });
+  mkdirSync(emitted, { recursive: true });
+  writeFileSync(path.join(emitted, 'package.json'), JSON.stringify(manifest()));
+  const { diagnostics } = program.emit();
+  const problems = [...ts.getPreEmitDiagnostics(program), ...diagnostics];
+
+  return snippets.map((snippet, index) => {
+    const file = files[index] ?? '';
+    const own = problems.filter(problem => problem.file && path.resolve(problem.file.fileName) === file);
+    return {
+      ...snippet,
+      javascript: path.join(emitted, path.relative(root, file)).replace(/\.ts$/, '.js'),
+      problems: own.flatMap(problem => describe(snippet, problem) ?? []),
+    };
+  });
+}
+
+/** The package as it is published, with the JavaScript that was just made in place of dist. */
+function manifest(): object {
+  const { name, type, exports } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+    name: string;
+    type: string;
+    exports: Record<string, string | { default: string }>;
+  };
+  const entries = Object.entries(exports).flatMap(([subpath, entry]) =>
+    typeof entry === 'string' ? [] : [[subpath, entry.default.replace('./dist/', './src/')] as const],
+  );
+  return { name, type, exports: Object.fromEntries(entries) };
+}
+
+function describe(snippet: Snippet, { file, start = 0, messageText, code }: ts.Diagnostic): string | undefined {
+  const line = file ? file.getLineAndCharacterOfPosition(start).line : 0;
+  const origin = snippet.origins[line];
+  const isUnused = [6133, 6192, 6196, 6198].includes(code);
+  if (origin === undefined && isUnused) return undefined;
+  const place = origin === undefined ? `the prelude of ${snippet.name}, line ${line + 1}` : String(origin);
+  return `${snippet.document.path}:${place}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+}
+
+/** @param line where they stand in the document; absent: nowhere */
+function append(snippet: Snippet, lines: readonly string[], line?: number): void {
+  snippet.lines.push(...lines);
+  snippet.origins.push(...lines.map((_, index) => (line === undefined ? undefined : line + index)));
+}
+
+/** How many lines at a block's head are imports. */
+function linesOfImports(text: string): number {
+  const file = ts.createSourceFile('block.ts', text, ts.ScriptTarget.ES2022);
+  const last = file.statements.findLast(ts.isImportDeclaration);
+  return last ? file.getLineAndCharacterOfPosition(last.end).line + 1 : 0;
+}
+
+/** What goes before and after a block. Imports that the block makes itself are left out. */
+function preludeFor({ directives, text }: Block): [string, string] {
+  const name = directives.get('prelude');
+  if (name === undefined) return ['', ''];
+  const prelude = readFileSync(path.join(root, 'docs/preludes', `${name}.ts`), 'utf8');
+  const imported = new Set(importedNames(text));
+  const [before = '', after = ''] = withoutImports(prelude, imported).split(PLACE);
+  return [before, after];
+}
+
+function importedNames(text: string): string[] {
+  const file = ts.createSourceFile('block.ts', text, ts.ScriptTarget.ES2022);
+  return file.statements.filter(ts.isImportDeclaration).flatMap(({ importClause }) => {
+    const { namedBindings, name } = importClause ?? {};
+    const named = namedBindings && ts.isNamedImports(namedBindings) ? namedBindings.elements : [];
+    return [...named.map(element => element.name.text), ...(name ? [name.text] : [])];
+  });
+}
+
+function withoutImports(text: string, names: ReadonlySet<string>): string {
+  const file = ts.createSourceFile('prelude.ts', text, ts.ScriptTarget.ES2022, true);
+  let result = text;
+  for (const { importClause } of file.statements.filter(ts.isImportDeclaration).toReversed()) {
+    const bindings = importClause?.namedBindings;
+    if (!bindings || !ts.isNamedImports(bindings)) continue;
+    const kept = bindings.elements.filter(element => !names.has(element.name.text));
+    const list = kept.map(element => element.getText()).join(', ');
+    result = `${result.slice(0, bindings.getStart())}{ ${list} }${result.slice(bindings.getEnd())}`;
+  }
+  return result;
+}
