@@ -19,7 +19,7 @@ export type ErrorHeaders = Readonly<Record<string, string>>;
  * are what Koa reads. They lie on the prototype, so that they are in no JSON body.
  */
 export abstract class SessionHttpError extends SessionError {
-  readonly #status: number;
+  #status: number;
   readonly #headers: ErrorHeaders;
 
   constructor(status: number, message: string, options?: ErrorOptions & { headers?: ErrorHeaders }) {
@@ -34,6 +34,11 @@ export abstract class SessionHttpError extends SessionError {
 
   get status(): number {
     return this.#status;
+  }
+
+  /** Koa's own error handler writes the status that it answers with into the error; what cannot be assigned would end the process. */
+  set status(status: number) {
+    this.#status = status;
   }
 
   /** Whether the message may be shown to the client. */
