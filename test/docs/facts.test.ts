@@ -59,6 +59,29 @@ describe('the tables of decorators in README.md', () => {
   });
 });
 
+describe('the comparison in README.md', () => {
+  const { dependencies } = JSON.parse(source('bench/compare/package.json')) as { dependencies: Record<string, string> };
+  const [, table = ''] = /<!-- comparison -->([^]*)<!-- end of comparison -->/.exec(readme.text) ?? [];
+
+  test('names the versions that `npm run compare` installs', () => {
+    const [, header = ''] = /^\|  \|(.*)\|$/m.exec(table) ?? [];
+    const peers = header.split('|').map(cell => cell.trim().split(' '));
+    expect(peers.slice(1)).toHaveLength(4);
+    for (const [name = '', version] of peers.slice(1))
+      expect({ name, version: dependencies[name] }).toEqual({ name, version });
+  });
+
+  test('has a row for each scenario', () => {
+    const titles = [
+      ...source('bench/compare/scenarios.mjs').matchAll(/^ {2}(?:'(.+)'|\[`(?:\$\{\w+\})(.+)`\]): async/gm),
+    ];
+    const rows = [...table.matchAll(/^\| ([^|]+) \|/gm)]
+      .map(([, title]) => title ?? '')
+      .filter(title => title !== '---');
+    expect(rows.map(row => row.replace(/^\d+/, ''))).toEqual(titles.map(([, plain, counted]) => plain ?? counted));
+  });
+});
+
 function source(file: string): string {
   return readFileSync(path.join(root, file), 'utf8');
 }
