@@ -9,7 +9,7 @@ const fromRoot = createRequire(path.resolve(import.meta.dirname, '../../../packa
 fromRoot('reflect-metadata');
 const { IsInt, IsOptional, IsString } = fromRoot('class-validator');
 const Koa = fromRoot('koa');
-const { Principal, SessionBackend, SessionCookie, SessionData } = fromRoot('./dist/index.js');
+const { Principal, SessionBackend, SessionCookie, SessionData } = fromRoot('routing-controllers-sessions');
 
 export const name = 'routing-controllers-sessions';
 export const { version } = fromRoot('./package.json');
