@@ -14,6 +14,8 @@ const config: Config = {
     '^routing-controllers-sessions/(openapi|testing)$': '<rootDir>/src/$1/index.ts',
     '^routing-controllers-sessions/(\\w+)$': '<rootDir>/src/backends/$1.ts',
   },
+  // Only in a run whose output is searched for tokens: scripts/no-tokens-in-output.mjs.
+  setupFilesAfterEnv: process.env['RCS_TOKEN_LOG'] ? ['<rootDir>/test/support/record-tokens.ts'] : [],
   collectCoverageFrom: ['src/**/*.ts'],
   coverageProvider: 'v8',
 };

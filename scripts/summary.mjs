@@ -5,5 +5,7 @@ const results = process.argv.slice(2).map(file => JSON.parse(readFileSync(file, 
 const sum = key => results.reduce((total, result) => total + result[key], 0);
 const skipped = sum('numPendingTests');
 
-console.log(`${sum('numPassedTests')} passed, ${sum('numFailedTests')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+console.log(
+  `${sum('numPassedTests')} passed, ${sum('numFailedTests')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`,
+);
 if (results.some(result => !result.success)) process.exitCode = 1;

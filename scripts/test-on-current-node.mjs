@@ -8,7 +8,9 @@ const place = path.join(root, '.cache', 'current-node');
 const platform = `${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
 
 mkdirSync(place, { recursive: true });
-execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix', place, `node-${platform}@latest`], { stdio: 'inherit' });
+execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix', place, `node-${platform}@latest`], {
+  stdio: 'inherit',
+});
 const bin = path.join(place, 'node_modules', `node-${platform}`, 'bin');
 const env = { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH}` };
 console.log(`Node ${execFileSync('node', ['--version'], { env, encoding: 'utf8' }).trim()}`);
