@@ -17,6 +17,7 @@ import {
 
 import { type AppSettings, startApp, type TestApp } from './app.js';
 import { RecordingBackend } from './recording-backend.js';
+import { parseSetCookie } from './set-cookie-parts.js';
 
 /** The session data of the tests of a session's life. */
 @SessionData
@@ -244,25 +245,6 @@ export function askRaw(app: { url: string }, lines: readonly string[]): Promise<
 /** The status of what {@link askRaw} answered. */
 export function statusOf(response: string): number {
   return Number(/^HTTP\/1\.1 (\d{3})/.exec(response)?.[1]);
-}
-
-export interface SetCookieParts {
-  name: string;
-  value: string;
-  /** By lower-case name; `true` for those without a value. */
-  attributes: Record<string, string | true>;
-}
-
-export function parseSetCookie(header: string): SetCookieParts {
-  const [pair = '', ...rest] = header.split('; ');
-  const cut = pair.indexOf('=');
-  const attributes = rest.map(attribute => {
-    const at = attribute.indexOf('=');
-    return at === -1
-      ? ([attribute.toLowerCase(), true] as const)
-      : ([attribute.slice(0, at).toLowerCase(), attribute.slice(at + 1)] as const);
-  });
-  return { name: pair.slice(0, cut), value: pair.slice(cut + 1), attributes: Object.fromEntries(attributes) };
 }
 
 /** `name=token`, as a client sends back what an answer set; the answer must set exactly one cookie. */
