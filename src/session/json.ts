@@ -53,12 +53,13 @@ export function toJson(value: unknown, path = '', depth = 0): Json {
 }
 
 /** Whether `live` would come out of {@link toJson} as `json`. Copies nothing, and stops at the first difference. */
-export function isSameJson(json: Json | undefined, live: unknown): boolean {
+export function isSameJson(json: Json | undefined, live: unknown, hops = 0): boolean {
   if (json === live) return true;
   if (typeof live !== 'object' || live === null || typeof json === 'undefined' || json === null) return false;
   if (hasToJson(live)) {
     if (live instanceof Date && Number.isNaN(live.getTime())) return false;
-    return isSameJson(json, live.toJSON());
+    // A toJSON may answer with itself, for ever. `json` has an end, so that nothing else here goes on without one.
+    return hops <= MAX_DEPTH && isSameJson(json, live.toJSON(), hops + 1);
   }
   if (typeof json !== 'object') return false;
   if (Array.isArray(live) || Array.isArray(json)) {
@@ -81,7 +82,7 @@ function hasSameProperties(json: JsonObject, live: object): boolean {
   return unmatched === 0;
 }
 
-/** A deep copy of what came out of `JSON.parse`. */
+/** A deep copy of what came out of `JSON.parse` and is safe to copy, see {@link isSafeJson}. */
 export function copyJson(json: Json): Json {
   if (typeof json !== 'object' || json === null) return json;
   if (Array.isArray(json)) return json.map(copyJson);
