@@ -1,0 +1,107 @@
+import { Deadlines } from '../../src/session/deadlines.js';
+
+const tooLate = () => new Error('too late');
+
+/** A promise that the test settles. */
+function pending<R>() {
+  let resolve: (value: R) => void = () => undefined;
+  let reject: (error: unknown) => void = () => undefined;
+  const promise = new Promise<R>((done, failed) => {
+    resolve = done;
+    reject = failed;
+  });
+  return { promise, resolve, reject };
+}
+
+/** How a promise stands, once everything that is due has run. */
+function watch(promise: Promise<unknown>): { state: string } {
+  const seen = { state: 'waiting' };
+  promise.then(
+    value => (seen.state = `resolved ${String(value)}`),
+    (error: unknown) => (seen.state = `rejected ${(error as Error).message}`),
+  );
+  return seen;
+}
+
+describe('Deadlines.within', () => {
+  beforeEach(() => void jest.useFakeTimers());
+  afterEach(() => void jest.useRealTimers());
+
+  test('hands on what comes in time', async () => {
+    const deadlines = new Deadlines(100);
+    await expect(deadlines.within(Promise.resolve('value'), tooLate)).resolves.toBe('value');
+    const failing = deadlines.within(Promise.reject(new Error('the engine')), tooLate);
+    await expect(failing).rejects.toThrow('the engine');
+  });
+
+  test('rejects at the deadline, not before', async () => {
+    const seen = watch(new Deadlines(100).within(new Promise(() => undefined), tooLate));
+    await jest.advanceTimersByTimeAsync(99);
+    expect(seen.state).toBe('waiting');
+    await jest.advanceTimersByTimeAsync(1);
+    expect(seen.state).toBe('rejected too late');
+  });
+
+  test('each call has a deadline of its own, under one timer', async () => {
+    const deadlines = new Deadlines(100);
+    const calls = [];
+    for (let n = 0; n < 5; n++) {
+      calls.push(watch(deadlines.within(new Promise(() => undefined), tooLate)));
+      await jest.advanceTimersByTimeAsync(10);
+      expect(jest.getTimerCount()).toBe(1);
+    }
+    for (let expired = 1; expired <= 5; expired++) {
+      await jest.advanceTimersByTimeAsync(expired === 1 ? 50 : 10);
+      expect(calls.map(({ state }) => state === 'rejected too late')).toEqual(calls.map((_, n) => n < expired));
+    }
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  test('a call that comes after all others were answered has its whole time', async () => {
+    const deadlines = new Deadlines(100);
+    await deadlines.within(Promise.resolve(), tooLate);
+    await jest.advanceTimersByTimeAsync(90);
+    const seen = watch(deadlines.within(new Promise(() => undefined), tooLate));
+    await jest.advanceTimersByTimeAsync(99);
+    expect(seen.state).toBe('waiting');
+    await jest.advanceTimersByTimeAsync(1);
+    expect(seen.state).toBe('rejected too late');
+  });
+
+  test('what comes in later goes to onLate, once', async () => {
+    const call = pending<string>();
+    const late: string[] = [];
+    const seen = watch(new Deadlines(100).within(call.promise, tooLate, value => late.push(value)));
+    await jest.advanceTimersByTimeAsync(100);
+    call.resolve('a record');
+    await jest.advanceTimersByTimeAsync(1_000);
+    expect(late).toEqual(['a record']);
+    expect(seen.state).toBe('rejected too late');
+  });
+
+  test('what comes in time does not go to onLate', async () => {
+    const late: unknown[] = [];
+    await new Deadlines(100).within(Promise.resolve('value'), tooLate, value => late.push(value));
+    await jest.advanceTimersByTimeAsync(1_000);
+    expect(late).toEqual([]);
+  });
+
+  test('a rejection that comes later harms nothing', async () => {
+    const unhandled: unknown[] = [];
+    const listener = (error: unknown) => unhandled.push(error);
+    process.on('unhandledRejection', listener);
+    try {
+      const call = pending<string>();
+      const seen = watch(new Deadlines(100).within(call.promise, tooLate));
+      await jest.advanceTimersByTimeAsync(100);
+      call.reject(new Error('the connection broke'));
+      await jest.advanceTimersByTimeAsync(100);
+      jest.useRealTimers();
+      await new Promise(resolve => setImmediate(resolve));
+      expect(unhandled).toEqual([]);
+      expect(seen.state).toBe('rejected too late');
+    } finally {
+      process.off('unhandledRejection', listener);
+    }
+  });
+});

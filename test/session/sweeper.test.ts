@@ -1,0 +1,159 @@
+import { InMemoryBackend, type SessionBackend, type SessionRecord } from 'routing-controllers-sessions';
+
+import { Sweeper } from '../../src/session/sweeper.js';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+/** What a sweeper needs to know of sessions: a clock, and calls to a backend. */
+function sessionsOn(backend: Pick<SessionBackend, 'deleteExpired'>, now = () => 10 * HOUR) {
+  return {
+    now,
+    call: <R>(_operation: string, run: (backend: SessionBackend) => Promise<R>) => run(backend as SessionBackend),
+  };
+}
+
+function counting(fails = () => false) {
+  const sweeps: number[] = [];
+  return {
+    sweeps,
+    deleteExpired: (now: number) => {
+      sweeps.push(now);
+      return fails() ? Promise.reject(new Error('the engine is away')) : Promise.resolve(0);
+    },
+  };
+}
+
+describe('Sweeper', () => {
+  beforeEach(() => void jest.useFakeTimers());
+  afterEach(() => {
+    jest.restoreAllMocks();
+    jest.useRealTimers();
+  });
+
+  test('sweeps again and again, at least one and at most two intervals apart', async () => {
+    const backend = counting();
+    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    for (const [random, apart] of [
+      [0, MINUTE],
+      [0.999_999, 2 * MINUTE],
+    ] as const) {
+      jest.spyOn(Math, 'random').mockReturnValue(random);
+      backend.sweeps.length = 0;
+      sweeper.start();
+      await jest.advanceTimersByTimeAsync(apart - 1_000);
+      expect(backend.sweeps).toHaveLength(0);
+      await jest.advanceTimersByTimeAsync(1_000 + 4 * apart);
+      expect(backend.sweeps).toHaveLength(5);
+      sweeper.stop();
+    }
+  });
+
+  test('removes only what expired an hour ago: a node whose clock runs ahead takes nothing that lives', async () => {
+    const backend = counting();
+    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    sweeper.start();
+    await jest.advanceTimersByTimeAsync(2 * MINUTE);
+    expect(backend.sweeps[0]).toBe(9 * HOUR);
+    sweeper.stop();
+  });
+
+  test('a sweep that fails is not the last', async () => {
+    const backend = counting(() => true);
+    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    sweeper.start();
+    await jest.advanceTimersByTimeAsync(20 * MINUTE);
+    expect(backend.sweeps.length).toBeGreaterThanOrEqual(10);
+    sweeper.stop();
+  });
+
+  test('the next sweep waits for the one before', async () => {
+    let running = 0;
+    let most = 0;
+    const deleteExpired = async () => {
+      most = Math.max(most, ++running);
+      await new Promise(resolve => setTimeout(resolve, 10 * MINUTE));
+      return running--;
+    };
+    const sweeper = new Sweeper(sessionsOn({ deleteExpired }), MINUTE);
+    sweeper.start();
+    await jest.advanceTimersByTimeAsync(HOUR);
+    expect(most).toBe(1);
+    sweeper.stop();
+  });
+
+  test('stop ends it, also while a sweep is under way', async () => {
+    const backend = counting();
+    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    sweeper.start();
+    sweeper.stop();
+    await jest.advanceTimersByTimeAsync(HOUR);
+    expect(backend.sweeps).toEqual([]);
+
+    let finish: (count: number) => void = () => undefined;
+    const slow = { deleteExpired: () => new Promise<number>(resolve => (finish = resolve)) };
+    const stopped = new Sweeper(sessionsOn(slow), MINUTE);
+    stopped.start();
+    await jest.advanceTimersByTimeAsync(2 * MINUTE);
+    stopped.stop();
+    finish(0);
+    await jest.advanceTimersByTimeAsync(HOUR);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  test('an interval of 0 never sweeps, and starting twice makes one sweeper', async () => {
+    const never = counting();
+    new Sweeper(sessionsOn(never), 0).start();
+    await jest.advanceTimersByTimeAsync(HOUR);
+    expect(never.sweeps).toEqual([]);
+
+    const sweeper = new Sweeper(sessionsOn(counting()), MINUTE);
+    sweeper.start();
+    sweeper.start();
+    expect(jest.getTimerCount()).toBe(1);
+    sweeper.stop();
+  });
+
+  test('an interval of months is no overflow: it does not sweep at once', async () => {
+    const backend = counting();
+    const sweeper = new Sweeper(sessionsOn(backend), 100 * 24 * HOUR);
+    sweeper.start();
+    await jest.advanceTimersByTimeAsync(24 * HOUR);
+    expect(backend.sweeps).toEqual([]);
+    sweeper.stop();
+  });
+
+  test('keeps no process alive', () => {
+    const setTimeout = jest.spyOn(global, 'setTimeout');
+    const sweeper = new Sweeper(sessionsOn(counting()), MINUTE);
+    sweeper.start();
+    expect((setTimeout.mock.results[0]!.value as NodeJS.Timeout).hasRef()).toBe(false);
+    sweeper.stop();
+  });
+});
+
+test('LC-10: a sweep of 10,000 records lets others have their turn in between, and leaves what lives', async () => {
+  const backend = new InMemoryBackend();
+  const record = (n: number): SessionRecord => ({
+    id: `id ${n}`,
+    data: '{}',
+    version: 1,
+    createdAt: 0,
+    authenticatedAt: 0,
+    lastSeenAt: 0,
+    expiresAt: n % 2 === 0 ? 5 : 50,
+  });
+  for (let n = 0; n < 10_000; n++) await backend.create(record(n));
+  let turns = 0;
+  let next: NodeJS.Immediate | undefined;
+  const takeTurns = () => {
+    turns++;
+    next = setImmediate(takeTurns);
+  };
+  next = setImmediate(takeTurns);
+  const deleted = await backend.deleteExpired(10);
+  clearImmediate(next);
+  expect(deleted).toBe(5_000);
+  expect(backend.size).toBe(5_000);
+  expect(turns).toBeGreaterThanOrEqual(9);
+});

@@ -1,0 +1,112 @@
+import fc from 'fast-check';
+
+import { Turns } from '../../src/session/turns.js';
+import { seed } from '../support/seed.js';
+
+const soon = () => new Promise(resolve => setImmediate(resolve));
+
+describe('Turns.take', () => {
+  test('tasks of one key run one after another, in the order in which they came', async () => {
+    const turns = new Turns(60_000);
+    const log: string[] = [];
+    const task = (name: string) => async () => {
+      log.push(`${name} begins`);
+      await soon();
+      log.push(`${name} ends`);
+      return name;
+    };
+    const results = await Promise.all(['a', 'b', 'c'].map(name => turns.take('key', task(name))));
+    expect(results).toEqual(['a', 'b', 'c']);
+    expect(log).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends']);
+  });
+
+  test('tasks of different keys do not wait for each other', async () => {
+    const turns = new Turns(60_000);
+    let finish: () => void = () => undefined;
+    const slow = turns.take('one', () => new Promise<void>(resolve => (finish = resolve)));
+    await expect(turns.take('two', () => Promise.resolve('done'))).resolves.toBe('done');
+    finish();
+    await slow;
+  });
+
+  test('what a task throws reaches its caller alone, and the next one has its turn', async () => {
+    const turns = new Turns(60_000);
+    const failing = turns.take('key', () => Promise.reject(new Error('broken')));
+    const next = turns.take('key', () => Promise.resolve('next'));
+    await expect(failing).rejects.toThrow('broken');
+    await expect(next).resolves.toBe('next');
+    const thrown = turns.take('key', () => {
+      throw new Error('at once');
+    });
+    await expect(thrown).rejects.toThrow('at once');
+  });
+
+  describe('with a clock of its own', () => {
+    beforeEach(() => void jest.useFakeTimers());
+    afterEach(() => void jest.useRealTimers());
+
+    test('who holds a turn longer than the patience loses it to the next, and still gets its result', async () => {
+      const turns = new Turns(1_000);
+      let finish: (value: string) => void = () => undefined;
+      const stuck = turns.take('key', () => new Promise<string>(resolve => (finish = resolve)));
+      const began: string[] = [];
+      const next = turns.take('key', () => Promise.resolve(began.push('next')));
+      await jest.advanceTimersByTimeAsync(999);
+      expect(began).toEqual([]);
+      await jest.advanceTimersByTimeAsync(1);
+      expect(began).toEqual(['next']);
+      await next;
+      finish('late');
+      await expect(stuck).resolves.toBe('late');
+      expect(turns.size).toBe(0);
+      expect(jest.getTimerCount()).toBe(0);
+    });
+
+    test('the patience runs from when the turn began, not from when it was asked for', async () => {
+      const turns = new Turns(1_000);
+      const log: string[] = [];
+      const wait = (name: string, ms: number) => () =>
+        new Promise<void>(resolve => setTimeout(() => resolve(void log.push(name)), ms));
+      const all = [turns.take('key', wait('first', 900)), turns.take('key', wait('second', 900))];
+      const third = turns.take('key', () => Promise.resolve(void log.push('third')));
+      await jest.advanceTimersByTimeAsync(1_800);
+      expect(log).toEqual(['first', 'second', 'third']);
+      await Promise.all([...all, third]);
+    });
+  });
+
+  test('200 generated crowds: never two of a key at once, all come to their turn, and nothing is left behind', async () => {
+    let tasks = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.constantFrom('a', 'b', '__proto__'), fc.integer({ min: 0, max: 3 }), fc.boolean()), {
+          minLength: 2,
+          maxLength: 20,
+        }),
+        async crowd => {
+          const turns = new Turns(60_000);
+          const inside = new Map<string, number>();
+          let served = 0;
+          await Promise.allSettled(
+            crowd.map(([key, ticks, fails]) =>
+              turns.take(key, async () => {
+                const others = inside.get(key) ?? 0;
+                expect(others).toBe(0);
+                inside.set(key, others + 1);
+                for (let tick = 0; tick < ticks; tick++) await soon();
+                inside.set(key, others);
+                served++;
+                if (fails) throw new Error('as planned');
+              }),
+            ),
+          );
+          tasks += crowd.length;
+          expect(served).toBe(crowd.length);
+          expect(turns.size).toBe(0);
+        },
+      ),
+      { seed, numRuns: 200 },
+    );
+    expect(tasks).toBeGreaterThan(500);
+  });
+});
