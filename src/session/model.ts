@@ -11,7 +11,7 @@ export type ModelClass<T extends object = object> = new () => T;
 
 /**
  * Brings the data of a record that another version of the model wrote up to date. Gets a copy; answers the data as this
- * version has it, or `undefined` when it cannot.
+ * version has it, or `undefined` when it cannot. Throwing is the same as `undefined`.
  */
 export type Migrate = (data: Record<string, unknown>) => unknown;
 
@@ -152,7 +152,7 @@ export class Model<T extends object> {
     if (text.length > MAX_DATA_BYTES || !text.startsWith(`${FORMAT}.`) || text[HEADER_CHARS - 1] !== '.')
       return undefined;
     const plain = parseObject(text.slice(HEADER_CHARS));
-    if (!plain) return undefined;
+    if (!plain || !isSafeJson(plain)) return undefined;
     if (!text.startsWith(this.#description.header)) return this.#adopt(plain);
     return this.#isTrusted(plain) ? plain : undefined;
   }
@@ -176,23 +176,30 @@ export class Model<T extends object> {
   }
 
   async #adopt(plain: JsonObject): Promise<JsonObject | undefined> {
-    const migrate = notes.get(this.#class)?.migrate;
-    for (const candidate of migrate ? [plain, () => migrate(copyJson(plain) as JsonObject)] : [plain]) {
-      try {
-        const data = typeof candidate === 'function' ? candidate() : candidate;
-        if (typeof data === 'object' && data !== null) return await this.create(data as T);
-      } catch (error) {
-        if (!(error instanceof InvalidSessionDataError)) throw error;
-      }
+    return (await this.#fitted(plain)) ?? this.#fitted(await this.#migrated(plain));
+  }
+
+  async #fitted(data: unknown): Promise<JsonObject | undefined> {
+    if (typeof data !== 'object' || data === null) return undefined;
+    try {
+      return await this.create(data as T);
+    } catch (error) {
+      if (!(error instanceof InvalidSessionDataError)) throw error;
+      return undefined;
     }
-    return undefined;
+  }
+
+  async #migrated(plain: JsonObject): Promise<unknown> {
+    try {
+      return await notes.get(this.#class)?.migrate?.(copyJson(plain) as JsonObject);
+    } catch {
+      // It met what it did not expect. That must not fail each request of a client that brings this cookie.
+      return undefined;
+    }
   }
 
   #isTrusted(plain: JsonObject): boolean {
-    for (const key in plain) {
-      if (this.#isReserved(key) || !isSafeJson(plain[key] ?? null)) return false;
-    }
-    return true;
+    return !Object.keys(plain).some(key => this.#isReserved(key));
   }
 
   /** A property that would hide a method or accessor of the model, or change what an instance is. */

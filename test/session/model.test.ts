@@ -1,0 +1,349 @@
+import 'reflect-metadata';
+
+import { Type } from 'class-transformer';
+import { ArrayMaxSize, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Min, ValidateNested } from 'class-validator';
+import fc from 'fast-check';
+import { InvalidSessionDataError, Principal, SessionData } from 'routing-controllers-sessions';
+
+import type { JsonObject } from '../../src/session/json.js';
+import { MAX_DATA_BYTES, Model, type ModelClass } from '../../src/session/model.js';
+import { seed } from '../support/seed.js';
+
+@SessionData
+class Plain {
+  @IsString() @Principal() username!: string;
+  @IsOptional() @IsInt() visits?: number;
+  @IsOptional() @IsDate() since?: Date;
+
+  greeting(): string {
+    return `Hello ${this.username}`;
+  }
+}
+
+class Address {
+  @IsString() city!: string;
+}
+
+@SessionData
+class Nested {
+  @ValidateNested() @Type(() => Address) address!: Address;
+  @IsOptional() @ValidateNested({ each: true }) @Type(() => Address) others?: Address[];
+}
+
+/** The errors of a rejection, by property; fails when there is none. */
+async function failuresOf(promise: Promise<unknown>): Promise<readonly string[]> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(InvalidSessionDataError);
+  return (error as InvalidSessionDataError).properties;
+}
+
+function header(model: ModelClass): string {
+  const made = new Model(model);
+  return made.encode({}).slice(0, -2);
+}
+
+describe('Model.create', () => {
+  const model = new Model(Plain);
+
+  test('takes a literal as it takes an instance', async () => {
+    const since = new Date(0);
+    const plain = { username: 'ada', since: since.toJSON() };
+    await expect(model.create({ username: 'ada', since } as Plain)).resolves.toEqual(plain);
+    await expect(model.create(Object.assign(new Plain(), { username: 'ada', since }))).resolves.toEqual(plain);
+  });
+
+  test("fills in the model's own defaults", async () => {
+    @SessionData
+    class WithDefaults {
+      @IsString() theme = 'dark';
+      @IsInt() count = 0;
+    }
+    await expect(new Model(WithDefaults).create({ count: 3 } as WithDefaults)).resolves.toEqual({
+      theme: 'dark',
+      count: 3,
+    });
+  });
+
+  test('names each property that breaks a rule, nested ones by their path', async () => {
+    await expect(failuresOf(model.create({ username: 1, visits: 'x' } as never))).resolves.toEqual([
+      'username',
+      'visits',
+    ]);
+    const nested = new Model(Nested).create({ address: { city: 1 }, others: [{ city: 'x' }, { city: 2 }] } as never);
+    await expect(failuresOf(nested)).resolves.toEqual(['address.city', 'others.1.city']);
+  });
+
+  test.each([
+    ['a method of the model', 'greeting'],
+    ['what any object has', 'toString'],
+    ['a constructor', 'constructor'],
+    ['a promise', 'then'],
+    ['JSON', 'toJSON'],
+  ])('refuses a property that would stand for %s', async (_, name) => {
+    await expect(failuresOf(model.create({ username: 'ada', [name]: 'x' } as never))).resolves.toEqual([name]);
+  });
+
+  test.each([
+    ['null', null],
+    ['an array', [1]],
+    ['a string', 'ada'],
+    ['undefined', undefined],
+  ])('refuses %s', async (_, value) => {
+    await expect(failuresOf(model.create(value as never))).resolves.toEqual(['data']);
+  });
+});
+
+describe('Model.encode and Model.decode', () => {
+  const model = new Model(Plain);
+
+  test('500 generated states: what was encoded is decoded, by another instance too', () => {
+    const state = fc.record(
+      { username: fc.string(), visits: fc.integer(), note: fc.string({ unit: 'grapheme' }) },
+      { requiredKeys: ['username'] },
+    ) as fc.Arbitrary<JsonObject>;
+    fc.assert(
+      fc.property(state, plain => {
+        expect(new Model(Plain).decode(model.encode(plain))).toEqual(plain);
+      }),
+      { seed, numRuns: 500 },
+    );
+  });
+
+  test.each([
+    ['of one byte each', 'a', 1],
+    ['of three bytes each', '\u20ac', 3],
+  ])('64 KiB of letters %s are kept, one more is refused by the name of the largest property', (_, letter, bytes) => {
+    const rest = Buffer.byteLength(model.encode({ username: '', note: '' }));
+    const count = Math.floor((MAX_DATA_BYTES - rest) / bytes);
+    expect(model.decode(model.encode({ username: '', note: letter.repeat(count) }))).toBeDefined();
+    let refused: unknown;
+    try {
+      model.encode({ username: '', note: letter.repeat(count + 1) });
+    } catch (error) {
+      refused = error;
+    }
+    expect(refused).toBeInstanceOf(InvalidSessionDataError);
+    expect((refused as InvalidSessionDataError).properties).toEqual(['note']);
+    expect((refused as InvalidSessionDataError).message).toContain('65536 bytes');
+  });
+
+  const trusted = header(Plain);
+  test.each([
+    ['nothing', ''],
+    ['no JSON', `${trusted}{`],
+    ['null', `${trusted}null`],
+    ['a number', `${trusted}42`],
+    ['an array', `${trusted}[]`],
+    ['a string', `${trusted}"ada"`],
+    ['JSON without a header', '{"username":"ada"}'],
+    ['a later format', trusted.replace('1.', '2.') + '{"username":"ada"}'],
+    ['a header cut short', trusted.slice(0, 5)],
+    ['a shape without its dot', `${trusted.slice(0, -1)}x{"username":"ada"}`],
+    ['more than 64 KiB', `${trusted}{"username":"${'a'.repeat(MAX_DATA_BYTES)}"}`],
+    ['a property __proto__', `${trusted}{"username":"ada","__proto__":{"admin":true}}`],
+    ['__proto__ below', `${trusted}{"username":"ada","extra":{"__proto__":{"admin":true}}}`],
+    ['a property then', `${trusted}{"username":"ada","then":1}`],
+    ['a property toJSON', `${trusted}{"username":"ada","toJSON":1}`],
+    ['a property in place of a method', `${trusted}{"username":"ada","greeting":1}`],
+    ['1,000 levels', `${trusted}{"username":"ada","extra":${'['.repeat(1_000)}${']'.repeat(1_000)}}`],
+  ])('%s is not trusted under the shape of this very model', async (_, text) => {
+    expect(await model.decode(text)).toBeUndefined();
+  });
+
+  const foreign = '1.AAAAAAAAAAA.';
+  test.each([
+    ['what this model would refuse', '{"username":1}'],
+    ['a property __proto__', '{"username":"ada","__proto__":{"admin":true}}'],
+    ['__proto__ below', '{"username":"ada","extra":{"__proto__":{"admin":true}}}'],
+    ['a property then', '{"username":"ada","then":1}'],
+    ['a property in place of a method', '{"username":"ada","greeting":1}'],
+    ['10,000 levels', `{"username":"ada","extra":${'['.repeat(10_000)}${']'.repeat(10_000)}}`],
+  ])('%s is not trusted under another shape either', async (_, json) => {
+    expect(await model.decode(foreign + json)).toBeUndefined();
+  });
+
+  test('what another shape wrote is taken when it is valid', async () => {
+    expect(await model.decode(`${foreign}{"username":"ada"}`)).toEqual({ username: 'ada' });
+  });
+});
+
+describe('Model.instantiate', () => {
+  test('makes an instance with its methods, and dates as dates', () => {
+    const instance = new Model(Plain).instantiate({ username: 'ada', since: '1970-01-01T00:00:00.000Z' });
+    expect(instance).toBeInstanceOf(Plain);
+    expect(instance.greeting()).toBe('Hello ada');
+    expect(instance.since).toEqual(new Date(0));
+  });
+
+  test('makes instances of nested models', () => {
+    const nested = new Model(Nested).instantiate({ address: { city: 'London' }, others: [{ city: 'Paris' }] });
+    expect(nested.address).toBeInstanceOf(Address);
+    expect(nested.others?.[0]).toBeInstanceOf(Address);
+  });
+
+  test.each<[string, ModelClass, JsonObject]>([
+    ['a plain model', Plain, { username: 'ada', extra: { list: [1] } }],
+    ['a nested model', Nested, { address: { city: 'London', list: [1] } }],
+  ])('shares nothing with what it was made from: %s', (_, model, plain) => {
+    const before = JSON.stringify(plain);
+    const instance = new Model(model).instantiate(plain) as {
+      extra?: { list: number[] };
+      address?: { list: number[] };
+    };
+    (instance.extra ?? instance.address)!.list.push(2);
+    expect(JSON.stringify(plain)).toBe(before);
+  });
+});
+
+describe('Model: whose session it is', () => {
+  test.each<[unknown, string | undefined]>([
+    ['ada', 'ada'],
+    [7, '7'],
+    [0, '0'],
+    ['', undefined],
+    [null, undefined],
+    [true, undefined],
+    [{ id: 1 }, undefined],
+    [undefined, undefined],
+  ])('%j is the principal %j', (value, principal) => {
+    const data = value === undefined ? {} : { username: value };
+    expect(new Model(Plain).principalOf(data as JsonObject)).toBe(principal);
+  });
+
+  test('a subclass inherits the property, and a model without one has no principal', () => {
+    class Derived extends Plain {}
+    expect(new Model(Derived).principalOf({ username: 'ada' })).toBe('ada');
+    expect(new Model(Address).principalOf({ username: 'ada' })).toBeUndefined();
+  });
+});
+
+describe('Model: the fingerprint of its shape', () => {
+  class Base {
+    @IsString() name!: string;
+  }
+  class Same {
+    @IsString() name!: string;
+  }
+  class OtherRule {
+    @Length(1, 5) name!: string;
+  }
+  class OtherBound {
+    @Length(1, 6) name!: string;
+  }
+  class OtherName {
+    @IsString() title!: string;
+  }
+  class Optional {
+    @IsString() @IsOptional() name?: string;
+  }
+  class OneMore {
+    @IsString() name!: string;
+    @IsInt() @Min(0) count!: number;
+  }
+  class OneMoreInOtherOrder {
+    @Min(0) @IsInt() count!: number;
+    @IsString() name!: string;
+  }
+  class OtherList {
+    @IsIn(['a', 'b']) name!: string;
+  }
+  class OtherListStill {
+    @IsIn(['a', 'c']) name!: string;
+  }
+  class Each {
+    @IsString({ each: true }) name!: string[];
+  }
+  class Few {
+    @ArrayMaxSize(1) name!: string[];
+  }
+  class InnerA {
+    @IsString() city!: string;
+  }
+  class InnerB {
+    @IsInt() city!: number;
+  }
+  class OuterA {
+    @ValidateNested() @Type(() => InnerA) inner!: InnerA;
+  }
+  class OuterB {
+    @ValidateNested() @Type(() => InnerB) inner!: InnerB;
+  }
+
+  test('is the same for the same demands, whatever the class is called and in which order they stand', () => {
+    expect(header(Same)).toBe(header(Base));
+    expect(header(OneMoreInOtherOrder)).toBe(header(OneMore));
+  });
+
+  test('differs with any property, type, rule or bound, of nested models too', () => {
+    const models = [
+      Base,
+      OtherRule,
+      OtherBound,
+      OtherName,
+      Optional,
+      OneMore,
+      OtherList,
+      OtherListStill,
+      Each,
+      Few,
+      OuterA,
+      OuterB,
+    ];
+    expect(new Set(models.map(header)).size).toBe(models.length);
+  });
+
+  test('has the form that records are recognised by', () => {
+    expect(header(Base)).toMatch(/^1\.[\w-]{11}\.$/);
+  });
+});
+
+describe('A migration', () => {
+  const foreign = '1.AAAAAAAAAAA.';
+  const migrating = (migrate: (data: Record<string, unknown>) => unknown) => {
+    @SessionData({ migrate })
+    class Migrated {
+      @IsString() name!: string;
+    }
+    return new Model(Migrated);
+  };
+
+  test('gets what an earlier shape wrote, and what it answers is validated', async () => {
+    const model = migrating(({ first, last }) => ({ name: `${String(first)} ${String(last)}` }));
+    expect(await model.decode(`${foreign}{"first":"Ada","last":"Lovelace"}`)).toEqual({ name: 'Ada Lovelace' });
+    expect(await migrating(() => ({ name: 7 })).decode(`${foreign}{"first":"Ada"}`)).toBeUndefined();
+  });
+
+  test('is not asked about what is valid as it is', async () => {
+    const migrate = jest.fn();
+    expect(await migrating(migrate).decode(`${foreign}{"name":"Ada"}`)).toEqual({ name: 'Ada' });
+    expect(migrate).not.toHaveBeenCalled();
+  });
+
+  test('may take its time', async () => {
+    const model = migrating(data => Promise.resolve({ name: String(data['first']) }));
+    expect(await model.decode(`${foreign}{"first":"Ada"}`)).toEqual({ name: 'Ada' });
+  });
+
+  test.each<[string, (data: Record<string, unknown>) => unknown]>([
+    ['answers undefined', () => undefined],
+    ['answers null', () => null],
+    ['answers a string', () => 'Ada'],
+    ['throws, as on data that it did not expect', data => ({ name: (data['user'] as { name: string }).name })],
+    ['rejects', () => Promise.reject(new Error('no'))],
+  ])('that %s leaves no session, and no error', async (_, migrate) => {
+    expect(await migrating(migrate).decode(`${foreign}{"first":"Ada"}`)).toBeUndefined();
+  });
+
+  test.each([
+    ['a prototype', '{"__proto__":{"admin":true}}'],
+    ['a prototype below', '{"user":{"__proto__":{"admin":true}}}'],
+    ['30,000 levels', `{"user":${'['.repeat(30_000)}${']'.repeat(30_000)}}`],
+  ])('never gets %s', async (_, json) => {
+    const migrate = jest.fn(() => ({ name: 'x' }));
+    expect(await migrating(migrate).decode(foreign + json)).toBeUndefined();
+    expect(migrate).not.toHaveBeenCalled();
+  });
+});
