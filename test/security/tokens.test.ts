@@ -1,0 +1,324 @@
+import 'reflect-metadata';
+
+import crypto, { createHmac } from 'node:crypto';
+
+import {
+  InMemoryBackend,
+  SessionConfigurationError,
+  SessionCookie,
+  type SessionRecord,
+} from 'routing-controllers-sessions';
+
+import { Tokens } from '../../src/cookie/tokens.js';
+import { SECRET } from '../support/app.js';
+import { Clock } from '../support/clock.js';
+import {
+  ask,
+  cookieOf,
+  inParallel,
+  inProduction,
+  type Life,
+  logIn,
+  PoisonedBackend,
+  startLife,
+  UserSession,
+} from '../support/life.js';
+import { seed } from '../support/seed.js';
+
+/** Random numbers that are the same in each run: the seed's. */
+function randomFrom(start: number): (below: number) => number {
+  let state = start;
+  return below => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+afterEach(() => jest.restoreAllMocks());
+
+describe('ID-1: the secret comes from the CSPRNG', () => {
+  test('ID-1: when the generator fails, a log-in fails: no record, no cookie', async () => {
+    const life = await startLife();
+    jest.spyOn(crypto, 'randomBytes').mockImplementation(() => {
+      throw new Error('no entropy');
+    });
+    const answer = await ask(life, '/open/login', { method: 'POST' });
+    expect(answer.status).toBe(500);
+    expect(answer.setCookies).toEqual([]);
+    expect(life.backend.size).toBe(0);
+  });
+
+  test('ID-1: a secret is 256 bits, and no two of 1,000 log-ins are alike', async () => {
+    const life = await startLife();
+    const cookies = new Set<string>();
+    await inParallel(Array(1_000).keys(), async () => cookies.add((await logIn(life)).cookie));
+    expect(cookies.size).toBe(1_000);
+    for (const cookie of cookies)
+      expect(Buffer.from(cookie.slice('session='.length).split('.')[0]!, 'base64url')).toHaveLength(32);
+  });
+});
+
+describe('ID-2: a token that the client brought is never adopted', () => {
+  let life: Life;
+  beforeAll(async () => {
+    life = await startLife();
+  });
+
+  test('ID-2: one that is signed but unknown', async () => {
+    const { token, id } = new Tokens([SECRET], 'session').mint();
+    const loggedIn = await logIn(life, 'ada', `session=${token}`);
+    expect(loggedIn.cookie).not.toContain(token);
+    expect(loggedIn.id).not.toBe(id);
+    await expect(life.backend.read(id)).resolves.toBeUndefined();
+    expect((await ask(life, '/guarded/who', { cookie: `session=${token}` })).status).toBe(403);
+  });
+
+  test('ID-2: one whose session was ended', async () => {
+    const first = await logIn(life);
+    await ask(life, '/guarded/logout', { method: 'POST', cookie: first.cookie });
+    const second = await logIn(life, 'ada', first.cookie);
+    expect(second.id).not.toBe(first.id);
+    expect((await ask(life, '/guarded/who', { cookie: first.cookie })).status).toBe(403);
+    await expect(life.backend.read(first.id)).resolves.toBeUndefined();
+  });
+
+  test("ID-2: one that is alive and someone else's: whoever planted it is not logged in as its victim", async () => {
+    const attacker = await logIn(life, 'mallory');
+    const victim = await logIn(life, 'ada', attacker.cookie);
+    expect(victim.id).not.toBe(attacker.id);
+    expect((await ask(life, '/guarded/who', { cookie: attacker.cookie })).status).toBe(403);
+    expect((await ask(life, '/guarded/who', { cookie: victim.cookie })).body['data']).toEqual({ username: 'ada' });
+  });
+
+  test('ID-2: one that is not signed, or no token at all', async () => {
+    for (const brought of ['x', 'A'.repeat(87), `${'A'.repeat(43)}.${'A'.repeat(43)}`]) {
+      const { cookie } = await logIn(life, 'ada', `session=${brought}`);
+      expect(cookie).not.toContain(brought + ';');
+      expect((await ask(life, '/guarded/who', { cookie: `session=${brought}` })).status).toBe(403);
+    }
+  });
+});
+
+test('ID-3: 100,000 random strings reach no backend', async () => {
+  const life = await startLife();
+  const { cookie } = await logIn(life);
+  const valid = cookie.slice('session='.length);
+  const random = randomFrom(seed);
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+  const word = (length: number, alphabet = letters) =>
+    Array.from({ length }, () => alphabet[random(alphabet.length)]).join('');
+  const printable = Array.from({ length: 94 }, (_, n) => String.fromCharCode(33 + n))
+    .join('')
+    .replace(';', '');
+  const kinds = [
+    () => word(random(200), printable),
+    () => word(87),
+    () => `${word(43)}.${word(43)}`,
+    () => `${word(42)}A.${word(42)}A`,
+    () => `${valid.slice(0, 43)}.${word(42)}A`,
+    () => {
+      const at = random(87);
+      const other = letters[(letters.indexOf(valid[at]!) + 1 + random(63)) % 64]!;
+      return valid.slice(0, at) + (valid[at] === '.' ? '-' : other) + valid.slice(at + 1);
+    },
+    () => valid.slice(0, random(87)),
+    () => valid + word(1 + random(3)),
+    () => valid.toUpperCase(),
+  ];
+  life.backend.calls.length = 0;
+  life.events.length = 0;
+
+  let tried = 0;
+  let wrong = 0;
+  await inParallel(Array(25_000).keys(), async () => {
+    // Four of them in each request: so many candidates are looked at.
+    const strings = Array.from({ length: 4 }, () => kinds[random(kinds.length)]!()).map(text =>
+      text === valid ? '' : text,
+    );
+    tried += strings.length;
+    const answer = await ask(life, '/guarded/who', { cookie: strings.map(text => `session=${text}`).join('; ') });
+    if (answer.status !== 403 || answer.setCookies.length > 0) wrong++;
+  });
+  expect({ seed, tried, wrong, calls: life.backend.calls }).toEqual({ seed, tried: 100_000, wrong: 0, calls: [] });
+  const reasons = life.reasons('rejected');
+  expect(reasons).toHaveLength(25_000);
+  expect(new Set(reasons)).toEqual(new Set(['malformed', 'signature']));
+  expect((await ask(life, '/guarded/who', { cookie })).status).toBe(200);
+}, 120_000);
+
+test('ID-4: after 1,000 log-ins nothing in the store logs anyone in', async () => {
+  const written: SessionRecord[] = [];
+  class DumpedBackend extends PoisonedBackend {
+    override create(record: SessionRecord) {
+      written.push({ ...record });
+      return super.create(record);
+    }
+  }
+  const life = await startLife({ backend: new DumpedBackend() });
+  const cookies: string[] = [];
+  await inParallel(Array(1_000).keys(), async n => cookies.push((await logIn(life, `user ${n}`)).cookie));
+  const stored = await Promise.all(written.map(({ id }) => life.backend.read(id)));
+  const dump = JSON.stringify([written, stored]);
+  expect(stored.filter(record => record !== undefined)).toHaveLength(1_000);
+  const halves = cookies.flatMap(cookie => cookie.slice('session='.length).split('.'));
+  expect(halves.filter(half => dump.includes(half))).toEqual([]);
+  expect(halves).toHaveLength(2_000);
+
+  // And what the store does hold opens nothing when it is brought as a cookie.
+  const answers = await Promise.all(
+    written.slice(0, 20).map(({ id }) => ask(life, '/guarded/who', { cookie: `session=${id}.${id}` })),
+  );
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 403));
+});
+
+describe('ID-5: the MAC', () => {
+  const cookieNamed = async (name: string, secretKey: string | string[]) => {
+    const backend = new PoisonedBackend();
+    return startLife({ backend, cookie: { name, secretKey } });
+  };
+
+  test('ID-5: a token of another cookie is refused, under the same secret and on the same backend', async () => {
+    const backend = new PoisonedBackend();
+    const shop = await startLife({ backend, cookie: { name: 'shop' } });
+    const admin = await startLife({ backend, cookie: { name: 'admin' } });
+    const token = (await logIn(shop)).cookie.slice('shop='.length);
+    expect((await ask(shop, '/guarded/who', { cookie: `shop=${token}` })).status).toBe(200);
+    expect((await ask(admin, '/guarded/who', { cookie: `admin=${token}` })).status).toBe(403);
+    expect(admin.reasons('rejected')).toEqual(['signature']);
+  });
+
+  test('ID-5: a token under another secret is refused', async () => {
+    const life = await cookieNamed('session', SECRET);
+    const { token } = new Tokens(['x'.repeat(32)], 'session').mint();
+    expect((await ask(life, '/guarded/who', { cookie: `session=${token}` })).status).toBe(403);
+    expect(life.reasons('rejected')).toEqual(['signature']);
+  });
+
+  test('ID-5: a MAC under an empty, a missing or the text of a missing key is refused', async () => {
+    const life = await cookieNamed('session', SECRET);
+    const { cookie } = await logIn(life);
+    const secret = cookie.slice('session='.length).split('.')[0]!;
+    const purpose = 'routing-controllers-sessions/token/1\0session\0';
+    for (const key of ['', 'undefined', 'null', '\0']) {
+      const forged = `${secret}.${createHmac('sha256', key)
+        .update(purpose + secret)
+        .digest('base64url')}`;
+      expect((await ask(life, '/guarded/who', { cookie: `session=${forged}` })).status).toBe(403);
+    }
+  });
+
+  test('ID-5: the comparison takes the same time wherever a MAC differs', async () => {
+    const timingSafeEqual = jest.spyOn(crypto, 'timingSafeEqual');
+    const life = await cookieNamed('session', [SECRET, 'b'.repeat(32)]);
+    const { token } = new Tokens(['c'.repeat(32)], 'session').mint();
+    await ask(life, '/guarded/who', { cookie: `session=${token}` });
+    expect(timingSafeEqual).toHaveBeenCalledTimes(2);
+  });
+
+  test('ID-5: a token of an older key is answered with the same session under the first, once', async () => {
+    const backend = new PoisonedBackend();
+    const [before, during, after] = [['a'.repeat(32)], ['b'.repeat(32), 'a'.repeat(32)], ['b'.repeat(32)]];
+    const old = await startLife({ backend, cookie: { secretKey: before } });
+    const ring = await startLife({ backend, cookie: { secretKey: during } });
+    const young = await startLife({ backend, cookie: { secretKey: after } });
+    const { cookie, id } = await logIn(old);
+
+    const reissued = await ask(ring, '/guarded/who', { cookie });
+    expect(reissued.body['id']).toBe(id);
+    const renewed = cookieOf(reissued);
+    expect(renewed).not.toBe(cookie);
+    expect((await ask(ring, '/guarded/who', { cookie: renewed })).setCookies).toEqual([]);
+    expect((await ask(young, '/guarded/who', { cookie: renewed })).body['id']).toBe(id);
+    expect((await ask(young, '/guarded/who', { cookie })).status).toBe(403);
+    expect(backend.count('create')).toBe(1);
+  });
+
+  test('ID-5: a token of an older key is not renewed for a session that this request ended', async () => {
+    const backend = new PoisonedBackend();
+    const old = await startLife({ backend, cookie: { secretKey: 'a'.repeat(32) } });
+    const ring = await startLife({ backend, cookie: { secretKey: ['b'.repeat(32), 'a'.repeat(32)] } });
+    const { cookie } = await logIn(old);
+    const answer = await ask(ring, '/guarded/logout', { method: 'POST', cookie });
+    expect(cookieOf(answer)).toBe('session=');
+  });
+});
+
+test('ID-5: a secret is rotated, A → [B, A] → [B], without an unexpected log-out: 10,000 sessions', async () => {
+  const [a, b] = ['a'.repeat(32), 'b'.repeat(32)];
+  const backend = new PoisonedBackend();
+  const clock = new Clock();
+  const before = await startLife({ backend, clock, cookie: { secretKey: a } });
+  const during = await startLife({ backend, clock, cookie: { secretKey: [b, a] } });
+  const after = await startLife({ backend, clock, cookie: { secretKey: [b] } });
+  const count = 10_000;
+
+  const jars = new Map<number, string>();
+  for (let n = 0; n < count; n++) jars.set(n, `session=${await before.sessions.mintFor({ username: `user ${n}` })}`);
+
+  const wrong: number[] = [];
+  const visit = async (life: Life, n: number, renews: boolean) => {
+    const answer = await ask(life, '/guarded/who', { cookie: jars.get(n)! });
+    const { username } = (answer.body['data'] ?? {}) as { username?: string };
+    if (answer.status !== 200 || username !== `user ${n}` || answer.setCookies.length !== (renews ? 1 : 0))
+      wrong.push(n);
+    if (answer.setCookies.length > 0) jars.set(n, cookieOf(answer));
+  };
+  await inParallel(Array(count).keys(), n => visit(during, n, true));
+  expect({ phase: '[B, A]', visited: jars.size, wrong }).toEqual({ phase: '[B, A]', visited: count, wrong: [] });
+  await inParallel(Array(count).keys(), n => visit(after, n, false));
+  expect({ phase: '[B]', visited: jars.size, wrong }).toEqual({ phase: '[B]', visited: count, wrong: [] });
+  expect([during, after].flatMap(life => life.events)).toEqual([]);
+}, 180_000);
+
+describe('ID-6: weak secrets', () => {
+  const make = (secretKey: string | string[]) => () =>
+    new SessionCookie({ secretKey, dataModel: UserSession, backend: new InMemoryBackend() });
+  const short = 'x'.repeat(31);
+
+  test.each<[string, string | string[]]>([
+    ['31 bytes', short],
+    ['31 bytes behind a good one', [SECRET, short]],
+    ['31 bytes in front of a good one', [short, SECRET]],
+  ])('ID-6: %s: refused in production, with the command that makes a good one', async (_, secretKey) => {
+    await inProduction(() => {
+      expect(make(secretKey)).toThrow(SessionConfigurationError);
+      expect(make(secretKey)).toThrow(/^secretKey: 31 bytes; production needs 32\. Try: openssl rand -base64 32$/);
+    });
+  });
+
+  test('ID-6: 32 bytes are enough in production, counted as bytes', async () => {
+    await inProduction(() => {
+      expect(make(SECRET)).not.toThrow();
+      expect(make('é'.repeat(16))).not.toThrow();
+      expect(make('x'.repeat(32))).not.toThrow();
+    });
+  });
+
+  test('ID-6: outside production a weak one works, with a warning that does not show it', () => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    make('letmein')();
+    expect(warn).toHaveBeenCalledTimes(1);
+    const [message] = warn.mock.calls[0] as [string];
+    expect(message).toMatch(/7 bytes.*openssl rand -base64 32/);
+    expect(message).not.toContain('letmein');
+  });
+
+  test.each<[string, unknown]>([
+    ['an empty string', ''],
+    ['an empty array', []],
+    ['an empty string in an array', [SECRET, '']],
+    ['undefined', undefined],
+    ['null', null],
+    ['undefined in an array', [undefined]],
+    ['a number', 12345678901234567890],
+    ['a Buffer', Buffer.alloc(32)],
+  ])('ID-6: %s is refused everywhere', async (_, secretKey) => {
+    const refused = () => {
+      expect(make(secretKey as string)).toThrow(/^secretKey: .*(openssl rand -base64 32|at least one secret)/);
+    };
+    refused();
+    await inProduction(refused);
+  });
+});
