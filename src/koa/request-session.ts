@@ -41,9 +41,11 @@ export class RequestSession<T extends object = object> {
     return this.parts.transport;
   }
 
-  /** The ids of all valid tokens that the request brought, alive or not. */
-  get presentedIds(): readonly string[] {
-    return this.#present().ids;
+  /** Its own ids: of all valid tokens that it brought, alive or not, and the one under which a rotation goes on. */
+  get ownIds(): readonly string[] {
+    const { ids } = this.#present();
+    const id = this.#session?.id;
+    return id === undefined || ids.includes(id) ? ids : [...ids, id];
   }
 
   /** The session as the action may see it, if it was loaded. */

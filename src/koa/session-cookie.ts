@@ -71,7 +71,7 @@ export class SessionCookie<T extends object> {
     this.assertSameOrigin(ctx);
     const request = this.#requestSession(ctx);
     request.transport.assertOpen();
-    const earlier = new Set(request.presentedIds);
+    const earlier = new Set(request.ownIds);
     if (previousId !== undefined) earlier.add(previousId);
     const session = await this.#sessions.create(data, request.transport, this.#clientOf(ctx), [...earlier]);
     request.replace(session);
@@ -95,7 +95,7 @@ export class SessionCookie<T extends object> {
    */
   async endSession(sessionId: string, ctx: Context): Promise<void> {
     const request = this.#requestSession(ctx);
-    const own = request.presentedIds.includes(sessionId);
+    const own = request.ownIds.includes(sessionId);
     const principal = request.current?.id === sessionId ? request.current.principal : undefined;
     const ended = await this.#sessions.end(sessionId, own ? 'logout' : 'revoked', principal);
     if (own) request.markEnded(sessionId, { clear: ended });
