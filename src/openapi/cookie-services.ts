@@ -1,0 +1,62 @@
+import { getFromContainer } from 'routing-controllers';
+
+import { SessionConfigurationError } from '../core/errors.js';
+import type { CookieIdentifier } from '../koa/requirements.js';
+import { SessionCookie } from '../koa/session-cookie.js';
+import type { ServedRoute } from './served-routes.js';
+
+/** A cookie service of whatever model. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
+export type AnyCookie = SessionCookie<any>;
+
+/** Finds the cookie service that a route's decorators name. */
+export class CookieServices {
+  readonly given: readonly AnyCookie[];
+
+  /** @throws SessionConfigurationError for an identifier that the container has no service for */
+  constructor(cookies: readonly (AnyCookie | CookieIdentifier)[]) {
+    this.given = cookies.map(cookie => {
+      if (cookie instanceof SessionCookie) return cookie;
+      const service = typeof cookie === 'function' ? fromContainer(cookie) : undefined;
+      if (service) return service;
+      throw new SessionConfigurationError(
+        `cookies: ${nameOf(cookie)} is neither a SessionCookie nor registered in the container; write ` +
+          'withSessionSecurity(document, Container.get(SessionCookie)), or an array of services',
+      );
+    });
+  }
+
+  /**
+   * The container's, as it is the one that guards the route. A document may be made where there is no container; then the
+   * given service of that very class, or the only one there is.
+   *
+   * @throws SessionConfigurationError when there is none
+   */
+  find(identifier: CookieIdentifier = SessionCookie, { controller, method }: ServedRoute): AnyCookie {
+    const [only, ...others] = this.given;
+    const service =
+      fromContainer(identifier) ??
+      this.given.find(cookie => cookie.constructor === identifier) ??
+      (identifier === SessionCookie && others.length === 0 ? only : undefined);
+    if (service) return service;
+    throw new SessionConfigurationError(
+      `cookies: ${controller.name}.${method} requires ${identifier.name}, which is neither given nor registered in the ` +
+        `container; add the service: withSessionSecurity(document, [..., the ${identifier.name}])`,
+    );
+  }
+}
+
+/** `undefined` where the container has none; what it throws then differs from container to container. */
+function fromContainer(identifier: CookieIdentifier): AnyCookie | undefined {
+  let service: unknown;
+  try {
+    service = getFromContainer(identifier as new () => unknown);
+  } catch {
+    return undefined;
+  }
+  return service instanceof SessionCookie ? service : undefined;
+}
+
+function nameOf(value: unknown): string {
+  return typeof value === 'function' ? value.name : String(value);
+}

@@ -1,0 +1,1 @@
+export { type OpenApiDocument, withSessionSecurity } from './with-session-security.js';
