@@ -19,6 +19,14 @@ export type WriteOutcome = 'updated' | 'conflict' | 'gone';
  * - Ids and principals are arbitrary strings of up to 1,024 UTF-8 bytes, `__proto__` and control characters included.
  */
 export abstract class SessionBackend {
+  /**
+   * Whether the engine forgets expired records without being asked, as Redis does. Nobody needs to call `deleteExpired` of
+   * such a backend at intervals.
+   */
+  get forgetsByItself(): boolean {
+    return false;
+  }
+
   /** Adds a record. `false`: the id is taken, and what lies there is unchanged. */
   abstract create(record: SessionRecord): Promise<boolean>;
 

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { inTurn, type Sections } from './case.js';
+import {
+  assertAbsent,
+  assertListed,
+  assertStored,
+  create,
+  HOUR,
+  MINUTE,
+  newRecord,
+  rotated,
+  START,
+} from './records.js';
+
+export const handles: Sections = {
+  'several handles on one store': {
+    'what one was told is done, each other sees at once: 200 rounds': async ({ handles }) => {
+      for (let round = 0; round < 200; round++) {
+        const [writer, reader] = [inTurn(handles, round), inTurn(handles, round + 1)];
+        const record = newRecord({ principal: 'ada' });
+        await assertAbsent(reader, record.id);
+        await writer.create(record);
+        await assertStored(reader, record, 'after create');
+        await writer.update({ ...record, data: '{"n":1}' }, 1);
+        await assertStored(reader, { ...record, data: '{"n":1}', version: 2 }, 'after update');
+        const next = rotated({ ...record, version: 2 });
+        await writer.replace(record.id, next);
+        await assertAbsent(reader, record.id, 'after replace');
+        await assertStored(reader, next, 'after replace');
+        await writer.touch(next.id, START + MINUTE, START + 2 * HOUR);
+        await assertStored(reader, { ...next, lastSeenAt: START + MINUTE, expiresAt: START + 2 * HOUR }, 'after touch');
+        await assertListed(reader, 'ada', [next.id]);
+        await writer.delete(next.id);
+        await assertAbsent(reader, next.id, 'after delete');
+        await assertListed(reader, 'ada', []);
+      }
+    },
+    'a session ended by one is dead for an update, touch or rotation of each other: 200 rounds': async ({
+      handles,
+    }) => {
+      for (let round = 0; round < 200; round++) {
+        const [ender, writer] = [inTurn(handles, round), inTurn(handles, round + 1)];
+        const record = await create(writer, { principal: 'ada' });
+        assert.deepEqual(await ender.deleteByPrincipal('ada'), [record.id]);
+        assert.equal(await writer.touch(record.id, START + MINUTE, START + 2 * HOUR), false);
+        assert.equal(await writer.update(record, 1), 'gone');
+        assert.equal(await writer.replace(record.id, rotated(record)), 'gone');
+        await assertAbsent(ender, record.id);
+      }
+    },
+  },
+  'close and open again': {
+    'waits for what is under way: each write is either done or rejected, never lost in silence': async ({
+      backend,
+      openAgain,
+    }) => {
+      const records = Array.from({ length: 20 }, () => newRecord());
+      const writes = records.map(record => backend.create(record));
+      await backend.close();
+      const outcomes = await Promise.allSettled(writes);
+      const again = await openAgain();
+      for (const [n, outcome] of outcomes.entries()) {
+        const record = records[n];
+        if (record && outcome.status === 'fulfilled') await assertStored(again, record);
+      }
+    },
+    'keeps the records: whoever opens the store again finds them': async ({ backend, handles, openAgain }) => {
+      const record = await create(backend, { principal: 'ada' });
+      for (const handle of handles) await handle.close();
+      const again = await openAgain();
+      await assertStored(again, record);
+      await assertListed(again, 'ada', [record.id]);
+    },
+  },
+};

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import type { Sections } from './case.js';
+import {
+  anonymous,
+  assertAbsent,
+  assertListed,
+  assertStored,
+  create,
+  HOUR,
+  MINUTE,
+  newRecord,
+  rotated,
+  START,
+} from './records.js';
+
+export const principals: Sections = {
+  listByPrincipal: {
+    'has all records of that principal, complete, and no others': async ({ backend }) => {
+      const ada = [
+        await create(backend, { principal: 'ada', ip: '192.0.2.1' }),
+        await create(backend, { principal: 'ada' }),
+      ];
+      await create(backend, { principal: 'adam' });
+      await create(backend);
+      const listed = (await backend.listByPrincipal('ada')).map(record => ({ ...record }));
+      const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1);
+      assert.deepEqual(listed.sort(byId), ada.sort(byId));
+    },
+    'of an unknown principal is empty': ({ backend }) => assertListed(backend, 'nobody', []),
+    'follows an update that gives, changes or takes away the principal': async ({ backend }) => {
+      const record = await create(backend);
+      await backend.update({ ...record, principal: 'ada' }, 1);
+      await assertListed(backend, 'ada', [record.id]);
+      await backend.update({ ...record, principal: 'bob' }, 2);
+      await assertListed(backend, 'ada', []);
+      await assertListed(backend, 'bob', [record.id]);
+      await backend.update(record, 3);
+      await assertListed(backend, 'bob', []);
+      await assertStored(backend, { ...record, version: 4 });
+    },
+    'follows a rotation that gives, changes or takes away the principal': async ({ backend }) => {
+      const nobodys = await create(backend);
+      const ada = rotated(nobodys, { principal: 'ada' });
+      await backend.replace(nobodys.id, ada);
+      await assertListed(backend, 'ada', [ada.id]);
+      const bob = rotated(ada, { principal: 'bob' });
+      await backend.replace(ada.id, bob);
+      await assertListed(backend, 'ada', []);
+      await assertListed(backend, 'bob', [bob.id]);
+      const nobody = rotated(anonymous(bob));
+      await backend.replace(bob.id, nobody);
+      await assertListed(backend, 'bob', []);
+      await assertStored(backend, nobody);
+    },
+    'forgets a deleted record': async ({ backend }) => {
+      const [record, other] = [
+        await create(backend, { principal: 'ada' }),
+        await create(backend, { principal: 'ada' }),
+      ];
+      await backend.delete(record.id);
+      await assertListed(backend, 'ada', [other.id]);
+    },
+    'keeps a record that lives on by being touched': async ({ backend }) => {
+      const record = await create(backend, { principal: 'ada' });
+      for (let n = 1; n <= 3; n++) await backend.touch(record.id, START + n * HOUR, START + (n + 1) * HOUR);
+      await assertListed(backend, 'ada', [record.id]);
+    },
+    '300 records of one principal: all are listed': async ({ backend }) => {
+      const records = Array.from({ length: 300 }, () => newRecord({ principal: 'ada' }));
+      await Promise.all(records.map(record => backend.create(record)));
+      await assertListed(
+        backend,
+        'ada',
+        records.map(({ id }) => id),
+      );
+    },
+  },
+  deleteByPrincipal: {
+    'ends all records of that principal, names them, and leaves everybody else alone': async ({ backend }) => {
+      const ada = [await create(backend, { principal: 'ada' }), await create(backend, { principal: 'ada' })];
+      const others = [await create(backend, { principal: 'adam' }), await create(backend)];
+      const ended = await backend.deleteByPrincipal('ada');
+      assert.deepEqual([...ended].sort(), ada.map(({ id }) => id).sort());
+      for (const { id } of ada) await assertAbsent(backend, id);
+      await assertListed(backend, 'ada', []);
+      for (const other of others) await assertStored(backend, other);
+      await assertListed(backend, 'adam', [others[0]?.id ?? '']);
+    },
+    'a second time, and for an unknown principal, it ends nothing': async ({ backend }) => {
+      await create(backend, { principal: 'ada' });
+      await backend.deleteByPrincipal('ada');
+      assert.deepEqual(await backend.deleteByPrincipal('ada'), []);
+      assert.deepEqual(await backend.deleteByPrincipal('nobody'), []);
+    },
+    'spares exceptId and names only those that it ended': async ({ backend }) => {
+      const [kept, ended] = [await create(backend, { principal: 'ada' }), await create(backend, { principal: 'ada' })];
+      assert.deepEqual(await backend.deleteByPrincipal('ada', kept.id), [ended.id]);
+      await assertStored(backend, kept);
+      await assertListed(backend, 'ada', [kept.id]);
+      assert.deepEqual(await backend.deleteByPrincipal('ada', kept.id), []);
+      assert.deepEqual(await backend.deleteByPrincipal('ada'), [kept.id]);
+    },
+    'an exceptId that is unknown, or another principal’s, spares nothing and touches nothing': async ({ backend }) => {
+      const [ada, bob] = [await create(backend, { principal: 'ada' }), await create(backend, { principal: 'bob' })];
+      assert.deepEqual(await backend.deleteByPrincipal('ada', bob.id), [ada.id]);
+      await assertStored(backend, bob);
+      assert.deepEqual(await backend.deleteByPrincipal('bob', 'unknown'), [bob.id]);
+    },
+    'ends what a rotation, an update or a touch has just made of a record': async ({ backend }) => {
+      const records = [await create(backend, { principal: 'ada' }), await create(backend, { principal: 'ada' })];
+      const [first, second] = records;
+      assert.ok(first && second);
+      const next = rotated(first);
+      await backend.replace(first.id, next);
+      await backend.update({ ...second, data: '{"n":1}' }, 1);
+      await backend.touch(second.id, START + MINUTE, START + 2 * HOUR);
+      const nobodys = await create(backend);
+      await backend.update({ ...nobodys, principal: 'ada' }, 1);
+      const ended = await backend.deleteByPrincipal('ada');
+      assert.deepEqual([...ended].sort(), [next.id, second.id, nobodys.id].sort());
+      for (const id of ended) await assertAbsent(backend, id);
+    },
+    'does not end a record that another principal has taken over': async ({ backend }) => {
+      const record = await create(backend, { principal: 'ada' });
+      await backend.update({ ...record, principal: 'bob' }, 1);
+      assert.deepEqual(await backend.deleteByPrincipal('ada'), []);
+      await assertStored(backend, { ...record, principal: 'bob', version: 2 });
+    },
+  },
+};

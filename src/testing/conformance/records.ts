@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import type { SessionBackend } from '../../core/backend.js';
+import type { SessionRecord } from '../../core/record.js';
+
+export const MINUTE = 60_000;
+export const HOUR = 60 * MINUTE;
+
+/**
+ * The instant around which all records of one run lie. It is the present, because an engine may forget by a clock of its
+ * own: what is to stay has to expire in that clock's future as well.
+ */
+export const START = Date.now();
+
+export function newId(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+export function newPrincipal(): string {
+  return `user-${newId()}`;
+}
+
+/** A record as a log-in makes it: without a principal, ip and user agent unless they are given. */
+export function newRecord(changes: Partial<SessionRecord> = {}): SessionRecord {
+  return {
+    id: newId(),
+    data: '{"n":0}',
+    version: 1,
+    createdAt: START,
+    authenticatedAt: START,
+    lastSeenAt: START,
+    expiresAt: START + HOUR,
+    ...changes,
+  };
+}
+
+/** The same record, belonging to nobody. */
+export function anonymous(record: SessionRecord): SessionRecord {
+  const { principal, ...rest } = record;
+  return principal === undefined ? record : rest;
+}
+
+/** What a rotation writes: the same session under a new id, one version on. */
+export function rotated(record: SessionRecord, changes: Partial<SessionRecord> = {}): SessionRecord {
+  return { ...record, id: newId(), version: record.version + 1, ...changes };
+}
+
+export async function create(backend: SessionBackend, changes: Partial<SessionRecord> = {}): Promise<SessionRecord> {
+  const record = newRecord(changes);
+  assert.equal(await backend.create(record), true, 'create of a new id answers true');
+  return record;
+}
+
+/** The record is stored exactly so: every property, and none besides. */
+export async function assertStored(backend: SessionBackend, expected: SessionRecord, hint = ''): Promise<void> {
+  const stored = await backend.read(expected.id);
+  assert.ok(stored, `there is no record ${expected.id} ${hint}`);
+  assert.deepEqual({ ...stored }, expected, hint === '' ? undefined : `the stored record differs ${hint}`);
+}
+
+export async function assertAbsent(backend: SessionBackend, id: string, hint = ''): Promise<void> {
+  assert.equal(await backend.read(id), undefined, `there is a record ${JSON.stringify(id)} ${hint}`);
+}
+
+export async function idsOf(backend: SessionBackend, principal: string): Promise<string[]> {
+  return (await backend.listByPrincipal(principal)).map(record => record.id).sort();
+}
+
+export async function assertListed(backend: SessionBackend, principal: string, ids: readonly string[]): Promise<void> {
+  assert.deepEqual(await idsOf(backend, principal), [...ids].sort(), `the ids listed for ${JSON.stringify(principal)}`);
+}

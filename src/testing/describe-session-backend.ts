@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto';
+import { isNativeError } from 'node:util/types';
+import type { SessionBackend } from '../core/backend.js';
+import { SessionConfigurationError } from '../core/errors.js';
+import type { Bench, Sections } from './conformance/case.js';
+import { expiry } from './conformance/expiry.js';
+import { handles } from './conformance/handles.js';
+import { principals } from './conformance/principals.js';
+import { races } from './conformance/races.js';
+import { values } from './conformance/values.js';
+import { writes } from './conformance/writes.js';
+import { SeededRandom } from './random.js';
+
+/** Options of {@link describeSessionBackend}. */
+export interface DescribeSessionBackendOptions {
+  /**
+   * Opens another handle on the store of a backend that `open` made: a second connection, or, with
+   * `connectSessionBackend`, a process of its own. It must work after the first one was closed, too. Where it is given,
+   * races are spread over all handles, and what one handle was told must be what each other sees.
+   */
+  openAgain?: (first: SessionBackend) => SessionBackend | Promise<SessionBackend>;
+  /** How many handles `openAgain` is asked for in each case; 2. */
+  extraHandles?: number;
+  /** How many random races the resurrection case runs, and ten times as many as the revocation case; 1,000. */
+  races?: number;
+  /** Seed of the random choices; a new one in each run. A failure prints the one to give here. */
+  seed?: number;
+  /** Seconds before a case counts as failed; 120. Test runners that take the timeout from elsewhere ignore it. */
+  timeout?: number;
+}
+
+type Describe = (name: string, body: () => void) => unknown;
+type It = (name: string, body: () => Promise<void>, timeout?: number) => unknown;
+
+const SECTIONS: Sections = { ...writes, ...principals, ...values, ...expiry, ...races };
+
+/**
+ * The contract of `SessionBackend` as a test suite: call it in a test file, once for each way to set a backend up.
+ *
+ * It registers its cases with the `describe` and `it` that the test runner has made global (Jest, Vitest with
+ * `globals: true`, Mocha; for `node:test` assign them: `Object.assign(globalThis, { describe, it })`).
+ *
+ * ```ts
+ * describeSessionBackend('MyBackend', () => new MyBackend({ folder: mkdtempSync('/tmp/sessions-') }));
+ * ```
+ *
+ * @param name what the suite is called in the report
+ * @param open makes a backend whose store is empty and apart from all others. Called once for each case, which closes it.
+ * @throws SessionConfigurationError when no `describe` and `it` are global, or an option makes no sense
+ */
+export function describeSessionBackend(
+  name: string,
+  open: () => SessionBackend | Promise<SessionBackend>,
+  options: DescribeSessionBackendOptions = {},
+): void {
+  const {
+    openAgain,
+    extraHandles = 2,
+    races = 1000,
+    seed = randomBytes(4).readUInt32LE(),
+    timeout = 120,
+    ...unknown
+  } = options;
+  if (Object.keys(unknown).length > 0) {
+    throw new SessionConfigurationError(
+      `describeSessionBackend: unknown option ${Object.keys(unknown).join(', ')}; it takes openAgain, extraHandles, races, seed, timeout`,
+    );
+  }
+  const { describe, it } = testRunner();
+
+  const run = async (check: (bench: Bench) => Promise<void>): Promise<void> => {
+    const opened: SessionBackend[] = [];
+    try {
+      const backend = await open();
+      opened.push(backend);
+      const again = async (): Promise<SessionBackend> => {
+        if (!openAgain)
+          throw new SessionConfigurationError('describeSessionBackend: this case needs the option openAgain');
+        const handle = await openAgain(backend);
+        opened.push(handle);
+        return handle;
+      };
+      for (let n = 0; openAgain && n < extraHandles; n++) await again();
+      await check({ backend, handles: [...opened], openAgain: again, random: new SeededRandom(seed), races });
+    } catch (error) {
+      // Not instanceof: a test runner may give the suite an Error of another realm than that of node:assert.
+      if (isNativeError(error)) error.message = `${error.message}\n(seed: ${seed})`;
+      throw error;
+    } finally {
+      for (const handle of opened.toReversed()) await handle.close();
+    }
+  };
+
+  describe(name, () => {
+    for (const [section, cases] of Object.entries(openAgain ? { ...SECTIONS, ...handles } : SECTIONS)) {
+      describe(section, () => {
+        for (const [sentence, check] of Object.entries(cases)) it(sentence, () => run(check), timeout * 1000);
+      });
+    }
+  });
+}
+
+function testRunner(): { describe: Describe; it: It } {
+  const { describe, it } = globalThis as { describe?: Describe; it?: It };
+  if (typeof describe !== 'function' || typeof it !== 'function') {
+    throw new SessionConfigurationError(
+      'describeSessionBackend found no test runner: it needs global functions describe and it. Jest and Mocha have them, Vitest ' +
+        "with globals: true; for node:test write Object.assign(globalThis, { describe, it }) after importing both from 'node:test'",
+    );
+  }
+  return { describe, it };
+}

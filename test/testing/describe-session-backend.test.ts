@@ -1,0 +1,444 @@
+import { InMemoryBackend } from '../../src/backends/in-memory.js';
+import type { SessionBackend, WriteOutcome } from '../../src/core/backend.js';
+import { SessionConfigurationError } from '../../src/core/errors.js';
+import type { SessionRecord } from '../../src/core/record.js';
+import { describeSessionBackend, type DescribeSessionBackendOptions } from '../../src/testing/index.js';
+
+describeSessionBackend('InMemoryBackend', () => new InMemoryBackend());
+
+const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
+
+/** Faults as people make them, each in a backend that is otherwise right. */
+const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> = {
+  'update creates a record that is gone (an upsert)': {
+    caughtBy: 'of a deleted record it answers gone and does not bring it back',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+          const outcome = await super.update(record, expectedVersion);
+          if (outcome !== 'gone') return outcome;
+          await this.create({ ...record, version: expectedVersion + 1 });
+          return 'updated';
+        }
+      })(),
+  },
+  'update reads, waits and writes without comparing again': {
+    caughtBy: '10 writers count one record up',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+          const stored = await this.read(record.id);
+          if (!stored) return 'gone';
+          if (stored.version !== expectedVersion) return 'conflict';
+          await nextTurn();
+          const now = await this.read(record.id);
+          return super.update(record, now?.version ?? expectedVersion);
+        }
+      })(),
+  },
+  'update ignores versions': {
+    caughtBy: 'at any other version it answers conflict',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async update(record: SessionRecord): Promise<WriteOutcome> {
+          const stored = await this.read(record.id);
+          return stored ? super.update(record, stored.version) : 'gone';
+        }
+      })(),
+  },
+  'update stores the version that was handed in': {
+    caughtBy: 'its version counts up by one whatever the given one says',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+          const outcome = await super.update(record, expectedVersion);
+          if (outcome === 'updated') {
+            await this.delete(record.id);
+            await this.create(record);
+          }
+          return outcome;
+        }
+      })(),
+  },
+  'create overwrites': {
+    caughtBy: 'create of an id that is taken answers false',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async create(record: SessionRecord): Promise<boolean> {
+          await this.delete(record.id);
+          return super.create(record);
+        }
+      })(),
+  },
+  'replace deletes, waits, then creates': {
+    caughtBy: 'never finds both ids alive and never neither',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+          const outcome = await check(this, oldId, record);
+          if (outcome !== 'updated') return outcome;
+          if (!(await this.delete(oldId))) return 'gone';
+          await nextTurn();
+          await this.create(record);
+          return 'updated';
+        }
+      })(),
+  },
+  'replace creates, waits, then deletes': {
+    caughtBy: 'never finds both ids alive and never neither',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+          const outcome = await check(this, oldId, record);
+          if (outcome !== 'updated') return outcome;
+          await this.create(record);
+          await nextTurn();
+          if (await this.delete(oldId)) return 'updated';
+          await this.delete(record.id);
+          return 'gone';
+        }
+      })(),
+  },
+  'replace compares no versions': {
+    caughtBy: 'of two rotations of one record one wins',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+          const stored = await this.read(oldId);
+          if (!stored) return 'gone';
+          if (await this.read(record.id)) return 'conflict';
+          await this.delete(oldId);
+          await this.create(record);
+          return 'updated';
+        }
+      })(),
+  },
+  'the index is written late': {
+    caughtBy: 'racing log-ins, rotations, updates and touches',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async create(record: SessionRecord): Promise<boolean> {
+          const { principal, ...anonymous } = record;
+          const created = await super.create(anonymous);
+          if (created && principal !== undefined) {
+            setImmediate(() => {
+              void this.read(record.id).then(
+                stored => stored && super.update({ ...stored, principal }, stored.version),
+              );
+            });
+          }
+          return created;
+        }
+      })(),
+  },
+  'the index misses rotated records': {
+    caughtBy: 'follows a rotation that gives, changes or takes away the principal',
+    open: () =>
+      new (class extends InMemoryBackend {
+        readonly #rotated = new Set<string>();
+        override async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+          const outcome = await super.replace(oldId, record);
+          if (outcome === 'updated') this.#rotated.add(record.id);
+          return outcome;
+        }
+        override async listByPrincipal(principal: string): Promise<SessionRecord[]> {
+          return (await super.listByPrincipal(principal)).filter(({ id }) => !this.#rotated.has(id));
+        }
+      })(),
+  },
+  'deleteByPrincipal lists, waits, then deletes': {
+    caughtBy: 'racing log-ins, rotations, updates and touches',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+          const records = (await this.listByPrincipal(principal)).filter(({ id }) => id !== exceptId);
+          await nextTurn();
+          const ended: string[] = [];
+          for (const { id } of records) if (await this.delete(id)) ended.push(id);
+          return ended;
+        }
+      })(),
+  },
+  'deleteByPrincipal ignores exceptId': {
+    caughtBy: 'spares exceptId',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override deleteByPrincipal(principal: string): Promise<string[]> {
+          return super.deleteByPrincipal(principal);
+        }
+      })(),
+  },
+  'deleteByPrincipal names what it did not end': {
+    caughtBy: 'name no session twice',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+          const ids = (await this.listByPrincipal(principal)).map(({ id }) => id);
+          await super.deleteByPrincipal(principal, exceptId);
+          return ids;
+        }
+      })(),
+  },
+  'touch creates': {
+    caughtBy: 'of an unknown or deleted id it answers false and creates nothing',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+          if (await super.touch(id, lastSeenAt, expiresAt)) return true;
+          const created = { createdAt: lastSeenAt, authenticatedAt: lastSeenAt, lastSeenAt, expiresAt };
+          return this.create({ id, data: '{}', version: 1, ...created });
+        }
+      })(),
+  },
+  'touch goes backwards': {
+    caughtBy: 'of 30 touches at once, in any order, the latest stands',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+          return rewrite(this, id, { lastSeenAt, expiresAt });
+        }
+      })(),
+  },
+  'touch writes back data that it read before': {
+    caughtBy: 'of 30 touches at once, in any order, the latest stands',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+          const stored = await this.read(id);
+          if (!stored) return false;
+          if (lastSeenAt <= stored.lastSeenAt) return true;
+          await nextTurn();
+          return rewrite(this, id, { data: stored.data, lastSeenAt, expiresAt });
+        }
+      })(),
+  },
+  'touch counts the version up': {
+    caughtBy: 'does not make an update conflict',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+          const stored = await this.read(id);
+          if (!stored) return false;
+          if (lastSeenAt > stored.lastSeenAt) await this.update({ ...stored, lastSeenAt, expiresAt }, stored.version);
+          return true;
+        }
+      })(),
+  },
+  'records are kept as they were handed in': {
+    caughtBy: 'changing a record that was read or listed changes nothing',
+    open: () => new SharingBackend(),
+  },
+  'optional properties come back as null': {
+    caughtBy: 'optional properties that were absent stay absent',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async read(id: string): Promise<SessionRecord | undefined> {
+          const stored = await super.read(id);
+          return stored && ({ ip: null, ...stored } as unknown as SessionRecord);
+        }
+      })(),
+  },
+  'ids are compared without regard to case': {
+    caughtBy: 'as ids they are ordinary and distinct strings',
+    open: () =>
+      new (class extends InMemoryBackend {
+        readonly #ids = new Map<string, string>();
+        override create(record: SessionRecord): Promise<boolean> {
+          const known = this.#ids.get(record.id.toLowerCase());
+          if (known !== undefined && known !== record.id) return Promise.resolve(false);
+          this.#ids.set(record.id.toLowerCase(), record.id);
+          return super.create(record);
+        }
+      })(),
+  },
+  'principals end at a NUL': {
+    caughtBy: 'as principals they are ordinary and distinct strings',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override listByPrincipal(principal: string): Promise<SessionRecord[]> {
+          return super.listByPrincipal(principal.split('\0', 1)[0] ?? '');
+        }
+      })(),
+  },
+  'data is cut off at 65,535 bytes': {
+    caughtBy: 'of 64 KiB comes back byte for byte',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override create(record: SessionRecord): Promise<boolean> {
+          return super.create({ ...record, data: Buffer.from(record.data).subarray(0, 65_535).toString() });
+        }
+      })(),
+  },
+  'deleteExpired ends sessions that live': {
+    caughtBy: 'removes what expires at the given instant or before',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override deleteExpired(now: number): Promise<number> {
+          return super.deleteExpired(now + 1);
+        }
+      })(),
+  },
+  'deleteExpired goes by the real time': {
+    caughtBy: 'whatever the real time is',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override deleteExpired(): Promise<number> {
+          return super.deleteExpired(Date.now());
+        }
+      })(),
+  },
+  'deleteExpired stops after its first batch': {
+    caughtBy: '2,500 expired records go, in one call',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async deleteExpired(now: number): Promise<number> {
+          return Math.min(await super.deleteExpired(now), 1000);
+        }
+      })(),
+  },
+  'delete always answers true': {
+    caughtBy: 'of 20 deletes of one id at once exactly one answers true',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async delete(id: string): Promise<boolean> {
+          await super.delete(id);
+          return true;
+        }
+      })(),
+  },
+  'a second close throws': {
+    caughtBy: 'resolves, also a second time',
+    open: () =>
+      new (class extends InMemoryBackend {
+        #closed = false;
+        override close(): Promise<void> {
+          if (this.#closed) return Promise.reject(new Error('closed'));
+          this.#closed = true;
+          return super.close();
+        }
+      })(),
+  },
+};
+
+/** Hands out and keeps the caller's own objects. */
+class SharingBackend extends InMemoryBackend {
+  readonly #shared = new Map<string, SessionRecord>();
+  override create(record: SessionRecord): Promise<boolean> {
+    this.#shared.set(record.id, record);
+    return super.create(record);
+  }
+  override async read(id: string): Promise<SessionRecord | undefined> {
+    const stored = await super.read(id);
+    const shared = this.#shared.get(id);
+    return stored && shared?.version === stored.version ? shared : stored;
+  }
+}
+
+async function check(backend: SessionBackend, oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+  const stored = await backend.read(oldId);
+  if (!stored) return 'gone';
+  return stored.version !== record.version - 1 || (await backend.read(record.id)) ? 'conflict' : 'updated';
+}
+
+/** Changes a record in place without counting its version up. */
+async function rewrite(backend: SessionBackend, id: string, changes: Partial<SessionRecord>): Promise<boolean> {
+  const stored = await backend.read(id);
+  if (!stored) return false;
+  await backend.delete(id);
+  await backend.create({ ...stored, ...changes });
+  return true;
+}
+
+/** Registers the suite with a runner of our own instead of Jest's, so that its failures can be counted. */
+function collect(
+  open: () => SessionBackend,
+  options?: DescribeSessionBackendOptions,
+): Map<string, () => Promise<void>> {
+  const cases = new Map<string, () => Promise<void>>();
+  const globals = globalThis as Record<string, unknown>;
+  const { describe, it } = globals;
+  const path: string[] = [];
+  globals['describe'] = (name: string, body: () => void) => {
+    path.push(name);
+    body();
+    path.pop();
+  };
+  globals['it'] = (name: string, body: () => Promise<void>) => cases.set([...path, name].join(' › '), body);
+  try {
+    describeSessionBackend('a backend', open, options);
+  } finally {
+    Object.assign(globals, { describe, it });
+  }
+  return cases;
+}
+
+async function failuresOf(open: () => SessionBackend): Promise<string[]> {
+  const failed: string[] = [];
+  for (const [name, run] of collect(open, { races: 100, seed: 1 })) {
+    await run().catch(() => failed.push(name));
+  }
+  return failed;
+}
+
+describe('describeSessionBackend', () => {
+  it('finds nothing wrong with a backend that is right', async () => {
+    expect(await failuresOf(() => new InMemoryBackend())).toEqual([]);
+  });
+
+  it.each(Object.keys(BROKEN))('catches a backend where %s', async fault => {
+    const failed = await failuresOf(BROKEN[fault]!.open);
+    expect(failed).toContainEqual(expect.stringContaining(BROKEN[fault]!.caughtBy));
+  });
+
+  it('prints the seed with a failure', async () => {
+    const cases = collect(BROKEN['delete always answers true']!.open, { seed: 42 });
+    const [, run] = [...cases].find(([name]) => name.includes('of 20 deletes'))!;
+    await expect(run()).rejects.toThrow('(seed: 42)');
+  });
+
+  it('registers the cases for several handles only where the backend can be opened again', () => {
+    const open = () => new InMemoryBackend();
+    const count = (options?: DescribeSessionBackendOptions) => collect(open, options).size;
+    expect(count({ openAgain: open })).toBe(count() + 4);
+  });
+
+  it('closes every handle after each case, also when the case failed', async () => {
+    let open = 0;
+    class Counted extends InMemoryBackend {
+      constructor() {
+        super();
+        open++;
+      }
+      override close(): Promise<void> {
+        open--;
+        return super.close();
+      }
+      override delete(): Promise<boolean> {
+        return Promise.reject(new Error('broken'));
+      }
+    }
+    const cases = collect(() => new Counted(), { openAgain: () => new Counted() });
+    const [, run] = [...cases].find(([name]) => name.includes('of 20 deletes'))!;
+    await expect(run()).rejects.toThrow('broken');
+    expect(open).toBe(0);
+  });
+
+  it('without a global describe and it says what to do', () => {
+    const globals = globalThis as Record<string, unknown>;
+    const { describe } = globals;
+    delete globals['describe'];
+    try {
+      expect(() => describeSessionBackend('a backend', () => new InMemoryBackend())).toThrow(
+        expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining('node:test') }),
+      );
+    } finally {
+      Object.assign(globals, { describe });
+    }
+  });
+
+  it('refuses an unknown option and names it', () => {
+    expect(() => describeSessionBackend('a backend', () => new InMemoryBackend(), { race: 1 } as never)).toThrow(
+      SessionConfigurationError,
+    );
+  });
+});
