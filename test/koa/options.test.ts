@@ -20,7 +20,7 @@ class User {
 /** As JavaScript may call it: with anything. */
 function make(options: Record<string, unknown>) {
   const whole = { secretKey: SECRET, dataModel: User, backend: new InMemoryBackend(), ...options };
-  return new SessionCookie(whole as SessionCookieOptions<User>);
+  return new SessionCookie(whole);
 }
 
 describe('an option that cannot work is refused at construction, by its name, with what to write instead', () => {
@@ -212,7 +212,7 @@ describe('a secret under 32 bytes', () => {
       expect(emitWarning.mock.calls).toEqual([
         [expect.stringMatching(/^secretKey: 10 bytes; production needs 32/), 'SessionConfigurationWarning'],
       ]);
-      expect(String(emitWarning.mock.calls)).not.toContain(short);
+      expect(JSON.stringify(emitWarning.mock.calls)).not.toContain(short);
     } finally {
       emitWarning.mockRestore();
     }

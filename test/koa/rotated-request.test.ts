@@ -26,7 +26,9 @@ describe('after a rotation, in the same request', () => {
     sessions = new SessionCookie({ dataModel: UserSession, secretKey: 'x'.repeat(32), backend, sweepInterval: 0 });
     ended = [];
     sessions.on('ended', event => ended.push(event));
-    ({ token } = await visit(sessions, {}, async ctx => void (await sessions.createSession({ username: 'ada' }, ctx))));
+    ({ token } = await visit(sessions, {}, async ctx => {
+      await sessions.createSession({ username: 'ada' }, ctx);
+    }));
   });
 
   test('a log-in ends the session under the id that the rotation gave it', async () => {

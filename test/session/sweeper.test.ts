@@ -1,16 +1,34 @@
 import { InMemoryBackend, type SessionBackend, type SessionRecord } from 'routing-controllers-sessions';
 
+import { Tokens } from '../../src/cookie/tokens.js';
+import { SessionEventHub } from '../../src/session/events.js';
+import { Model } from '../../src/session/model.js';
+import { Sessions } from '../../src/session/sessions.js';
 import { Sweeper } from '../../src/session/sweeper.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-/** What a sweeper needs to know of sessions: a clock, and calls to a backend. */
-function sessionsOn(backend: Pick<SessionBackend, 'deleteExpired'>, now = () => 10 * HOUR) {
-  return {
+const LIMITS = {
+  idleTimeout: HOUR,
+  absoluteTimeout: HOUR,
+  touchInterval: MINUTE,
+  backendTimeout: 2_000,
+  maxSessionsPerPrincipal: Infinity,
+};
+
+/** The clean-up as a service's sessions do it, on a backend of which nothing else is asked. */
+function cleaning(backend: Pick<SessionBackend, 'deleteExpired'>, now = () => 10 * HOUR): () => Promise<void> {
+  const tokens = new Tokens(['0123456789abcdef0123456789abcdef'], 'session');
+  const sessions = new Sessions(
+    new Model(Object),
+    new SessionEventHub(),
+    tokens,
+    LIMITS,
     now,
-    call: <R>(_operation: string, run: (backend: SessionBackend) => Promise<R>) => run(backend as SessionBackend),
-  };
+    () => backend as SessionBackend,
+  );
+  return () => sessions.sweep();
 }
 
 function counting(fails = () => false) {
@@ -33,7 +51,7 @@ describe('Sweeper', () => {
 
   test('sweeps again and again, at least one and at most two intervals apart', async () => {
     const backend = counting();
-    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    const sweeper = new Sweeper(cleaning(backend), MINUTE);
     for (const [random, apart] of [
       [0, MINUTE],
       [0.999_999, 2 * MINUTE],
@@ -51,7 +69,7 @@ describe('Sweeper', () => {
 
   test('removes only what expired an hour ago: a node whose clock runs ahead takes nothing that lives', async () => {
     const backend = counting();
-    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    const sweeper = new Sweeper(cleaning(backend), MINUTE);
     sweeper.start();
     await jest.advanceTimersByTimeAsync(2 * MINUTE);
     expect(backend.sweeps[0]).toBe(9 * HOUR);
@@ -60,7 +78,7 @@ describe('Sweeper', () => {
 
   test('a sweep that fails is not the last', async () => {
     const backend = counting(() => true);
-    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    const sweeper = new Sweeper(cleaning(backend), MINUTE);
     sweeper.start();
     await jest.advanceTimersByTimeAsync(20 * MINUTE);
     expect(backend.sweeps.length).toBeGreaterThanOrEqual(10);
@@ -75,7 +93,7 @@ describe('Sweeper', () => {
       await new Promise(resolve => setTimeout(resolve, 10 * MINUTE));
       return running--;
     };
-    const sweeper = new Sweeper(sessionsOn({ deleteExpired }), MINUTE);
+    const sweeper = new Sweeper(cleaning({ deleteExpired }), MINUTE);
     sweeper.start();
     await jest.advanceTimersByTimeAsync(HOUR);
     expect(most).toBe(1);
@@ -84,7 +102,7 @@ describe('Sweeper', () => {
 
   test('stop ends it, also while a sweep is under way', async () => {
     const backend = counting();
-    const sweeper = new Sweeper(sessionsOn(backend), MINUTE);
+    const sweeper = new Sweeper(cleaning(backend), MINUTE);
     sweeper.start();
     sweeper.stop();
     await jest.advanceTimersByTimeAsync(HOUR);
@@ -92,7 +110,7 @@ describe('Sweeper', () => {
 
     let finish: (count: number) => void = () => undefined;
     const slow = { deleteExpired: () => new Promise<number>(resolve => (finish = resolve)) };
-    const stopped = new Sweeper(sessionsOn(slow), MINUTE);
+    const stopped = new Sweeper(cleaning(slow), MINUTE);
     stopped.start();
     await jest.advanceTimersByTimeAsync(2 * MINUTE);
     stopped.stop();
@@ -103,11 +121,11 @@ describe('Sweeper', () => {
 
   test('an interval of 0 never sweeps, and starting twice makes one sweeper', async () => {
     const never = counting();
-    new Sweeper(sessionsOn(never), 0).start();
+    new Sweeper(cleaning(never), 0).start();
     await jest.advanceTimersByTimeAsync(HOUR);
     expect(never.sweeps).toEqual([]);
 
-    const sweeper = new Sweeper(sessionsOn(counting()), MINUTE);
+    const sweeper = new Sweeper(cleaning(counting()), MINUTE);
     sweeper.start();
     sweeper.start();
     expect(jest.getTimerCount()).toBe(1);
@@ -116,7 +134,7 @@ describe('Sweeper', () => {
 
   test('an interval of months is no overflow: it does not sweep at once', async () => {
     const backend = counting();
-    const sweeper = new Sweeper(sessionsOn(backend), 100 * 24 * HOUR);
+    const sweeper = new Sweeper(cleaning(backend), 100 * 24 * HOUR);
     sweeper.start();
     await jest.advanceTimersByTimeAsync(24 * HOUR);
     expect(backend.sweeps).toEqual([]);
@@ -125,7 +143,7 @@ describe('Sweeper', () => {
 
   test('keeps no process alive', () => {
     const setTimeout = jest.spyOn(global, 'setTimeout');
-    const sweeper = new Sweeper(sessionsOn(counting()), MINUTE);
+    const sweeper = new Sweeper(cleaning(counting()), MINUTE);
     sweeper.start();
     expect((setTimeout.mock.results[0]!.value as NodeJS.Timeout).hasRef()).toBe(false);
     sweeper.stop();
