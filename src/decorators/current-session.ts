@@ -1,7 +1,8 @@
+import { assertReflection } from '../core/reflection.js';
 import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
 import type { CookieIdentifier } from '../koa/requirements.js';
 import { inject } from './inject.js';
-import { assertCalled, assertReflection } from './place.js';
+import { assertCalled } from './place.js';
 
 /** Options of {@link CurrentSession}. */
 export interface CurrentSessionOptions {

@@ -43,12 +43,3 @@ export function assertCalled(given: readonly unknown[], decorator: string): void
   if (given.length > 1 || typeof given[0] === 'function')
     throw new SessionConfigurationError(`${decorator}() is written with its parentheses`);
 }
-
-/** @throws SessionConfigurationError when decorators cannot know the types that TypeScript wrote down */
-export function assertReflection(decorator: string): void {
-  if (typeof (Reflect as Partial<typeof Reflect>).getMetadata !== 'function') {
-    throw new SessionConfigurationError(
-      `${decorator} needs reflect-metadata: write import 'reflect-metadata' as the first line of the application's entry file`,
-    );
-  }
-}

@@ -1,6 +1,7 @@
 import { SessionBackend } from '../core/backend.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { SessionConfigurationError } from '../core/errors.js';
+import { assertReflection } from '../core/reflection.js';
 import { SetCookie, type CookieAttributes } from '../cookie/set-cookie.js';
 import type { ModelClass } from '../session/model.js';
 import type { SessionLimits } from '../session/sessions.js';
@@ -130,6 +131,7 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   const { dataModel, backend, idleTimeout, absoluteTimeout, trustedOrigins, secure } = options;
   if (typeof dataModel !== 'function')
     throw refuse('dataModel', String(dataModel), 'the class of the session data, marked @SessionData');
+  assertReflection(`dataModel: ${dataModel.name}`);
   if ((backend as unknown) !== undefined && !isBackend(backend))
     throw refuse('backend', kind(backend), 'a SessionBackend, as new InMemoryBackend()');
   for (const key of ['name', 'schemeName', 'path'] as const) assertString(options, key);
