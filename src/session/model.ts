@@ -168,10 +168,8 @@ export class Model<T extends object> {
       instance = Object.create(this.#class.prototype as object) as T;
       for (const key of Object.keys(plain)) (instance as JsonObject)[key] = copyJson(plain[key] ?? null);
     }
-    for (const key of dates) {
-      const value = (instance as Record<string, unknown>)[key];
-      if (typeof value === 'string') (instance as Record<string, unknown>)[key] = new Date(value);
-    }
+    reviveDates(instance, dates);
+    if (transforms) Object.values(instance).forEach(reviveNestedDates);
     return instance;
   }
 
@@ -232,8 +230,28 @@ function describe(model: ModelClass): Description {
     hasRules: rules.length > 0,
     principal: principalPropertyOf(model),
     transforms: rules.some(asksForInstances) || types.some(([, type]) => isNestedModel(type)),
-    dates: types.filter(([, type]) => type === Date).map(([property]) => property),
+    dates: datesOf(model),
   };
+}
+
+function datesOf(model: Function): readonly string[] {
+  const properties = new Set(rulesOf(model).map(rule => rule.propertyName));
+  return [...properties].filter(property => declaredType(model, property) === Date);
+}
+
+function reviveDates(instance: object, dates: readonly string[]): void {
+  for (const key of dates) {
+    const value = (instance as Record<string, unknown>)[key];
+    if (typeof value === 'string') (instance as Record<string, unknown>)[key] = new Date(value);
+  }
+}
+
+/** class-transformer makes dates only where `@Type` says so; in a nested model the declared type is enough, as in the model itself. */
+function reviveNestedDates(value: unknown): void {
+  if (typeof value !== 'object' || value === null || value instanceof Date) return;
+  const prototype = Object.getPrototypeOf(value) as object;
+  if (prototype !== Object.prototype && !Array.isArray(value)) reviveDates(value, datesOf(prototype.constructor));
+  Object.values(value).forEach(reviveNestedDates);
 }
 
 function rulesOf(model: Function): Rule[] {
