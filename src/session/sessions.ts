@@ -145,25 +145,27 @@ export class Sessions<T extends object> {
     client: ClientInfo,
     earlierIds: readonly string[],
   ): Promise<LiveSession<T>> {
-    const evictable = await this.#livingIds(principal);
+    const before = await this.#seenBefore(principal);
     transport.assertOpen();
     const { token, id } = this.mint();
     const now = this.now();
+    // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
+    const lastSeenAt = Math.max(now, ...[...before.values()].map(seen => seen + 1));
     const record: SessionRecord = {
       id,
       data: encoded,
       version: 1,
       createdAt: now,
       authenticatedAt: now,
-      lastSeenAt: now,
-      expiresAt: this.expiresAt(now, now),
+      lastSeenAt,
+      expiresAt: this.expiresAt(now, lastSeenAt),
     };
     if (principal !== undefined) Object.assign(record, { principal, ...client });
 
     await this.#create(record);
     try {
       for (const earlier of earlierIds) await this.end(earlier, 'replaced');
-      await this.#evict(principal, evictable);
+      await this.#evict(principal, before);
       transport.issue(token, now);
     } catch (error) {
       this.forget(id);
@@ -298,23 +300,23 @@ export class Sessions<T extends object> {
     );
   }
 
-  /** The sessions that a log-in may evict because they were there before it; none where there is no limit. */
-  async #livingIds(principal: string | undefined): Promise<ReadonlySet<string>> {
-    if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return new Set();
-    return new Set((await this.#livingRecords(principal)).map(record => record.id));
+  /** When each of a principal's sessions was last seen, as a log-in finds them; none where there is no limit. */
+  async #seenBefore(principal: string | undefined): Promise<ReadonlyMap<string, number>> {
+    if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return new Map();
+    return new Map((await this.#livingRecords(principal)).map(record => [record.id, record.lastSeenAt]));
   }
 
   /**
-   * Ends what a principal has too many. Those that were there before go first, the least recently seen of them at the
-   * head; among log-ins that race, all processes agree on one order, so that they do not end each other's.
+   * Ends what a principal has too many, the least recently seen at the head. All processes agree on one order, so that
+   * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
    */
-  async #evict(principal: string | undefined, before: ReadonlySet<string>): Promise<void> {
+  async #evict(principal: string | undefined, before: ReadonlyMap<string, number>): Promise<void> {
     if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return;
     const records = await this.#livingRecords(principal);
     const surplus = records.length - this.limits.maxSessionsPerPrincipal;
     if (surplus <= 0) return;
-    const rank = (record: SessionRecord) => (before.has(record.id) ? 0 : 1);
-    records.sort((a, b) => rank(a) - rank(b) || a.lastSeenAt - b.lastSeenAt || (a.id < b.id ? -1 : 1));
+    const seen = (record: SessionRecord) => before.get(record.id) ?? record.lastSeenAt;
+    records.sort((a, b) => seen(a) - seen(b) || (a.id < b.id ? -1 : 1));
     for (const record of records.slice(0, surplus)) await this.end(record.id, 'evicted', principal);
   }
 
