@@ -18,10 +18,11 @@ import { Container, Service } from 'typedi';
 
 import { runInOrder, walkEveryInterleaving } from '../support/every-interleaving.js';
 import { HttpServer } from '../support/http-server.js';
+import type { Effect } from '../support/intercepted-backend.js';
 import { contextFor, visit } from '../support/in-process.js';
 import { RaceLedger } from '../support/race-ledger.js';
 import { Random } from '../support/random.js';
-import { type Effect, Scheduler, SchedulerBackend } from '../support/scheduler-backend.js';
+import { Scheduler, SchedulerBackend } from '../support/scheduler-backend.js';
 
 const SEED = 20_260_102;
 const KEY = 'a'.repeat(32);
@@ -57,6 +58,10 @@ async function logIn(sessions: SessionCookie<UserSession>, token?: string, usern
 
 async function dataOf(sessions: SessionCookie<UserSession>, token: string): Promise<UserSession | undefined> {
   return (await sessions.getSession(contextFor({ token })))?.data;
+}
+
+function increment(data: UserSession): void {
+  data.count++;
 }
 
 /** Opens once so many have come: all of them have loaded before any of them saves. */
@@ -113,7 +118,7 @@ describe('CC-3: parallel update(n => n + 1)', () => {
         const sessions = nodes[index % 2]!;
         return visit(sessions, { token }, async ctx => {
           const session = await sessions.getSession(ctx);
-          await Promise.all(Array.from({ length: 100 }, () => session!.update(data => void data.count++)));
+          await Promise.all(Array.from({ length: 100 }, () => session!.update(increment)));
         });
       });
       const answers = await Promise.all(requests);
@@ -185,12 +190,12 @@ test(
     const stale: ((session: Session<UserSession>, ctx: Context) => unknown)[] = [
       () => undefined,
       ({ data }) => (data.count = 7),
-      session => session.update(data => void data.count++),
+      session => session.update(increment),
       session => session.rotate(),
       session => session.end(),
       ({ id }, ctx) => sessions.endSession(id, ctx),
       (session, ctx) => ((session.data.count = 8), sessions.endSession(session.id, ctx)),
-      session => Promise.all([session.rotate(), session.update(data => void data.count++)]),
+      session => Promise.all([session.rotate(), session.update(increment)]),
       () => Promise.reject(new Error('the action failed')),
       (_session, ctx) => sessions.getSession(ctx),
     ];
@@ -242,7 +247,7 @@ describe('over HTTP', () => {
 
     @Get('/count')
     async count(@CurrentSession() session: Session<UserSession>) {
-      await session.update(data => void data.count++);
+      await session.update(increment);
       return {};
     }
 

@@ -42,8 +42,9 @@ export async function runInOrder(scheduler: Scheduler, start: () => Promise<Race
   scheduler.open = true;
   const order: string[] = [];
   const race = await start();
-  let over = false;
-  const clients = race.clients.finally(() => (over = true));
+  const answered = { byAll: false };
+  const noteEnd = () => (answered.byAll = true);
+  race.clients.then(noteEnd, noteEnd);
   try {
     for (let step = 0, idle = 0; ;) {
       await turn();
@@ -52,11 +53,11 @@ export async function runInOrder(scheduler: Scheduler, start: () => Promise<Race
         idle = 0;
         const { client, call, phase } = scheduler.release(choose(step++, waiting));
         order.push(`${client} ${call}${phase === 'after' ? ' answered' : ''}`);
-      } else if (over) break;
+      } else if (answered.byAll) break;
       else if (++idle > 1_000) throw new Error('stuck: nobody waits for the scheduler, and not all have their answers');
       else await pastBackOff();
     }
-    await clients;
+    await race.clients;
     scheduler.open = true;
     await race.verify();
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { SessionRecord } from 'routing-controllers-sessions';
 
-import type { Effect } from './scheduler-backend.js';
+import type { Effect } from './intercepted-backend.js';
 
 type Data = Readonly<Record<string, unknown>>;
 

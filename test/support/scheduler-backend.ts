@@ -1,16 +1,6 @@
-import { SessionBackend, type SessionRecord, type WriteOutcome } from 'routing-controllers-sessions';
+import type { SessionBackend } from 'routing-controllers-sessions';
 
-/** What a call did to the store, at the moment when it did it. */
-export type Effect =
-  | { call: 'create'; record: SessionRecord; result: boolean }
-  | { call: 'read'; id: string; result: SessionRecord | undefined }
-  | { call: 'update'; record: SessionRecord; result: WriteOutcome }
-  | { call: 'touch'; id: string; lastSeenAt: number; expiresAt: number; result: boolean }
-  | { call: 'replace'; oldId: string; record: SessionRecord; result: WriteOutcome }
-  | { call: 'delete'; id: string; result: boolean }
-  | { call: 'listByPrincipal'; principal: string; result: SessionRecord[] }
-  | { call: 'deleteByPrincipal'; principal: string; exceptId: string | undefined; result: string[] }
-  | { call: 'deleteExpired'; now: number; result: number };
+import { type Effect, InterceptedBackend } from './intercepted-backend.js';
 
 /** A call that waits: `before` it takes effect, or, its effect done, with its answer not handed over yet (`after`). */
 export interface ParkedCall {
@@ -49,94 +39,21 @@ export class Scheduler {
   }
 }
 
-/** Wraps a backend, and lets a test decide which of the calls that are under way goes on next. */
-export class SchedulerBackend extends SessionBackend {
+/** Lets a test decide which of the calls that are under way goes on next. */
+export class SchedulerBackend extends InterceptedBackend {
   constructor(
     readonly client: string,
     private readonly scheduler: Scheduler,
-    /** Asked for at each call, so that a test can put another store underneath. */
-    private readonly inner: () => SessionBackend,
+    inner: () => SessionBackend,
   ) {
-    super();
+    super(inner);
   }
 
-  create(record: SessionRecord): Promise<boolean> {
-    return this.#run(
-      'create',
-      () => this.inner().create(record),
-      result => ({ call: 'create', record, result }),
-    );
-  }
-
-  read(id: string): Promise<SessionRecord | undefined> {
-    return this.#run(
-      'read',
-      () => this.inner().read(id),
-      result => ({ call: 'read', id, result }),
-    );
-  }
-
-  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    return this.#run(
-      'update',
-      () => this.inner().update(record, expectedVersion),
-      result => ({ call: 'update', record, result }),
-    );
-  }
-
-  touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    return this.#run(
-      'touch',
-      () => this.inner().touch(id, lastSeenAt, expiresAt),
-      result => ({ call: 'touch', id, lastSeenAt, expiresAt, result }),
-    );
-  }
-
-  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    return this.#run(
-      'replace',
-      () => this.inner().replace(oldId, record),
-      result => ({ call: 'replace', oldId, record, result }),
-    );
-  }
-
-  delete(id: string): Promise<boolean> {
-    return this.#run(
-      'delete',
-      () => this.inner().delete(id),
-      result => ({ call: 'delete', id, result }),
-    );
-  }
-
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#run(
-      'listByPrincipal',
-      () => this.inner().listByPrincipal(principal),
-      result => ({ call: 'listByPrincipal', principal, result }),
-    );
-  }
-
-  deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    return this.#run(
-      'deleteByPrincipal',
-      () => this.inner().deleteByPrincipal(principal, exceptId),
-      result => ({ call: 'deleteByPrincipal', principal, exceptId, result }),
-    );
-  }
-
-  deleteExpired(now: number): Promise<number> {
-    return this.#run(
-      'deleteExpired',
-      () => this.inner().deleteExpired(now),
-      result => ({ call: 'deleteExpired', now, result }),
-    );
-  }
-
-  close(): Promise<void> {
-    return this.inner().close();
-  }
-
-  async #run<R>(call: Effect['call'], act: () => Promise<R>, describe: (result: R) => Effect): Promise<R> {
+  protected async intercept<R>(
+    call: Effect['call'],
+    act: () => Promise<R>,
+    describe: (result: R) => Effect,
+  ): Promise<R> {
     await this.scheduler.pause(this.client, call, 'before');
     const result = await act();
     this.scheduler.onEffect(describe(result), this.client);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
 
 import type { Context } from 'koa';
 import {
@@ -132,7 +133,7 @@ export class SessionRaces {
     });
     if (error === undefined)
       for (const { lineage, field, value } of assigned) this.#ledger.acknowledge(lineage, field, value);
-    else if (!(error instanceof SessionGoneError)) this.#ledger.problems.push(`unexpected ${String(error)}`);
+    else if (!(error instanceof SessionGoneError)) this.#ledger.problems.push(`unexpected ${inspect(error)}`);
 
     if (token === undefined) return;
     if (token !== '') {
