@@ -17,10 +17,10 @@ export class Deadlines {
   }
 
   /**
-   * What `promise` settles with, or a rejection with what `onExpired` makes once the deadline has passed. What comes in
-   * later than that goes to `onLate`, and a late rejection nowhere.
+   * What `promise` settles with, or a rejection with what `onExpired` makes once the deadline has passed. When it settles
+   * later than that, `onLate` is told, whatever it settles with.
    */
-  within<R>(promise: Promise<R>, onExpired: () => Error, onLate?: (result: R) => void): Promise<R> {
+  within<R>(promise: Promise<R>, onExpired: () => Error, onLate?: () => void): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const call: Pending = { at: performance.now() + this.#milliseconds, expire: () => reject(onExpired()) };
       this.#pending.add(call);
@@ -28,12 +28,13 @@ export class Deadlines {
       promise.then(
         result => {
           if (this.#pending.delete(call)) resolve(result);
-          else onLate?.(result);
+          else onLate?.();
         },
         (error: unknown) => {
           // The engine's own rejection is handed on as it is; core wraps it.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
           if (this.#pending.delete(call)) reject(error);
+          else onLate?.();
         },
       );
     });

@@ -176,12 +176,11 @@ export class Sessions<T extends object> {
   }
 
   async #create(record: SessionRecord): Promise<void> {
-    const forget = () => this.forget(record.id);
-    const created = await this.call('create', backend => backend.create(record), forget).catch((error: unknown) => {
-      // Failed is not the same as not done: the engine may have stored it before the connection broke.
-      forget();
-      throw error;
-    });
+    const created = await this.#orUndo(
+      'create',
+      backend => backend.create(record),
+      () => this.forget(record.id),
+    );
     // 256 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
     if (!created) throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
   }
@@ -234,13 +233,13 @@ export class Sessions<T extends object> {
   /**
    * A call to the backend, under the deadline.
    *
-   * @param onLate what to do about an answer that nobody waits for any more
+   * @param onLate what to do when it settles and nobody waits for it any more
    * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
    */
   async call<R>(
     operation: keyof SessionBackend,
     run: (backend: SessionBackend) => Promise<R>,
-    onLate?: (result: R) => void,
+    onLate?: () => void,
   ): Promise<R> {
     const backend = this.backend();
     try {
@@ -253,14 +252,12 @@ export class Sessions<T extends object> {
     }
   }
 
-  /** Moves a record to a new id in one step; takes an answer that comes too late back, for nobody knows the new token. */
+  /** Moves a record to a new id in one step, or not at all: nobody knows the new token of one that seemed to fail. */
   replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    return this.call(
+    return this.#orUndo(
       'replace',
       backend => backend.replace(oldId, record),
-      outcome => {
-        if (outcome === 'updated') this.takeBack(oldId, record);
-      },
+      () => this.takeBack(oldId, record),
     );
   }
 
@@ -277,6 +274,18 @@ export class Sessions<T extends object> {
     } catch (error) {
       this.events.emit('unavailable', { operation: 'deleteExpired', error, time: new Date(this.now()) });
     }
+  }
+
+  /** A write that is undone unless it is known to be done. Failed is not the same as not done, and late not the same as never. */
+  #orUndo<R>(
+    operation: keyof SessionBackend,
+    run: (backend: SessionBackend) => Promise<R>,
+    undo: () => void,
+  ): Promise<R> {
+    return this.call(operation, run, undo).catch((error: unknown) => {
+      undo();
+      throw error;
+    });
   }
 
   eventOf({ id, principal }: { id: string; principal?: string | undefined }): {
