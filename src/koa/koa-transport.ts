@@ -7,11 +7,15 @@ import { setCookieHeader } from './response-headers.js';
 
 /** Carries a session's token in the response of a Koa request. */
 export class KoaTransport implements Transport {
+  #issued = false;
+
   constructor(
     private readonly ctx: Context,
     private readonly setCookie: SetCookie,
     /** Seconds that a cookie of a session made at that time may live; `undefined` for one that goes with the browser. */
     private readonly maxAgeOf: (createdAt: number) => number | undefined,
+    /** The client went away before the response began, and never got the token. */
+    private readonly onLost: () => void,
   ) {}
 
   assertOpen(): void {
@@ -20,11 +24,20 @@ export class KoaTransport implements Transport {
 
   issue(token: string, createdAt: number): void {
     this.assertOpen();
+    if (!this.#issued) this.#watch();
     setCookieHeader(this.ctx, this.setCookie.name, this.setCookie.set(token, this.maxAgeOf(createdAt)));
   }
 
   clear(): void {
     if (this.#isOpen()) setCookieHeader(this.ctx, this.setCookie.name, this.setCookie.clear());
+  }
+
+  #watch(): void {
+    this.#issued = true;
+    const { res } = this.ctx;
+    res.once('close', () => {
+      if (!res.headersSent) this.onLost();
+    });
   }
 
   /** Nothing was sent yet, and someone is there to send it to. */

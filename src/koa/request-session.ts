@@ -84,6 +84,11 @@ export class RequestSession<T extends object = object> {
     else if (clear && !this.#session && this.#present().ids.includes(id)) this.transport.clear();
   }
 
+  /** The response never began: what token it had is lost. */
+  withdraw(): void {
+    this.#session?.withdraw();
+  }
+
   get isUnsettled(): boolean {
     const session = this.current;
     return session !== undefined && (session.changed || this.#presented?.reissue !== undefined);

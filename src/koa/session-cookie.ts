@@ -75,7 +75,6 @@ export class SessionCookie<T extends object> {
     if (previousId !== undefined) earlier.add(previousId);
     const session = await this.#sessions.create(data, request.transport, this.#clientOf(ctx), [...earlier]);
     request.replace(session);
-    this.#forgetIfUndelivered(ctx, session);
     return session;
   }
 
@@ -261,8 +260,14 @@ export class SessionCookie<T extends object> {
     const known = scope.find(this) as RequestSession<T> | undefined;
     if (known) return known;
     const client = clientRequestOf(ctx);
-    const transport = new KoaTransport(ctx, this.#setCookieFor(client), createdAt => this.#maxAgeOf(createdAt));
-    return scope.add(this.#makeRequestSession(client, transport));
+    const transport = new KoaTransport(
+      ctx,
+      this.#setCookieFor(client),
+      createdAt => this.#maxAgeOf(createdAt),
+      () => request.withdraw(),
+    );
+    const request = scope.add(this.#makeRequestSession(client, transport));
+    return request;
   }
 
   #makeRequestSession(client: ClientRequest, transport: Transport): RequestSession<T> {
@@ -286,13 +291,6 @@ export class SessionCookie<T extends object> {
     if (!this.#options.recordClient) return {};
     const userAgent = ctx.headers['user-agent']?.slice(0, MAX_USER_AGENT);
     return { ip: ctx.ip, ...(userAgent === undefined ? {} : { userAgent }) };
-  }
-
-  /** A client that went away before the response began never got the token: the session would be nobody's. */
-  #forgetIfUndelivered(ctx: Context, session: Session<T>): void {
-    ctx.res.once('close', () => {
-      if (!ctx.res.headersSent) this.#sessions.forget(session.id);
-    });
   }
 
   #resolveBackend(): SessionBackend {

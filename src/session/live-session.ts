@@ -17,6 +17,8 @@ const MAX_BACKOFF = 64;
 export class LiveSession<T extends object> implements Session<T> {
   readonly #sessions: Sessions<T>;
   readonly #transport: Transport;
+  /** The id that the client has the token of until this response reaches it; `undefined` for a log-in. */
+  readonly #presentedId: string | undefined;
   #record: SessionRecord;
   /** What is stored at `#record.version`, as far as this request knows. */
   #stored: JsonObject;
@@ -24,8 +26,9 @@ export class LiveSession<T extends object> implements Session<T> {
   #data: T | undefined;
   #ended = false;
 
-  constructor(sessions: Sessions<T>, { record, data }: StoredState, transport: Transport) {
+  constructor(sessions: Sessions<T>, { record, data }: StoredState, transport: Transport, presentedId?: string) {
     this.#sessions = sessions;
+    this.#presentedId = presentedId;
     this.#record = record;
     this.#stored = data;
     this.#transport = transport;
@@ -111,6 +114,13 @@ export class LiveSession<T extends object> implements Session<T> {
   markEnded({ clear }: { clear: boolean }): void {
     if (clear && !this.#ended) this.#transport.clear();
     this.#ended = true;
+  }
+
+  /** Undoes a log-in or a rotation whose token did not reach the client: it would be nobody's session. */
+  withdraw(): void {
+    if (this.#ended || this.id === this.#presentedId) return;
+    if (this.#presentedId === undefined) this.#sessions.forget(this.id);
+    else this.#sessions.takeBack(this.#presentedId, this.#record);
   }
 
   /**

@@ -82,7 +82,7 @@ export class Sessions<T extends object> {
   /** The session of an id, if it lives. One read; nothing is written. Reports why, if it does not. */
   async load(id: string, transport: Transport): Promise<LiveSession<T> | undefined> {
     const state = await this.read(id);
-    if (state) return new LiveSession(this, state, transport);
+    if (state) return new LiveSession(this, state, transport, id);
     if (state === undefined) this.events.emit('rejected', { reason: 'unknown', id, time: new Date(this.now()) });
     return undefined;
   }
