@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http';
+import { inspect } from 'node:util';
+import { isNativeError } from 'node:util/types';
 
 import type { Context } from 'koa';
 
@@ -61,15 +63,26 @@ function isAbsent(error: unknown): boolean {
   return error === null || error === undefined;
 }
 
-/** The error itself where that can be had: who listens for Koa's `error` events should meet it, not a copy. */
+/**
+ * The error itself where that can be had: who listens for Koa's `error` events should meet it, not a copy. Koa writes the
+ * status that it answers into the error, and what a frozen error or a getter does not take would end the process.
+ */
 function withHeaders(error: unknown, issued: IssuedCookies): unknown {
-  const thrown = error instanceof Error ? error : new Error(`non-error thrown: ${String(error)}`);
-  const own = (thrown as { headers?: object }).headers;
+  const thrown = isNativeError(error) || error instanceof Error ? error : nonError(error);
+  const { headers: own, status } = thrown as { headers?: object; status?: unknown };
   const headers = { ...own, vary: 'Cookie', 'cache-control': 'no-store', 'set-cookie': [...issued.values()] };
+  const properties = {
+    headers: { value: headers, configurable: true, writable: true },
+    status: { value: status, configurable: true, writable: true, enumerable: true },
+  };
   try {
-    Object.defineProperty(thrown, 'headers', { value: headers, configurable: true, writable: true });
-    return thrown;
+    return Object.defineProperties(thrown, properties);
   } catch {
-    return Object.create(thrown, { headers: { value: headers } });
+    return Object.create(thrown, properties);
   }
+}
+
+/** Said without asking the value itself, whose own text may throw. */
+function nonError(value: unknown): Error {
+  return new Error(`non-error thrown: ${inspect(value, { customInspect: false })}`);
 }
