@@ -1,5 +1,6 @@
 /** Base of all errors of this library. `code` is stable: match on it, never on the message. */
 export abstract class SessionError extends Error {
+  /** `ERR_SESSION_…`, the same in every version. */
   abstract readonly code: string;
 }
 
@@ -28,15 +29,17 @@ export abstract class SessionHttpError extends SessionError {
     this.#headers = options?.headers ?? {};
   }
 
+  /** The status for routing-controllers. */
   get httpCode(): number {
     return this.#status;
   }
 
+  /** The status for Koa. */
   get status(): number {
     return this.#status;
   }
 
-  /** Koa's own error handler writes the status that it answers with into the error; what cannot be assigned would end the process. */
+  // Koa's own error handler writes the status that it answers with into the error; a getter alone would end the process.
   set status(status: number) {
     this.#status = status;
   }
@@ -46,6 +49,7 @@ export abstract class SessionHttpError extends SessionError {
     return true;
   }
 
+  /** Goes out with the answer: `Vary`, or `Retry-After`. */
   get headers(): ErrorHeaders {
     return this.#headers;
   }

@@ -13,9 +13,11 @@ export interface SessionRecord {
   data: string;
   /** 1 for a new record; counts up by one with each `update` and `replace`. A `touch` leaves it alone. */
   version: number;
+  /** When the session began: its log-in. A rotation keeps it. */
   createdAt: number;
   /** When the user last proved who they are. Differs from `createdAt` where a rotation kept a session's age. */
   authenticatedAt: number;
+  /** When a request last came with it, to within the touch interval. */
   lastSeenAt: number;
   /** min(lastSeenAt + idle timeout, createdAt + absolute timeout). A backend may forget the record from then on. */
   expiresAt: number;

@@ -195,6 +195,7 @@ export class SessionCookie<T extends object> {
     return this;
   }
 
+  /** Stops listening: the same listener that `on` was given. */
   off<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
     this.#events.off(event, listener);
     return this;

@@ -1,8 +1,10 @@
 /** What every event carries. Never a token, a signature or the session's data. */
-interface SessionEvent {
+export interface SessionEvent {
+  /** When it happened, by the cookie service's clock. */
   time: Date;
   /** The public id, where there is one. */
   id?: string;
+  /** Whose session it is, where that is known. */
   principal?: string;
 }
 
@@ -31,7 +33,9 @@ export interface SessionEvents {
   unavailable: SessionEvent & { operation: string; error: unknown };
 }
 
+/** What `on` and `off` take as an event's name. */
 export type SessionEventName = keyof SessionEvents;
+/** Gets the event. What it returns is ignored; a promise that rejects becomes a process warning. */
 export type SessionEventListener<E extends SessionEventName> = (event: SessionEvents[E]) => unknown;
 
 /** Hands events to listeners. What a listener throws, or rejects with, becomes a process warning and harms nothing else. */

@@ -12,9 +12,11 @@ export interface Session<T> {
   data: T;
   /** Whose session it is: the value of the model's `@Principal()` property. */
   readonly principal: string | undefined;
+  /** When it began. Rotation leaves it as it is. */
   readonly createdAt: Date;
   /** When the user last proved who they are; what `maxAuthAge` looks at. */
   readonly authenticatedAt: Date;
+  /** When a request last came with it, to within `touchInterval`. */
   readonly lastSeenAt: Date;
   /** The earlier of the idle and the absolute timeout, by today's configuration. */
   readonly expiresAt: Date;
@@ -46,13 +48,19 @@ export interface Session<T> {
 
 /** What a list of a user's sessions shows of each. There is no token in it. */
 export interface SessionInfo {
+  /** Public, as `Session.id`: what `endSession` takes. */
   id: string;
   /** Whether it is the session of the request that asks. */
   current: boolean;
+  /** When it began. */
   createdAt: Date;
+  /** When a request last came with it, to within `touchInterval`. */
   lastSeenAt: Date;
+  /** When it ends if nothing comes any more. */
   expiresAt: Date;
+  /** Address of the client at log-in; absent with `recordClient: false`. */
   ip?: string;
+  /** User-Agent of the client at log-in, at most 256 characters; absent with `recordClient: false`. */
   userAgent?: string;
 }
 
