@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['docs/preludes', 'dist', 'build', 'coverage', '**/node_modules', '**/*.mjs', '**/*.js'] },
+  { ignores: ['docs/preludes', 'docs/proofs', 'dist', 'build', 'coverage', '**/node_modules', '**/*.mjs', '**/*.js'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

@@ -1,6 +1,12 @@
+import 'reflect-metadata';
+
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { runInThisContext } from 'node:vm';
+
+import * as library from 'routing-controllers-sessions';
+import type { SessionError } from 'routing-controllers-sessions';
+import ts from 'typescript';
 
 import { DEFAULTS } from '../../src/koa/options.js';
 import { codeOf, readDocument, root, tableUnder } from './markdown.js';
@@ -57,6 +63,60 @@ describe('the tables of decorators in README.md', () => {
     const documented = tableUnder(readme, 'Decorators', 1).map(row => codeOf(row[0])[0]);
     expect(documented.sort()).toEqual(known.sort());
   });
+});
+
+describe('the table of errors in docs/errors.md', () => {
+  const rows = tableUnder(readDocument('docs/errors.md'), 'Errors');
+  const exported = Object.entries(library).filter(([name]) => /^(?!Session(Http)?Error$)\w+Error$/.test(name));
+
+  test('has every error that the package exports', () => {
+    expect(rows.flatMap(([name]) => codeOf(name)).sort()).toEqual(exported.map(([name]) => name).sort());
+  });
+
+  test.each(exported)('has the code and the status of %s', (name, constructor) => {
+    const error = new (constructor as unknown as new (arg: unknown) => SessionError)(argumentOf(name));
+    const [, code, status] = rows.find(row => codeOf(row[0])[0] === name) ?? [];
+    expect({ code: codeOf(code), status }).toEqual({
+      code: [error.code],
+      status: error instanceof library.SessionHttpError ? String(error.status) : '',
+    });
+  });
+
+  function argumentOf(name: string): unknown {
+    return name === 'InvalidSessionDataError' ? {} : undefined;
+  }
+});
+
+describe('the table of events in docs/sessions.md', () => {
+  const rows = tableUnder(readDocument('docs/sessions.md'), 'Events');
+  const documented = new Map<string, { reasons: string[]; properties: string[] }>();
+  for (const [event, reason, properties] of rows) {
+    const [name] = codeOf(event);
+    if (name !== undefined) documented.set(name, { reasons: [], properties: codeOf(properties) });
+    [...documented.values()].at(-1)?.reasons.push(...codeOf(reason));
+  }
+
+  test('has every event, its reasons and what else it carries', () => {
+    expect(documented).toEqual(eventsOfSource());
+  });
+
+  function eventsOfSource(): typeof documented {
+    const file = ts.createSourceFile('events.ts', source('src/session/events.ts'), ts.ScriptTarget.ES2022, true);
+    const declared = file.statements.find(
+      (node): node is ts.InterfaceDeclaration => ts.isInterfaceDeclaration(node) && node.name.text === 'SessionEvents',
+    );
+    const events: typeof documented = new Map();
+    for (const member of declared?.members ?? []) {
+      const text = member.getText();
+      const own = [...text.replace(/^\w+: /, '').matchAll(/(\w+):/g)].map(([, property]) => property ?? '');
+      const [, reasons = ''] = /reason: ([^;}]*)/.exec(text) ?? [];
+      events.set(member.name?.getText() ?? '', {
+        reasons: [...reasons.matchAll(/'([^']+)'/g)].map(([, reason]) => reason ?? ''),
+        properties: own.filter(property => property !== 'id' && property !== 'reason'),
+      });
+    }
+    return events;
+  }
 });
 
 describe('the comparison in README.md', () => {

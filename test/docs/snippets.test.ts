@@ -39,14 +39,14 @@ describe('the code in the documents', () => {
     return snippet;
   };
 
-  test('there is some in README.md, and all of it is under the strict options free of type errors', () => {
+  test('is free of type errors under the strict options, all of it', () => {
     expect(named.some(({ at }) => at === 'README.md')).toBe(true);
     expect(snippets.flatMap(({ problems }) => problems)).toEqual([]);
   });
 
   for (const { at, name } of named.filter(({ run }) => run === 'node')) {
-    test(`${at}: ${name} runs to its end`, () => {
-      runToEnd(find(at, name).javascript);
+    test(`${at}: ${name} runs to its end, and does what is said of it`, () => {
+      expect(runToEnd(find(at, name).javascript)).toMatch(/^proved$/m);
     });
   }
 

@@ -28,14 +28,26 @@ export interface CompiledSnippet extends Snippet {
   problems: string[];
 }
 
-/** The TypeScript of a document. A block that `continues` is one file with the block before. */
+/**
+ * The TypeScript of a document. A block that `continues` is one file with the block before. A `prelude` goes before it, out
+ * of sight of readers; a `proof` after it: code that runs what the block shows and checks what came of it.
+ */
 export function snippetsOf(document: MarkdownDocument): Snippet[] {
   const snippets: Snippet[] = [];
+  let proof: string | undefined;
+  const finish = (): void => {
+    const last = snippets.at(-1);
+    if (last && proof !== undefined)
+      append(last, readFileSync(path.join(root, 'docs/proofs', `${proof}.ts`), 'utf8').split('\n'));
+    proof = undefined;
+  };
   for (const block of document.blocks.filter(({ language }) => language === 'ts')) {
     const previous = snippets.at(-1);
     if (block.directives.has('continues') && previous) append(previous, block.text.split('\n'), block.line);
     else {
+      finish();
       const { directives, line } = block;
+      proof = directives.get('proof');
       const snippet: Snippet = {
         document,
         run: directives.get('run'),
@@ -54,6 +66,7 @@ export function snippetsOf(document: MarkdownDocument): Snippet[] {
       snippets.push(snippet);
     }
   }
+  finish();
   return snippets;
 }
 
@@ -109,10 +122,17 @@ function manifest(): object {
 function describe(snippet: Snippet, { file, start = 0, messageText, code }: ts.Diagnostic): string | undefined {
   const line = file ? file.getLineAndCharacterOfPosition(start).line : 0;
   const origin = snippet.origins[line];
-  const isUnused = [6133, 6192, 6196, 6198].includes(code);
-  if (origin === undefined && isUnused) return undefined;
+  const isUnused = [6133, 6138, 6192, 6196, 6198].includes(code);
+  // What a block only shows, nobody uses; an import that it does not need is a mistake all the same.
+  if (isUnused && (origin === undefined || !isImport(file, start))) return undefined;
   const place = origin === undefined ? `the prelude of ${snippet.name}, line ${line + 1}` : String(origin);
   return `${snippet.document.path}:${place}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+}
+
+function isImport(file: ts.SourceFile | undefined, at: number): boolean {
+  return Boolean(
+    file?.statements.some(({ kind, pos, end }) => kind === ts.SyntaxKind.ImportDeclaration && pos <= at && at < end),
+  );
 }
 
 /** @param line where they stand in the document; absent: nowhere */
@@ -130,9 +150,8 @@ function linesOfImports(text: string): number {
 
 /** What goes before and after a block. Imports that the block makes itself are left out. */
 function preludeFor({ directives, text }: Block): [string, string] {
-  const name = directives.get('prelude');
-  if (name === undefined) return ['', ''];
-  const prelude = readFileSync(path.join(root, 'docs/preludes', `${name}.ts`), 'utf8');
+  const names = directives.get('prelude')?.split(',') ?? [];
+  const prelude = names.map(name => readFileSync(path.join(root, 'docs/preludes', `${name}.ts`), 'utf8')).join('\n');
   const imported = new Set(importedNames(text));
   const [before = '', after = ''] = withoutImports(prelude, imported).split(PLACE);
   return [before, after];
