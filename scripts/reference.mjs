@@ -16,7 +16,6 @@ const entries = Object.entries(manifest.exports)
     page: subpath === '.' ? 'root.md' : `${subpath.slice(2)}.md`,
     source: path.join(root, target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')),
   }))
-  .filter(({ source }) => existsSync(source))
   .sort((a, b) => (a.page === 'root.md' ? -1 : b.page === 'root.md' ? 1 : a.page.localeCompare(b.page)));
 
 const { config } = ts.readConfigFile(path.join(root, 'tsconfig.build.json'), file => readFileSync(file, 'utf8'));

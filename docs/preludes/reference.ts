@@ -5,8 +5,10 @@ import { mkdtempSync } from 'node:fs';
 import { IsString } from 'class-validator';
 import type Koa from 'koa';
 import { getMetadataArgsStorage } from 'routing-controllers';
+import { routingControllersToSpec } from 'routing-controllers-openapi';
 import { InMemoryBackend, SessionBackend, SessionCookie, SessionData } from 'routing-controllers-sessions';
-import { signIn } from 'routing-controllers-sessions/testing';
+import { withSessionSecurity } from 'routing-controllers-sessions/openapi';
+import { describeSessionBackend, signIn } from 'routing-controllers-sessions/testing';
 import request from 'supertest';
 import { Container } from 'typedi';
 
@@ -14,6 +16,10 @@ import { Container } from 'typedi';
 class UserSession {
   @IsString() username!: string;
 }
+
+const options = {};
+/** Whoever writes a backend has one. */
+declare const MyBackend: new (options: { folder: string }) => SessionBackend;
 
 async function example(secretKey: string, app: ReturnType<Koa['callback']>): Promise<void> {
   /* snippet */

@@ -11,7 +11,9 @@ import { locate, servedRoutes } from './served-routes.js';
 
 /** An OpenAPI 3 document, by whichever types. */
 export interface OpenApiDocument {
+  /** `3.…` */
   openapi: string;
+  /** By path, then by method. */
   paths: object;
 }
 
