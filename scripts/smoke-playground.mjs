@@ -1,0 +1,113 @@
+// Starts the playground as built, on a port that is free, goes through the README's example with curl, and stops it again.
+// Needs `npm run build:playground` first.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const server = path.resolve(import.meta.dirname, '..', 'build', 'playground', 'server.js');
+const READY_WITHIN = 30_000;
+const work = mkdtempSync(path.join(tmpdir(), 'rcs-smoke-'));
+const jar = path.join(work, 'cookies');
+const say = line => console.log(`smoke-playground: ${line}`);
+
+/** Starts it, and resolves with its URL once it prints one, or with what it said when it ended before. */
+function start(env) {
+  const child = spawn(process.execPath, [server], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const exited = once(child, 'exit').then(([code]) => code);
+  let output = '';
+  const ready = new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`no URL within ${READY_WITHIN} ms: ${output}`)), READY_WITHIN);
+    const settle = url => {
+      clearTimeout(late);
+      resolve({ url, output });
+    };
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', text => {
+        output += text;
+        const url = /^Playground: (http:\S+)/m.exec(output)?.[1];
+        if (url) settle(url);
+      });
+    }
+    child.once('close', () => settle(undefined));
+  });
+  return { child, exited, ready };
+}
+
+function hasCurl() {
+  try {
+    execFileSync('curl', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** As curl would be typed, with a cookie jar. */
+function askWithCurl(method, url) {
+  const options = ['--silent', '--show-error', '--max-time', '10', '--cookie', jar, '--cookie-jar', jar];
+  const answer = execFileSync('curl', [...options, '--write-out', '\n%{http_code}', '--request', method, url], {
+    encoding: 'utf8',
+  });
+  const at = answer.lastIndexOf('\n');
+  return { status: Number(answer.slice(at + 1)), body: JSON.parse(answer.slice(0, at)) };
+}
+
+const cookies = new Map();
+async function askWithFetch(method, url) {
+  const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+  const response = await fetch(url, { method, headers: cookie ? { cookie } : {} });
+  for (const header of response.headers.getSetCookie()) {
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(header);
+    if (value === '') cookies.delete(name);
+    else cookies.set(name, value);
+  }
+  return { status: response.status, body: await response.json() };
+}
+
+const running = [];
+try {
+  const curl = hasCurl();
+  const ask = curl ? askWithCurl : askWithFetch;
+  const playground = start({ PORT: '0' });
+  running.push(playground.child);
+  const { url, output } = await playground.ready;
+  assert.ok(url, `the server ended: ${output}`);
+  say(`${url}, asked with ${curl ? 'curl' : 'fetch'}`);
+
+  const expectAnswer = async (method, route, status, body) => {
+    const answer = await ask(method, url + route);
+    assert.equal(answer.status, status, `${method} ${route}: ${JSON.stringify(answer.body)}`);
+    for (const [key, value] of Object.entries(body)) assert.deepEqual(answer.body[key], value, `${method} ${route}`);
+    say(`${method} ${route} ${status} ${answer.body.message ?? ''}`);
+  };
+  const refusal = { name: 'SessionRequiredError', message: 'Not authenticated', code: 'ERR_SESSION_REQUIRED' };
+  const user = { username: 'ada' };
+  await expectAnswer('GET', '/health', 200, { status: 'ok' });
+  await expectAnswer('GET', '/openapi.json', 200, { openapi: '3.0.0' });
+  await expectAnswer('GET', '/secure', 403, refusal);
+  await expectAnswer('POST', '/get_session', 400, { name: 'ParamRequiredError' });
+  await expectAnswer('POST', '/get_session?username=ada', 200, { message: 'You now have a session', user });
+  await expectAnswer('GET', '/secure', 200, { message: 'You are secure', user });
+  await expectAnswer('POST', '/leave_session', 200, { message: "You now don't have a session", user });
+  await expectAnswer('GET', '/secure', 403, refusal);
+
+  const second = start({ PORT: new URL(url).port });
+  running.push(second.child);
+  const refused = await second.ready;
+  assert.equal(await second.exited, 1);
+  assert.match(refused.output, /^PORT: \d+ is taken on 127\.0\.0\.1; write another one/);
+  say(`a second one on that port: ${refused.output.trim()}`);
+
+  playground.child.kill('SIGTERM');
+  assert.equal(await playground.exited, 0);
+  say('SIGTERM ends it with exit code 0');
+} finally {
+  for (const child of running) child.kill('SIGKILL');
+  rmSync(work, { recursive: true, force: true });
+}
