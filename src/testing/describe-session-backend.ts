@@ -15,7 +15,7 @@ import { SeededRandom } from './random.js';
 export interface DescribeSessionBackendOptions {
   /**
    * Opens another handle on the store of a backend that `open` made: a second connection, or, with
-   * `connectSessionBackend`, a process of its own. It must work after the first one was closed, too. Where it is given,
+   * `openInProcess`, one in another process. It must work after the first one was closed, too. Where it is given,
    * races are spread over all handles, and what one handle was told must be what each other sees.
    */
   openAgain?: (first: SessionBackend) => SessionBackend | Promise<SessionBackend>;

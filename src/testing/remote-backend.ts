@@ -7,7 +7,9 @@ type Method = Exclude<keyof SessionBackend, 'forgetsByItself'>;
 
 interface Call {
   call: number;
-  method: Method;
+  /** Which of the backends in that process. */
+  backend: number;
+  method: Method | 'open';
   args: unknown[];
 }
 
@@ -19,99 +21,88 @@ interface Reply {
 }
 
 /**
- * Lets the process that forked this one use `backend` as if it were its own; the other end is `connectSessionBackend`.
- * With both, `openAgain` of `describeSessionBackend` puts each handle into a process of its own.
+ * Opens backends in this process for the process that forked it; the other end is `openInProcess`.
  *
+ * ```ts
+ * serveSessionBackends(path => new MyBackend({ path }));
+ * ```
+ *
+ * @param open gets what `openInProcess` was given
  * @throws Error when this process was not forked with an IPC channel
  */
-export function serveSessionBackend(backend: SessionBackend): void {
-  if (!process.send) throw new Error('serveSessionBackend: start this process with child_process.fork');
-  const answer = async ({ call, method, args }: Call): Promise<void> => {
-    const reply: Reply = await (backend[method] as (...args: unknown[]) => Promise<unknown>)(...args).then(
-      value => ({ call, value }),
-      (error: unknown) => ({ call, error: error instanceof Error ? error.message : String(error) }),
-    );
-    if (process.connected) process.send?.(reply);
+export function serveSessionBackends(open: (store: string) => SessionBackend | Promise<SessionBackend>): void {
+  if (!process.send) throw new Error('serveSessionBackends: start this process with child_process.fork');
+  const backends = new Map<number, SessionBackend>();
+
+  const perform = async ({ backend: number, method, args }: Call): Promise<unknown> => {
+    if (method === 'open') {
+      backends.set(number, await open(args[0] as string));
+      return undefined;
+    }
+    const backend = backends.get(number);
+    if (!backend) throw new Error('There is no such backend in this process');
+    return (backend[method] as (...args: unknown[]) => Promise<unknown>)(...args);
   };
-  process.on('message', message => void answer(message as Call));
+  process.on('message', message => {
+    const call = message as Call;
+    perform(call)
+      .then(
+        (value): Reply => ({ call: call.call, value }),
+        (error: unknown): Reply => ({ call: call.call, error: error instanceof Error ? error.message : String(error) }),
+      )
+      .then(reply => process.connected && process.send?.(reply))
+      // The other process is gone, and nobody waits for an answer any more.
+      .catch(() => process.disconnect());
+  });
 }
 
-/** A backend that lives in a forked process, which calls `serveSessionBackend`. `close()` closes it there and ends the process. */
-export function connectSessionBackend(child: ChildProcess): SessionBackend {
-  return new RemoteBackend(child);
+/**
+ * A backend that lives in another process, one that was forked and calls `serveSessionBackends`. One such process can hold
+ * many. For `openAgain` of `describeSessionBackend`, so that races are run between processes:
+ *
+ * ```ts
+ * const child = fork(require.resolve('./serve-my-backend.js'));
+ * afterAll(() => child.kill());
+ * describeSessionBackend('MyBackend', open, { openAgain: first => openInProcess(child, pathOf(first)) });
+ * ```
+ *
+ * Calls reject when the process ends before it has answered. `close()` closes the backend, not the process.
+ */
+export async function openInProcess(child: ChildProcess, store: string): Promise<SessionBackend> {
+  let channel = channels.get(child);
+  if (!channel) channels.set(child, (channel = new Channel(child)));
+  const backend = new RemoteBackend(channel);
+  await backend.open(store);
+  return backend;
 }
 
-class RemoteBackend extends SessionBackend {
+const channels = new WeakMap<ChildProcess, Channel>();
+
+/** Numbers the calls to one process, so that each answer finds who waits for it. */
+class Channel {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   #calls = 0;
-  #closing: Promise<void> | undefined;
+  #backends = 0;
 
   constructor(child: ChildProcess) {
-    super();
     this.#child = child;
     child.on('message', message => this.#settle(message as Reply));
-    child.once('exit', (code, signal) => {
-      for (const { reject } of this.#waiting.values())
-        reject(new Error(`The process of the backend ended (${signal ?? code})`));
-      this.#waiting.clear();
+    child.once('exit', () => {
+      for (const call of this.#waiting.keys()) this.#settle({ call, error: 'The process of the backend ended' });
     });
   }
 
-  create(record: SessionRecord): Promise<boolean> {
-    return this.#call('create', record);
+  newBackend(): number {
+    return this.#backends++;
   }
 
-  read(id: string): Promise<SessionRecord | undefined> {
-    return this.#call('read', id);
-  }
-
-  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    return this.#call('update', record, expectedVersion);
-  }
-
-  touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    return this.#call('touch', id, lastSeenAt, expiresAt);
-  }
-
-  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    return this.#call('replace', oldId, record);
-  }
-
-  delete(id: string): Promise<boolean> {
-    return this.#call('delete', id);
-  }
-
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#call('listByPrincipal', principal);
-  }
-
-  deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    return this.#call('deleteByPrincipal', principal, ...(exceptId === undefined ? [] : [exceptId]));
-  }
-
-  deleteExpired(now: number): Promise<number> {
-    return this.#call('deleteExpired', now);
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = new Promise(resolve => this.#child.once('exit', resolve));
-    await this.#call('close').finally(() => this.#child.kill());
-    await exited;
-  }
-
-  #call<T>(method: Method, ...args: unknown[]): Promise<T> {
+  call<T>(backend: number, method: Call['method'], args: unknown[]): Promise<T> {
     if (!this.#child.connected) return Promise.reject(new Error('The process of the backend has ended'));
-    const call = ++this.#calls;
+    const call = this.#calls++;
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(call, { resolve: value => resolve(value as T), reject });
-      this.#child.send({ call, method, args } satisfies Call, error => {
+      this.#child.send({ call, backend, method, args } satisfies Call, error => {
         if (error) this.#settle({ call, error: error.message });
       });
     });
@@ -122,5 +113,64 @@ class RemoteBackend extends SessionBackend {
     this.#waiting.delete(call);
     if (error === undefined) waiting?.resolve(value);
     else waiting?.reject(new Error(error));
+  }
+}
+
+class RemoteBackend extends SessionBackend {
+  readonly #channel: Channel;
+  readonly #number: number;
+
+  constructor(channel: Channel) {
+    super();
+    this.#channel = channel;
+    this.#number = channel.newBackend();
+  }
+
+  open(store: string): Promise<void> {
+    return this.#channel.call(this.#number, 'open', [store]);
+  }
+
+  create(record: SessionRecord): Promise<boolean> {
+    return this.#channel.call(this.#number, 'create', [record]);
+  }
+
+  read(id: string): Promise<SessionRecord | undefined> {
+    return this.#channel.call(this.#number, 'read', [id]);
+  }
+
+  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    return this.#channel.call(this.#number, 'update', [record, expectedVersion]);
+  }
+
+  touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    return this.#channel.call(this.#number, 'touch', [id, lastSeenAt, expiresAt]);
+  }
+
+  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+    return this.#channel.call(this.#number, 'replace', [oldId, record]);
+  }
+
+  delete(id: string): Promise<boolean> {
+    return this.#channel.call(this.#number, 'delete', [id]);
+  }
+
+  listByPrincipal(principal: string): Promise<SessionRecord[]> {
+    return this.#channel.call(this.#number, 'listByPrincipal', [principal]);
+  }
+
+  deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+    return this.#channel.call(
+      this.#number,
+      'deleteByPrincipal',
+      exceptId === undefined ? [principal] : [principal, exceptId],
+    );
+  }
+
+  deleteExpired(now: number): Promise<number> {
+    return this.#channel.call(this.#number, 'deleteExpired', [now]);
+  }
+
+  close(): Promise<void> {
+    return this.#channel.call(this.#number, 'close', []);
   }
 }

@@ -14,6 +14,7 @@ import {
   newRecord,
   rotated,
   START,
+  endAll,
 } from './records.js';
 
 const AT_ONCE = 32;
@@ -129,7 +130,7 @@ export const races: Sections = {
       await inParallel(50, AT_ONCE, async round => {
         const principal = newPrincipal();
         const records = await Promise.all(Array.from({ length: 6 }, () => create(backend, { principal })));
-        const answers = await Promise.all([0, 1].map(n => inTurn(handles, round + n).deleteByPrincipal(principal)));
+        const answers = await Promise.all([0, 1].map(n => endAll(inTurn(handles, round + n), principal)));
         assert.deepEqual(answers.flat().sort(), records.map(({ id }) => id).sort());
         for (const { id } of records) await assertAbsent(backend, id);
       });
@@ -192,7 +193,7 @@ async function raceOneSession({ backend, handles, random }: Bench): Promise<void
     },
     touch: async on => ({ did: 'touch', done: await on.touch(record.id, START + MINUTE, START + 2 * HOUR) }),
     delete: async on => ({ did: 'delete', done: await on.delete(record.id) }),
-    revoke: async on => ({ did: 'revoke', ended: await on.deleteByPrincipal(principal) }),
+    revoke: async on => ({ did: 'revoke', ended: await endAll(on, principal) }),
   };
   const names = Object.keys(operations) as Answer['did'][];
   // At least one of them ends the session: what only changes it has cases of its own.
@@ -279,7 +280,7 @@ async function raceRevocation({ backend, handles, random }: Bench): Promise<void
   };
   const revoke = async (): Promise<string[]> => {
     for (let turns = random.integer(6); turns > 0; turns--) await nextTurn();
-    return random.pick(handles).deleteByPrincipal(principal);
+    return endAll(random.pick(handles), principal);
   };
 
   const [ended] = await Promise.all([revoke(), ...random.shuffle([...bystanders, login, login]).map(start => start())]);

@@ -63,9 +63,16 @@ export async function assertAbsent(backend: SessionBackend, id: string, hint = '
 }
 
 export async function idsOf(backend: SessionBackend, principal: string): Promise<string[]> {
-  return (await backend.listByPrincipal(principal)).map(record => record.id).sort();
+  return Array.from(await backend.listByPrincipal(principal), record => record.id).sort();
 }
 
 export async function assertListed(backend: SessionBackend, principal: string, ids: readonly string[]): Promise<void> {
   assert.deepEqual(await idsOf(backend, principal), [...ids].sort(), `the ids listed for ${JSON.stringify(principal)}`);
+}
+
+/** An array of the suite's own, as the ids may come from another realm or process. */
+export async function endAll(backend: SessionBackend, principal: string, exceptId?: string): Promise<string[]> {
+  const ended =
+    exceptId === undefined ? backend.deleteByPrincipal(principal) : backend.deleteByPrincipal(principal, exceptId);
+  return Array.from(await ended);
 }

@@ -11,6 +11,7 @@ import {
   newRecord,
   rotated,
   START,
+  endAll,
 } from './records.js';
 
 /** Strings that some engine somewhere gives a meaning to, cuts off, folds, trims or cannot hold. Each at most 1,024 bytes of UTF-8. */
@@ -164,7 +165,7 @@ export const values: Sections = {
         assert.equal(await backend.touch(record.id, changed.lastSeenAt, changed.expiresAt), true);
         assert.equal(await backend.update(changed, 1), 'updated');
         await assertStored(backend, { ...changed, version: 2 });
-        if (n % 3 === 0) assert.deepEqual(await backend.deleteByPrincipal(`user-${n}`), [record.id]);
+        if (n % 3 === 0) assert.deepEqual(await endAll(backend, `user-${n}`), [record.id]);
         else if (n % 3 === 1) assert.equal(await backend.delete(record.id), true);
         else assert.equal(await backend.replace(record.id, rotated({ ...changed, version: 2 })), 'updated');
         await assertAbsent(backend, record.id);
@@ -190,7 +191,7 @@ export const values: Sections = {
       for (const record of records) await assertStored(backend, record);
       for (const [n, principal] of HOSTILE.entries()) await assertListed(backend, principal, [records[n]?.id ?? '']);
       for (const [n, principal] of HOSTILE.entries()) {
-        assert.deepEqual(await backend.deleteByPrincipal(principal), [records[n]?.id], JSON.stringify(principal));
+        assert.deepEqual(await endAll(backend, principal), [records[n]?.id], JSON.stringify(principal));
         const next = records[n + 1];
         if (next) await assertListed(backend, next.principal ?? '', [next.id]);
       }

@@ -1,0 +1,238 @@
+import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { open as openLmdb } from 'lmdb';
+import { LmdbBackend } from '../../src/backends/lmdb.js';
+import type { SessionBackend } from '../../src/core/backend.js';
+import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
+import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
+import { forkModule } from '../support/child.js';
+
+const work = mkdtempSync(path.join(tmpdir(), 'rcs-lmdb-'));
+const children = [forkModule('serve-lmdb'), forkModule('serve-lmdb')];
+const mounted: string[] = [];
+afterAll(() => {
+  for (const disk of mounted) execFileSync('umount', [disk]);
+  for (const child of children) child.kill();
+  rmSync(work, { recursive: true });
+});
+
+let folders = 0;
+const folderOf = new WeakMap<SessionBackend, string>();
+function open(): LmdbBackend {
+  const folder = path.join(work, `store-${folders++}`);
+  const backend = new LmdbBackend({ path: folder });
+  folderOf.set(backend, folder);
+  return backend;
+}
+
+let turn = 0;
+describeSessionBackend('LmdbBackend, shared by three processes', open, {
+  openAgain: first => openInProcess(children[turn++ % children.length]!, folderOf.get(first)!),
+});
+
+describe('LmdbBackend', () => {
+  const folder = () => path.join(work, `own-${folders++}`);
+  const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
+    id: randomUUID(),
+    data: '{}',
+    version: 1,
+    createdAt: 1,
+    authenticatedAt: 1,
+    lastSeenAt: 1,
+    expiresAt: 2,
+    ...changes,
+  });
+  const modeOf = (file: string) => (statSync(file).mode & 0o777).toString(8);
+
+  it('keeps its files from everybody else, whatever the umask is', async () => {
+    const umask = process.umask(0);
+    const made = path.join(folder(), 'inner');
+    const backend = new LmdbBackend({ path: made });
+    process.umask(umask);
+    await backend.create(record());
+    expect(readdirSync(made).sort()).toEqual(['data.mdb', 'lock.mdb']);
+    expect([made, path.join(made, 'data.mdb'), path.join(made, 'lock.mdb')].map(modeOf)).toEqual(['700', '600', '600']);
+    await backend.close();
+  });
+
+  it('takes a folder with a dot in its name for a folder', async () => {
+    const made = `${folder()}.v1.mdb`;
+    const backend = new LmdbBackend({ path: made });
+    await backend.close();
+    expect(statSync(made).isDirectory()).toBe(true);
+  });
+
+  it('opened twice in one process is one store, and each handle closes alone', async () => {
+    const made = folder();
+    const [first, second] = [new LmdbBackend({ path: made }), new LmdbBackend({ path: made })];
+    const kept = record();
+    await first.create(kept);
+    await first.close();
+    expect(await second.read(kept.id)).toEqual(kept);
+    expect(await second.delete(kept.id)).toBe(true);
+    await second.close();
+  });
+
+  it('after close rejects every call', async () => {
+    const backend = new LmdbBackend({ path: folder() });
+    await backend.close();
+    await expect(backend.read('x')).rejects.toThrow('LmdbBackend is closed');
+    await expect(backend.create(record())).rejects.toThrow('LmdbBackend is closed');
+    await expect(backend.deleteExpired(1)).rejects.toThrow('LmdbBackend is closed');
+  });
+
+  it('rejects an id that is longer than the contract allows, and stores nothing of it', async () => {
+    const backend = new LmdbBackend({ path: folder() });
+    await expect(backend.create(record({ id: 'x'.repeat(1025), principal: 'ada' }))).rejects.toThrow(RangeError);
+    expect(await backend.listByPrincipal('ada')).toEqual([]);
+    expect(await backend.deleteExpired(Infinity)).toBe(0);
+    await backend.close();
+  });
+
+  it('hands out what is no record of ours as something that the library refuses', async () => {
+    const made = folder();
+    const backend = new LmdbBackend({ path: made });
+    for (const [n, text] of [
+      '',
+      'null',
+      '{}',
+      '1 2 3 [\n',
+      '1 2 3 []\nx',
+      '-1 a b [null,1,1,null,null,0]\n{}',
+    ].entries()) {
+      await put(made, `id-${n}`, text);
+      const found = await backend.read(`id-${n}`);
+      expect(found).toBeDefined();
+      expect(isSessionRecord(found, `id-${n}`)).toBe(false);
+      expect(await backend.create(record({ id: `id-${n}` }))).toBe(false);
+      expect(await backend.delete(`id-${n}`)).toBe(true);
+      expect(await backend.read(`id-${n}`)).toBeUndefined();
+    }
+    await backend.close();
+  });
+
+  describe('refuses, with a SessionConfigurationError that names the folder,', () => {
+    const refusal = (folder: string, message: string) =>
+      expect(() => new LmdbBackend({ path: folder })).toThrow(
+        expect.objectContaining({
+          code: 'ERR_SESSION_CONFIG',
+          message: expect.stringMatching(`^path: ${folder} .*${message}`),
+        }),
+      );
+
+    it('a path that is a file', () => {
+      const file = folder();
+      writeFileSync(file, 'x');
+      refusal(file, 'cannot be used');
+    });
+
+    it('a folder whose data file is no LMDB database', () => {
+      const made = folder();
+      mkdirSync(made);
+      writeFileSync(path.join(made, 'data.mdb'), 'something else '.repeat(1000));
+      refusal(made, 'has a data.mdb that is no LMDB database');
+      expect(readdirSync(made)).toContain('data.mdb');
+    });
+
+    it('a folder that holds the LMDB database of something else, and leaves that as it is', async () => {
+      const made = folder();
+      const other = openLmdb({ path: made, noSubdir: false });
+      await other.put('theirs', 'kept');
+      await other.close();
+      refusal(made, 'holds another database');
+      const again = openLmdb({ path: made, noSubdir: false });
+      expect([...again.getKeys()]).toEqual(['theirs']);
+      expect(again.get('theirs')).toBe('kept');
+      await again.close();
+    });
+
+    it('a folder of a layout that it does not know', async () => {
+      const made = folder();
+      await new LmdbBackend({ path: made }).close();
+      await put(made, 'format', 'routing-controllers-sessions 2', { root: true });
+      refusal(made, 'holds another database .routing-controllers-sessions 2.');
+    });
+
+    it('a folder that this process may not write to', async () => {
+      const made = folder();
+      await new LmdbBackend({ path: made }).close();
+      chmodSync(path.join(made, 'data.mdb'), 0o444);
+      chmodSync(path.join(made, 'lock.mdb'), 0o444);
+      chmodSync(made, 0o555);
+      // Root may write anywhere, so that it takes a process of somebody else to see it.
+      const child =
+        process.getuid?.() === 0 ? forkModule('serve-lmdb', [], { uid: 65534, gid: 65534 }) : forkModule('serve-lmdb');
+      try {
+        await expect(openInProcess(child, made)).rejects.toThrow(/^path: .* cannot be used: EACCES.*read and write/);
+      } finally {
+        child.kill();
+        chmodSync(made, 0o755);
+      }
+    });
+  });
+
+  it.each([
+    [{}, 'path: a folder for the sessions is needed'],
+    [{ path: '' }, 'path: a folder for the sessions is needed'],
+    [{ path: '/tmp/x', pathh: 1 }, 'LmdbBackend: unknown option pathh; it takes path'],
+  ])('refuses the options %j', (options, message) => {
+    expect(() => new LmdbBackend(options as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining(message) }),
+    );
+  });
+
+  it('a full disk rejects the write with the reason, loses nothing that was there, and the store works on with room', async () => {
+    const disk = mountSmallDisk();
+    if (!disk) return;
+    const backend = new LmdbBackend({ path: path.join(disk, 'store') });
+    const kept: SessionRecord[] = [];
+    let failure: unknown;
+    for (let n = 0; n < 1000 && failure === undefined; n++) {
+      const next = record({ data: 'x'.repeat(60_000), principal: 'ada' });
+      await backend.create(next).then(
+        () => kept.push(next),
+        (error: unknown) => (failure = error),
+      );
+    }
+    expect(String(failure)).toMatch(/LmdbBackend could not write: the disk of .* is full/);
+    for (const each of kept) expect(await backend.read(each.id)).toEqual(each);
+    expect((await backend.listByPrincipal('ada')).length).toBe(kept.length);
+    expect(() => new LmdbBackend({ path: path.join(disk, 'another') })).toThrow(/is on a disk that is full/);
+    execFileSync('mount', ['-o', 'remount,size=64m', disk]);
+    const late = record();
+    expect(await backend.create(late)).toBe(true);
+    expect(await backend.read(late.id)).toEqual(late);
+    await backend.close();
+  });
+
+  /** A disk of 4 MiB in memory, where this process may mount one: as root, on Linux. */
+  function mountSmallDisk(): string | undefined {
+    const disk = folder();
+    mkdirSync(disk);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', disk], { stdio: 'ignore' });
+    } catch {
+      process.stderr.write(
+        'LmdbBackend: no disk could be mounted here, so that a full one was not tested; run as root on Linux\n',
+      );
+      return undefined;
+    }
+    mounted.push(disk);
+    return disk;
+  }
+});
+
+/** Writes into the database behind the backend's back. */
+async function put(folder: string, key: string, value: string, { root = false } = {}): Promise<void> {
+  const layout = { keyEncoding: 'binary', encoding: 'string' } as const;
+  const database = openLmdb<string, Buffer>({ ...layout, path: folder, noSubdir: false, overlappingSync: false });
+  if (root) await database.put(Buffer.from(key), value);
+  else
+    await database
+      .openDB<string, Buffer>('records', layout)
+      .put(Buffer.concat([Buffer.of(1), Buffer.from(key)]), value);
+  await database.close();
+}
