@@ -1,0 +1,117 @@
+import { SessionBackend, type WriteOutcome } from '../core/backend.js';
+import { SessionConfigurationError } from '../core/errors.js';
+import type { SessionRecord } from '../core/record.js';
+import { refuseUnknown } from './options.js';
+import { isCluster, textOf, textsOf, type RedisClusterClient, type RedisNodeClient } from './redis/client.js';
+import { ClusterStore } from './redis/cluster-store.js';
+import { Layout } from './redis/layout.js';
+import { SingleStore, type RedisStore } from './redis/single-store.js';
+
+/** Options of {@link RedisBackend}. */
+export interface RedisBackendOptions {
+  /**
+   * A connected client of the package `redis`: of `createClient`, `createClientPool`, `createSentinel` or `createCluster`.
+   * It stays its owner's: `close()` leaves it open. It must not read from replicas, which may still have what was ended.
+   */
+  client: RedisNodeClient | RedisClusterClient;
+  /** What all keys begin with; `'session:'`. */
+  prefix?: string;
+}
+
+/** How many keys one SCAN looks at. */
+const SCAN_COUNT = 500;
+
+/**
+ * Sessions in Redis (or what speaks its protocol and has Lua scripts), shared by all processes and machines that reach it.
+ *
+ * A read is one GET. Any other operation is one script, which Redis runs in one step; in a cluster it is a few, in an order
+ * that keeps the contract. Redis forgets expired sessions by itself. How durable they are is a matter of the server's
+ * persistence and replication.
+ *
+ * ```ts
+ * const client = await createClient({ url: 'redis://127.0.0.1:6379' }).on('error', report).connect();
+ * Container.set(SessionBackend, new RedisBackend({ client }));
+ * ```
+ */
+export class RedisBackend extends SessionBackend {
+  readonly #client: RedisNodeClient | RedisClusterClient;
+  readonly #layout: Layout;
+  readonly #store: RedisStore;
+
+  /** @throws SessionConfigurationError when `client` is none, or `prefix` no text */
+  constructor(options: RedisBackendOptions) {
+    super();
+    const { client, prefix = 'session:', ...unknown } = options;
+    refuseUnknown('RedisBackend', unknown, 'client, prefix');
+    if (typeof (client as Partial<RedisNodeClient> | undefined)?.evalSha !== 'function') {
+      throw new SessionConfigurationError(
+        "client: a connected client of the package 'redis' is needed: await createClient({ url }).connect()",
+      );
+    }
+    if (typeof prefix !== 'string')
+      throw new SessionConfigurationError(`prefix: ${String(prefix)}; a string is needed`);
+    this.#client = client;
+    this.#layout = new Layout(prefix);
+    this.#store = isCluster(client) ? new ClusterStore(client, this.#layout) : new SingleStore(client, this.#layout);
+  }
+
+  override get forgetsByItself(): boolean {
+    return true;
+  }
+
+  create(record: SessionRecord): Promise<boolean> {
+    return this.#store.create({ ...record });
+  }
+
+  read(id: string): Promise<SessionRecord | undefined> {
+    return this.#store.read(id);
+  }
+
+  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    return this.#store.update({ ...record }, expectedVersion);
+  }
+
+  touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    return this.#store.touch(id, lastSeenAt, expiresAt);
+  }
+
+  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+    return this.#store.replace(oldId, { ...record });
+  }
+
+  delete(id: string): Promise<boolean> {
+    return this.#store.delete(id);
+  }
+
+  listByPrincipal(principal: string): Promise<SessionRecord[]> {
+    return this.#store.listByPrincipal(principal);
+  }
+
+  deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+    return this.#store.deleteByPrincipal(principal, exceptId);
+  }
+
+  /** Walks over all keys of the server: not needed, because Redis forgets by itself, and not for the path of a request. */
+  async deleteExpired(now: number): Promise<number> {
+    const client = this.#client;
+    const nodes = isCluster(client)
+      ? await Promise.all(client.masters.map(node => client.nodeClient(node as never)))
+      : [client];
+    let deleted = 0;
+    for (const node of nodes) {
+      let cursor = '0';
+      do {
+        const page = await node.scan(cursor, { MATCH: this.#layout.recordPattern, COUNT: SCAN_COUNT });
+        const members = textsOf(page.keys).map(key => this.#layout.memberOfKey(key));
+        const expired = await Promise.all(members.map(member => this.#store.expire(member, now)));
+        deleted += expired.filter(Boolean).length;
+        cursor = textOf(page.cursor) ?? '0';
+      } while (cursor !== '0');
+    }
+    return deleted;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,24 @@
+import { createHash } from 'node:crypto';
+import type { RedisCommands } from './client.js';
+
+/** A Lua script that goes over the wire once; after that, by its hash. */
+export class Script {
+  readonly #source: string;
+  readonly #sha1: string;
+
+  constructor(source: string) {
+    this.#source = source;
+    this.#sha1 = createHash('sha1').update(source).digest('hex');
+  }
+
+  async run(client: RedisCommands, keys: string[], args: (string | number)[]): Promise<unknown> {
+    const options = { keys, arguments: args.map(String) };
+    try {
+      return await client.evalSha(this.#sha1, options);
+    } catch (error) {
+      // The word with which the protocol says so: the server was restarted, or is one that has not seen the script yet.
+      if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+      return client.eval(this.#source, options);
+    }
+  }
+}

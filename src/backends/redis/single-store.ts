@@ -1,0 +1,81 @@
+import type { SessionBackend, WriteOutcome } from '../../core/backend.js';
+import type { SessionRecord } from '../../core/record.js';
+import { textOf, textsOf, type RedisNodeClient } from './client.js';
+import { decode, encode, hashPrincipal, idOfMember, memberOf, principalOf, ttlOf, type Layout } from './layout.js';
+import { together } from './scripts.js';
+
+/** What `RedisBackend` leaves to one of two ways of keeping records: on one server, or over a cluster's. */
+export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'deleteExpired'> & {
+  /** Removes the record of that name if it has expired. */
+  expire(member: string, now: number): Promise<boolean>;
+};
+
+/** All keys on one server (with replicas, maybe): each operation is one command, which nothing comes between. */
+export class SingleStore implements RedisStore {
+  readonly #client: RedisNodeClient;
+  readonly #layout: Layout;
+
+  constructor(client: RedisNodeClient, layout: Layout) {
+    this.#client = client;
+    this.#layout = layout;
+  }
+
+  async create(record: SessionRecord): Promise<boolean> {
+    const args = [memberOf(record.id), encode(record), ttlOf(record), principalOf(record)];
+    const [state] = textsOf(await together.create.run(this.#client, [this.#layout.recordKey(record.id)], args));
+    return state === 'gone';
+  }
+
+  async read(id: string): Promise<SessionRecord | undefined> {
+    const text = textOf(await this.#client.get(this.#layout.recordKey(id)));
+    return text === undefined ? undefined : decode(id, text);
+  }
+
+  async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    const text = encode({ ...record, version: expectedVersion + 1 });
+    const args = [memberOf(record.id), text, ttlOf(record), principalOf(record), expectedVersion];
+    const [outcome] = textsOf(await together.update.run(this.#client, [this.#layout.recordKey(record.id)], args));
+    return outcome as WriteOutcome;
+  }
+
+  async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    const args = [memberOf(id), lastSeenAt, expiresAt, ttlOf({ lastSeenAt, expiresAt })];
+    const [state] = textsOf(await together.touch.run(this.#client, [this.#layout.recordKey(id)], args));
+    return state === 'updated';
+  }
+
+  async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+    const keys = [this.#layout.recordKey(oldId), this.#layout.recordKey(record.id)];
+    const names = [memberOf(oldId), memberOf(record.id)];
+    const args = [...names, encode(record), ttlOf(record), principalOf(record), record.version - 1];
+    const [outcome] = textsOf(await together.replace.run(this.#client, keys, args));
+    return outcome as WriteOutcome;
+  }
+
+  async delete(id: string): Promise<boolean> {
+    const [state] = textsOf(await together.remove.run(this.#client, [this.#layout.recordKey(id)], [memberOf(id)]));
+    return state === 'updated';
+  }
+
+  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
+    const hash = hashPrincipal(principal);
+    const found = textsOf(await together.list.run(this.#client, [this.#layout.indexKey(hash)], [hash]));
+    const records: SessionRecord[] = [];
+    for (let n = 0; n + 1 < found.length; n += 2) {
+      const record = decode(idOfMember(found[n] ?? ''), found[n + 1] ?? '');
+      if (record.principal === principal) records.push(record);
+    }
+    return records;
+  }
+
+  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+    const hash = hashPrincipal(principal);
+    const args = exceptId === undefined ? [hash] : [hash, memberOf(exceptId)];
+    return textsOf(await together.revoke.run(this.#client, [this.#layout.indexKey(hash)], args)).map(idOfMember);
+  }
+
+  async expire(member: string, now: number): Promise<boolean> {
+    const [state] = textsOf(await together.expire.run(this.#client, [this.#layout.prefix + member], [member, now]));
+    return state === 'updated';
+  }
+}

@@ -1,0 +1,409 @@
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis';
+import { RedisBackend } from '../../src/backends/redis.js';
+import type { SessionBackend } from '../../src/core/backend.js';
+import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
+import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
+import { forkModule } from '../support/child.js';
+import { describeWith, startRedis, startSentinel, type PrivateServer } from '../support/engines.js';
+import { startRedisCluster, withClient } from '../support/redis-cluster.js';
+
+let prefixes = 0;
+const prefixOf = new WeakMap<SessionBackend, string>();
+function open(client: ConstructorParameters<typeof RedisBackend>[0]['client']): RedisBackend {
+  const prefix = `test-${prefixes++}:`;
+  const backend = new RedisBackend({ client, prefix });
+  prefixOf.set(backend, prefix);
+  return backend;
+}
+
+const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
+  id: randomBytes(32).toString('base64url'),
+  data: '{}',
+  version: 1,
+  createdAt: 1000,
+  authenticatedAt: 1000,
+  lastSeenAt: 1000,
+  expiresAt: 1000 + 3_600_000,
+  ...changes,
+});
+const next = (of: SessionRecord): SessionRecord => record({ ...of, id: record().id, version: of.version + 1 });
+
+describeWith('redis', 'on one server', () => {
+  let server: PrivateServer;
+  let client: ReturnType<typeof createClient>;
+  let child: ChildProcess;
+  beforeAll(async () => {
+    server = await startRedis();
+    client = createClient({ url: `redis://127.0.0.1:${server.port}` });
+    await client.connect();
+    child = forkModule('serve-redis', [String(server.port)]);
+  });
+  afterAll(async () => {
+    child.kill();
+    client.destroy();
+    await server.stop();
+  });
+
+  describeSessionBackend('RedisBackend', () => open(client), {
+    openAgain: first => openInProcess(child, prefixOf.get(first)!),
+  });
+
+  describe('RedisBackend', () => {
+    /** What the server was asked since it was last asked this, but for what the test itself asks. */
+    async function commands(): Promise<Record<string, number>> {
+      const stats = await client.info('commandstats');
+      await client.configResetStat();
+      const counts: Record<string, number> = {};
+      for (const [, name = '', calls] of stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)) counts[name] = Number(calls);
+      delete counts['info'];
+      delete counts['config|resetstat'];
+      return counts;
+    }
+
+    it('asks the server once for each operation: GET to read, one script for all else', async () => {
+      const backend = open(client);
+      const first = record({ principal: 'ada' });
+      const second = next({ ...first, version: 2 });
+      const operations = {
+        create: () => backend.create(first),
+        update: () => backend.update(first, 1),
+        touch: () => backend.touch(first.id, 2000, 3_602_000),
+        replace: () => backend.replace(first.id, second),
+        listByPrincipal: () => backend.listByPrincipal('ada'),
+        delete: () => backend.delete(second.id),
+        deleteByPrincipal: () => backend.deleteByPrincipal('ada'),
+      };
+      for (const [name, operation] of Object.entries(operations)) {
+        // Once before: the script is loaded then.
+        if (name === 'listByPrincipal' || name === 'deleteByPrincipal') await operation();
+        else
+          await open(client)
+            [name as 'delete']('unknown')
+            .catch(() => undefined);
+        await commands();
+        await operation();
+        const sent = await commands();
+        const scripts = (sent['evalsha'] ?? 0) + (sent['eval'] ?? 0);
+        expect([name, scripts]).toEqual([name, 1]);
+        expect(Object.keys(sent).filter(command => /^(keys|scan|[hsz]scan|flush)/.test(command))).toEqual([]);
+      }
+      await backend.create(first);
+      await commands();
+      await backend.read(first.id);
+      expect(await commands()).toEqual({ get: 1 });
+    });
+
+    it('loads its scripts again after SCRIPT FLUSH', async () => {
+      const backend = open(client);
+      await client.scriptFlush();
+      const kept = record();
+      expect(await backend.create(kept)).toBe(true);
+      await client.scriptFlush();
+      expect(await backend.touch(kept.id, 2000, 3_602_000)).toBe(true);
+      await client.scriptFlush();
+      expect(await backend.delete(kept.id)).toBe(true);
+    });
+
+    it('works on after a restart of the server, which has forgotten the scripts', async () => {
+      const own = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
+      const ownClient = createClient({ url: `redis://127.0.0.1:${own.port}`, socket: { reconnectStrategy: 20 } });
+      ownClient.on('error', () => undefined);
+      await ownClient.connect();
+      const backend = open(ownClient);
+      const kept = record({ principal: 'ada' });
+      const ended = record({ principal: 'ada' });
+      await backend.create(kept);
+      await backend.create(ended);
+      await backend.delete(ended.id);
+      await own.kill('SIGKILL');
+      await own.start();
+      expect(await backend.read(kept.id)).toEqual(kept);
+      expect(await backend.read(ended.id)).toBeUndefined();
+      expect(await backend.update(kept, 1)).toBe('updated');
+      expect(await backend.deleteByPrincipal('ada')).toEqual([kept.id]);
+      ownClient.destroy();
+      await own.stop();
+    });
+
+    it('gives every key a time to live, counted from the record’s own times and not from the server’s clock', async () => {
+      const backend = open(client);
+      const prefix = prefixOf.get(backend)!;
+      const hour = 3_600_000;
+      const first = record({ principal: 'ada' });
+      const lives = async () => {
+        const keys = await client.keys(`${prefix}*`);
+        const ttls = await Promise.all(keys.sort().map(key => client.pTTL(key)));
+        return ttls.map(ttl => Math.round(ttl / 60_000));
+      };
+      await backend.create(first);
+      expect(await lives()).toEqual([61, 61]);
+      await backend.touch(first.id, 1000 + hour, 1000 + 3 * hour);
+      expect(await lives()).toEqual([121, 121]);
+      await backend.update({ ...first, expiresAt: 1000 + 4 * hour }, 1);
+      expect(await lives()).toEqual([241, 241]);
+      // The index lives as long as the record in it that lives longest.
+      await backend.create(record({ principal: 'ada' }));
+      expect((await lives()).sort()).toEqual([241, 241, 61]);
+      await backend.deleteByPrincipal('ada');
+      expect(await lives()).toEqual([]);
+    });
+
+    it('drops from an index what Redis has forgotten, so that a user who never lists sessions does not fill it', async () => {
+      const backend = open(client);
+      for (let n = 0; n < 5; n++) await backend.create(record({ principal: 'ada' }));
+      const [index] = (await client.keys(`${prefixOf.get(backend)!}{p:*`)) as [string];
+      // As if an hour and a minute had passed.
+      for (const member of await client.zRange(index, 0, -1))
+        await client.zAdd(index, { value: member, score: Date.now() - 1 });
+      await backend.create(record({ principal: 'ada' }));
+      expect(await client.zCard(index)).toBe(1);
+    });
+
+    it('keeps to its prefix, whatever characters are in it', async () => {
+      const [wild, other] = ['test-*[a]?\\:', 'test-bad[a]x:'].map(prefix => new RedisBackend({ client, prefix })) as [
+        RedisBackend,
+        RedisBackend,
+      ];
+      const [mine, theirs] = [
+        record({ id: 'same', principal: 'ada' }),
+        record({ id: 'same', principal: 'ada', data: 'theirs' }),
+      ];
+      await wild.create(mine);
+      await other.create(theirs);
+      expect(await wild.deleteExpired(Infinity)).toBe(1);
+      expect(await other.read('same')).toEqual(theirs);
+      expect(await other.deleteByPrincipal('ada')).toEqual(['same']);
+    });
+
+    it('works behind a client that puts a prefix of its own before all keys', async () => {
+      const prefixed = createClient({ url: `redis://127.0.0.1:${server.port}`, keyPrefix: 'app:' });
+      await prefixed.connect();
+      const backend = open(prefixed);
+      const first = record({ principal: 'ada' });
+      await backend.create(first);
+      await backend.touch(first.id, 2000, 3_602_000);
+      const second = next(first);
+      await backend.replace(first.id, second);
+      expect(await backend.deleteByPrincipal('ada')).toEqual([second.id]);
+      expect(await client.keys(`*${prefixOf.get(backend)!}*`)).toEqual([]);
+      prefixed.destroy();
+    });
+
+    it('works with a client that answers with buffers', async () => {
+      const backend = open(client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer }));
+      const first = record({ principal: 'ada', data: '{"é":"漢"}' });
+      await backend.create(first);
+      expect(await backend.read(first.id)).toEqual(first);
+      expect(await backend.listByPrincipal('ada')).toEqual([first]);
+      expect(await backend.deleteByPrincipal('ada')).toEqual([first.id]);
+    });
+
+    it('works with a pool of clients', async () => {
+      const pool = createClientPool({ url: `redis://127.0.0.1:${server.port}` });
+      await pool.connect();
+      const backend = open(pool);
+      const records = Array.from({ length: 50 }, () => record({ principal: 'ada' }));
+      await Promise.all(records.map(each => backend.create(each)));
+      expect((await backend.deleteByPrincipal('ada')).length).toBe(50);
+      pool.destroy();
+    });
+
+    it('works through Sentinel', async () => {
+      const sentinelServer = await startSentinel('sessions', server.port);
+      const sentinel = createSentinel({
+        name: 'sessions',
+        sentinelRootNodes: [{ host: '127.0.0.1', port: sentinelServer.port }],
+      });
+      await sentinel.connect();
+      const backend = open(sentinel);
+      const first = record({ principal: 'ada' });
+      expect(await backend.create(first)).toBe(true);
+      expect(await backend.read(first.id)).toEqual(first);
+      expect(await backend.deleteExpired(first.expiresAt)).toBe(1);
+      expect(await backend.deleteByPrincipal('ada')).toEqual([]);
+      await sentinel.close();
+      await sentinelServer.stop();
+    });
+
+    it('hands out what is no record of ours as something that the library refuses', async () => {
+      const backend = open(client);
+      for (const [n, text] of ['', 'null', '{}', '- 1 2 3 [', 'x y z', 'pending', 'moved'].entries()) {
+        await client.set(`${prefixOf.get(backend)!}r:${n}`, text);
+        const found = await backend.read(String(n));
+        expect(isSessionRecord(found, String(n))).toBe(false);
+        expect(await backend.create(record({ id: String(n) }))).toBe(false);
+        expect(await backend.update(record({ id: String(n) }), 7)).toBe('conflict');
+        expect(await backend.delete(String(n))).toBe(true);
+      }
+    });
+
+    it('close leaves the client open: it is its owner’s', async () => {
+      await open(client).close();
+      expect(await client.ping()).toBe('PONG');
+    });
+
+    it('passes on what the server refuses', async () => {
+      const backend = open(client);
+      await client.hSet(`${prefixOf.get(backend)!}r:hash`, 'a', '1');
+      await expect(backend.read('hash')).rejects.toThrow('WRONGTYPE');
+      await expect(backend.update(record({ id: 'hash' }), 1)).rejects.toThrow('WRONGTYPE');
+    });
+
+    const looksRight = { evalSha: (): void => undefined };
+    it.each([
+      [{}, 'client: a connected client of the package'],
+      [{ client: {} }, 'client: a connected client of the package'],
+      [{ client: looksRight, prefix: 1 }, 'prefix: 1; a string is needed'],
+      [{ client: looksRight, prefx: '' }, 'RedisBackend: unknown option prefx; it takes client, prefix'],
+    ])('refuses the options %j', (options, message) => {
+      expect(() => new RedisBackend(options as never)).toThrow(
+        expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining(message) }),
+      );
+    });
+  });
+});
+
+describeWith('redis', 'on a cluster of three nodes', () => {
+  let servers: PrivateServer[];
+  let client: ReturnType<typeof createCluster>;
+  let child: ChildProcess;
+  beforeAll(async () => {
+    servers = await startRedisCluster();
+    client = createCluster({ rootNodes: servers.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` })) });
+    await client.connect();
+    child = forkModule('serve-redis', [servers.map(({ port }) => port).join(',')]);
+  }, 60_000);
+  afterAll(async () => {
+    child.kill();
+    client.destroy();
+    for (const server of servers) await server.stop();
+  });
+
+  describeSessionBackend('RedisBackend', () => open(client), {
+    openAgain: first => openInProcess(child, prefixOf.get(first)!),
+  });
+
+  describe('RedisBackend', () => {
+    it('spreads the records over the nodes', async () => {
+      const backend = open(client);
+      await Promise.all(Array.from({ length: 60 }, () => backend.create(record({ principal: 'ada' }))));
+      const keys = await Promise.all(
+        servers.map(server => withClient(server, node => node.keys(`${prefixOf.get(backend)!}r:*`))),
+      );
+      expect(keys.map(({ length }) => length).every(length => length > 5)).toBe(true);
+      expect(keys.flat().length).toBe(60);
+      expect((await backend.deleteByPrincipal('ada')).length).toBe(60);
+    });
+
+    /** A client whose process dies after it has sent so many commands. */
+    function dying(after: number): ConstructorParameters<typeof RedisBackend>[0]['client'] {
+      let left = after;
+      const mortal =
+        <Args extends unknown[], T>(command: (...args: Args) => Promise<T>) =>
+        (...args: Args): Promise<T> =>
+          left-- > 0 ? command(...args) : new Promise((_, reject) => setImmediate(reject, new Error('dead')));
+      return {
+        get: mortal((key: string) => client.get(key)),
+        evalSha: mortal((sha: string, options) => client.evalSha(sha, options as never)),
+        eval: (script: string, options) => client.eval(script, options),
+        masters: client.masters,
+        nodeClient: node => client.nodeClient(node),
+      };
+    }
+
+    /** Runs an operation that dies after 0, 1, 2 … commands, until one lives through it. */
+    async function dieAnywhere(
+      check: (mortal: RedisBackend, healthy: RedisBackend) => Promise<boolean>,
+    ): Promise<number> {
+      for (let after = 0; after < 20; after++) {
+        const healthy = open(client);
+        const mortal = new RedisBackend({ client: dying(after), prefix: prefixOf.get(healthy)! });
+        if (await check(mortal, healthy)) return after;
+      }
+      throw new Error('The operation takes more than 20 commands');
+    }
+    const lives = (operation: Promise<unknown>) =>
+      operation.then(
+        () => true,
+        () => false,
+      );
+
+    it('a rotation that dies between any two steps leaves exactly one id alive, listed, and within reach of a revocation', async () => {
+      const steps = await dieAnywhere(async (mortal, healthy) => {
+        const first = record({ principal: 'ada' });
+        const second = next(first);
+        await healthy.create(first);
+        const done = await lives(mortal.replace(first.id, second));
+        const [before, after] = [await healthy.read(first.id), await healthy.read(second.id)];
+        expect([before, after].filter(Boolean).length).toBe(1);
+        if (done) expect(after).toEqual(second);
+        const alive = (before ?? after)!;
+        expect(await healthy.listByPrincipal('ada')).toEqual([alive]);
+        // The session works on, whichever id it has now.
+        expect(await healthy.touch(alive.id, 2000, 3_602_000)).toBe(true);
+        expect(await healthy.update({ ...alive, data: '{"n":1}' }, alive.version)).toBe('updated');
+        const third = next({ ...alive, version: alive.version + 1 });
+        expect(await healthy.replace(alive.id, third)).toBe('updated');
+        expect(await healthy.deleteByPrincipal('ada')).toEqual([third.id]);
+        for (const { id } of [first, second, third]) expect(await healthy.read(id)).toBeUndefined();
+        return done;
+      });
+      expect(steps).toBeGreaterThan(4);
+    });
+
+    it('a revocation that dies between any two steps is finished by the next one', async () => {
+      await dieAnywhere(async (mortal, healthy) => {
+        const records = Array.from({ length: 3 }, () => record({ principal: 'ada' }));
+        for (const each of records) await healthy.create(each);
+        const done = await lives(mortal.deleteByPrincipal('ada'));
+        await healthy.deleteByPrincipal('ada');
+        for (const { id } of records) expect(await healthy.read(id)).toBeUndefined();
+        return done;
+      });
+    });
+
+    it('a log-in, an update to another principal or a touch that dies between any two steps leaves nothing out of reach of a revocation', async () => {
+      const operations: ((mortal: RedisBackend, existing: SessionRecord) => Promise<unknown>)[] = [
+        (mortal, existing) => mortal.create({ ...existing, id: `${existing.id}-new` }),
+        (mortal, existing) => mortal.update({ ...existing, principal: 'bob' }, 1),
+        (mortal, existing) => mortal.touch(existing.id, 2000, 3_602_000),
+      ];
+      for (const operation of operations) {
+        await dieAnywhere(async (mortal, healthy) => {
+          const existing = record({ principal: 'ada' });
+          await healthy.create(existing);
+          const done = await lives(operation(mortal, existing));
+          await healthy.deleteByPrincipal('ada');
+          await healthy.deleteByPrincipal('bob');
+          expect(await healthy.read(existing.id)).toBeUndefined();
+          expect(await healthy.read(`${existing.id}-new`)).toBeUndefined();
+          return done;
+        });
+      }
+    });
+
+    it('a log-in that a revocation overtook is not kept, and says so', async () => {
+      const healthy = open(client);
+      const late = record({ principal: 'ada' });
+      let commands = 0;
+      const backend = new RedisBackend({
+        prefix: prefixOf.get(healthy)!,
+        client: {
+          get: key => client.get(key),
+          evalSha: async (sha, options): Promise<unknown> => {
+            // Its name is in the index, and the record is about to be written.
+            if (++commands === 2) await healthy.deleteByPrincipal('ada');
+            return client.evalSha(sha, options);
+          },
+          eval: (script, options): Promise<unknown> => client.eval(script, options),
+          masters: client.masters,
+          nodeClient: node => client.nodeClient(node),
+        },
+      });
+      await expect(backend.create(late)).rejects.toThrow('All sessions of this principal were ended');
+      expect(await healthy.read(late.id)).toBeUndefined();
+    });
+  });
+});

@@ -1,0 +1,168 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+
+/** A server that a test started: in a temporary folder, on a free port of 127.0.0.1, and gone with `stop`. */
+export interface PrivateServer {
+  readonly port: number;
+  readonly folder: string;
+  /** Starts it again, on the same port and folder, after it was stopped or killed. */
+  start(): Promise<void>;
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** Ends it and removes its folder. */
+  stop(): Promise<void>;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise(resolve => server.close(resolve));
+  if (typeof address !== 'object' || address === null) throw new Error('A server on a port has no port');
+  return address.port;
+}
+
+/** Polls: nothing here sleeps and hopes. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string, seconds = 20): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`Waited ${seconds} s in vain for ${what}`);
+    await wait(10);
+  }
+}
+
+export function listens(port: number, host = '127.0.0.1'): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect({ port, host });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** The first of these programs that is installed. PostgreSQL keeps its own off the PATH. */
+export function findProgram(name: string): string | undefined {
+  const postgres = '/usr/lib/postgresql';
+  const versions = existsSync(postgres)
+    ? readdirSync(postgres).map(version => path.join(postgres, version, 'bin'))
+    : [];
+  const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), ...versions];
+  return folders.map(folder => path.join(folder, name)).find(file => existsSync(file));
+}
+
+export async function startRedis(options: string[] = []): Promise<PrivateServer> {
+  const program = findProgram('redis-server');
+  if (program === undefined) throw new Error('redis-server is not installed');
+  const port = await freePort();
+  const folder = mkdtempSync(path.join(tmpdir(), 'rcs-redis-'));
+  const args = [
+    '--bind',
+    '127.0.0.1',
+    '--port',
+    String(port),
+    '--dir',
+    folder,
+    '--save',
+    '',
+    '--loglevel',
+    'warning',
+    ...options,
+  ];
+  return startServer(port, folder, () => spawn(program, args, { stdio: 'ignore' }));
+}
+
+/** A Sentinel that watches one master. */
+export async function startSentinel(name: string, masterPort: number): Promise<PrivateServer> {
+  const program = findProgram('redis-server');
+  if (program === undefined) throw new Error('redis-server is not installed');
+  const port = await freePort();
+  const folder = mkdtempSync(path.join(tmpdir(), 'rcs-sentinel-'));
+  const config = path.join(folder, 'sentinel.conf');
+  writeFileSync(
+    config,
+    `bind 127.0.0.1\nport ${port}\ndir ${folder}\nsentinel monitor ${name} 127.0.0.1 ${masterPort} 1\n`,
+  );
+  return startServer(port, folder, () => spawn(program, [config, '--sentinel'], { stdio: 'ignore' }));
+}
+
+async function startServer(port: number, folder: string, launch: () => ChildProcess): Promise<PrivateServer> {
+  let child: ChildProcess | undefined;
+  const start = async (): Promise<void> => {
+    child = launch();
+    await until(() => listens(port), `the server on port ${port}`);
+  };
+  const kill = async (signal: NodeJS.Signals): Promise<void> => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise(resolve => child?.once('exit', resolve));
+    child.kill(signal);
+    await exited;
+  };
+  const stop = async (): Promise<void> => {
+    await kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  await start();
+  return { port, folder, start, kill, stop };
+}
+
+/** PostgreSQL refuses to run as root, which CI and containers often are: then it runs as its own user. */
+export async function startPostgres(settings: Record<string, string> = {}): Promise<PrivateServer> {
+  const [initdb, postgres] = [findProgram('initdb'), findProgram('postgres')];
+  if (initdb === undefined || postgres === undefined) throw new Error('PostgreSQL is not installed');
+  const port = await freePort();
+  const folder = mkdtempSync(path.join(tmpdir(), 'rcs-postgres-'));
+  const data = path.join(folder, 'data');
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) execFileSync('chown', ['postgres', folder]);
+  const command = (program: string, args: string[]): [string, string[]] =>
+    isRoot ? ['setpriv', ['--reuid=postgres', '--regid=postgres', '--init-groups', program, ...args]] : [program, args];
+
+  execFileSync(
+    ...command(initdb, ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync']),
+    {
+      stdio: 'ignore',
+      cwd: folder,
+    },
+  );
+  const all: Record<string, string> = {
+    listen_addresses: '127.0.0.1',
+    port: String(port),
+    unix_socket_directories: '',
+    ...settings,
+  };
+  const args = ['-D', data, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+  return startServer(port, folder, () => spawn(...command(postgres, args), { stdio: 'ignore', cwd: folder }));
+}
+
+const ENGINES = {
+  redis: { variables: ['REDIS_URL'], program: 'redis-server' },
+  postgres: { variables: ['POSTGRES_URL', 'DATABASE_URL'], program: 'postgres' },
+} as const;
+
+/** The address of an engine that the environment names. */
+export function engineUrl(engine: keyof typeof ENGINES): string | undefined {
+  return ENGINES[engine].variables.map(name => process.env[name]).find(url => url !== undefined && url !== '');
+}
+
+/** `describe` for tests on an engine. Where it is missing they are skipped, loudly; in CI they fail. */
+export function describeWith(engine: keyof typeof ENGINES, name: string, body: () => void): void {
+  const { variables, program } = ENGINES[engine];
+  if (engineUrl(engine) !== undefined || findProgram(program) !== undefined) {
+    describe(name, body);
+    return;
+  }
+  const help = `${program} is not installed and ${variables.join(' or ')} is not set. As root on Debian: node scripts/install-engines.mjs`;
+  if (process.env['CI'] === 'true') {
+    it(`${name}: ${program} is there`, () => {
+      throw new Error(help);
+    });
+    return;
+  }
+  process.stderr.write(`\nSKIPPED: ${name}: ${help}\n`);
+  describe.skip(name, body);
+}

@@ -1,0 +1,48 @@
+import { createClient } from 'redis';
+import { freePort, startRedis, until, type PrivateServer } from './engines.js';
+
+/** A cluster of three masters that share out all 16,384 slots. */
+export async function startRedisCluster(): Promise<PrivateServer[]> {
+  const servers: PrivateServer[] = [];
+  for (let n = 0; n < 3; n++) {
+    const bus = await freePort();
+    servers.push(
+      await startRedis(['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '2000']),
+    );
+    await withClient(servers[n]!, async client => {
+      const first = servers[0]!;
+      const [from, to] = [Math.floor((n * 16_384) / 3), Math.floor(((n + 1) * 16_384) / 3) - 1];
+      await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', String(from), String(to)]);
+      if (n > 0) await client.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(first.port), await busPortOf(first)]);
+    });
+  }
+  for (const server of servers) {
+    await withClient(server, client =>
+      until(async () => {
+        const info = (await client.sendCommand(['CLUSTER', 'INFO'])) as unknown as string;
+        return info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3');
+      }, `the cluster to be whole for the node on port ${server.port}`),
+    );
+  }
+  return servers;
+}
+
+function busPortOf(server: PrivateServer): Promise<string> {
+  return withClient(server, async client => {
+    const [, port] = (await client.sendCommand(['CONFIG', 'GET', 'cluster-port'])) as unknown as [string, string];
+    return port;
+  });
+}
+
+type Client = ReturnType<typeof createClient>;
+
+export async function withClient<T>(server: PrivateServer, use: (client: Client) => Promise<T>): Promise<T> {
+  // RESP 2: replies as plain lists, whatever the command is.
+  const client = createClient({ url: `redis://127.0.0.1:${server.port}`, RESP: 2 }) as unknown as Client;
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.close();
+  }
+}
