@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 /** What every event carries. Never a token, a signature or the session's data. */
 export interface SessionEvent {
   /** When it happened, by the cookie service's clock. */
@@ -66,6 +68,8 @@ export class SessionEventHub {
   }
 }
 
+/** Shows what was thrown without asking it for its own text, which may throw again. */
 function warn(name: string, error: unknown): void {
-  process.emitWarning(`A listener of the session event '${name}' failed: ${String(error)}`, 'SessionEventWarning');
+  const detail = inspect(error, { customInspect: false });
+  process.emitWarning(`A listener of the session event '${name}' failed`, { type: 'SessionEventWarning', detail });
 }
