@@ -146,7 +146,7 @@ test('ID-3: 100,000 random strings reach no backend', async () => {
   expect(reasons).toHaveLength(25_000);
   expect(new Set(reasons)).toEqual(new Set(['malformed', 'signature']));
   expect((await ask(life, '/guarded/who', { cookie })).status).toBe(200);
-}, 120_000);
+});
 
 test('ID-4: after 1,000 log-ins nothing in the store logs anyone in', async () => {
   const written: SessionRecord[] = [];
@@ -270,7 +270,7 @@ test('ID-5: a secret is rotated, A → [B, A] → [B], without an unexpected log
   await inParallel(Array(count).keys(), n => visit(after, n, false));
   expect({ phase: '[B]', visited: jars.size, wrong }).toEqual({ phase: '[B]', visited: count, wrong: [] });
   expect([during, after].flatMap(life => life.events)).toEqual([]);
-}, 180_000);
+});
 
 describe('ID-6: weak secrets', () => {
   const make = (secretKey: string | string[]) => () =>
