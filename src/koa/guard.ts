@@ -90,7 +90,9 @@ function isStale(authenticatedAt: Date, maxAuthAge: number, now: number): boolea
 
 /** What the action had answered must not show through the error. */
 function discardAnswer(ctx: Context): void {
-  ctx.body = null;
+  // The type first: where it says JSON, Koa takes an absent body for the text `null`.
+  ctx.remove('Content-Type');
+  ctx.body = undefined;
   ctx.remove('Location');
 }
 

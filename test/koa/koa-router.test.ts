@@ -51,6 +51,7 @@ function routes(sessions: SessionCookie<User>): Router {
   });
   router.post('/invalid', sessions.requireSession(), ctx => {
     sessions.current()!.data.visits = 1.5;
+    ctx.set('Location', '/secret');
     ctx.body = { secret: 'what the action answered' };
   });
   return router;
@@ -125,6 +126,25 @@ describe('requireSession() on routes of koa-router', () => {
     expect(text).toBe('Internal Server Error');
     expect(app.errors).toEqual([expect.objectContaining({ code: 'ERR_SESSION_DATA', properties: ['visits'] })]);
     await client.get('/controller/me').expect(200, { visits: 0 });
+  });
+
+  test("nor where the application's own error middleware sets nothing but a status", async () => {
+    const own = await startApp({
+      controllers: [Beside],
+      dataModel: User,
+      before: (koa, sessions) => {
+        koa.use(async (ctx, next) => {
+          await next().catch((error: unknown) => {
+            ctx.status = (error as { status: number }).status;
+          });
+        });
+        koa.use(routes(sessions).routes());
+      },
+    });
+    const client = own.client(await signIn(own.sessions, { username: 'ada', admin: false, visits: 0 }));
+    const { text, headers } = await client.post('/invalid').expect(500);
+    expect(text).toBe('Internal Server Error');
+    expect(headers['location']).toBeUndefined();
   });
 
   test('a log-in in a plain route opens guarded routes and controllers', async () => {

@@ -182,6 +182,28 @@ describe('createSession', () => {
     expect((await grace.get('/me')).body.user).toMatchObject({ visits: 0, roles: ['reader'] });
   });
 
+  test('a model of plain values gets its defaults, too', async () => {
+    @SessionData
+    class Plain {
+      @IsString() username!: string;
+      @IsInt() visits = 3;
+    }
+    @JsonController('/plain')
+    class PlainRoutes {
+      constructor(private readonly sessions: SessionCookie<Plain>) {}
+      @Post('/') async login(@Ctx() ctx: Context) {
+        const { data } = await this.sessions.createSession({ username: 'ada' } as Plain, ctx);
+        return data;
+      }
+      @Get('/') me(@SessionData data: Plain) {
+        return data;
+      }
+    }
+    const client = (await startApp({ controllers: [PlainRoutes], dataModel: Plain })).client();
+    await client.post('/plain').expect(200, { username: 'ada', visits: 3 });
+    await client.get('/plain').expect(200, { username: 'ada', visits: 3 });
+  });
+
   test('nested models and dates come back as what they were', async () => {
     const client = app.client();
     const since = '2020-02-02T00:00:00.000Z';
