@@ -153,7 +153,10 @@ describe('A listener', () => {
   const throwing = (make: () => unknown) => () => {
     throw make();
   };
-  const rejecting = (make: () => unknown) => () => new Promise((_, reject) => reject(make()));
+  const rejecting = (make: () => unknown) => async () => {
+    await Promise.resolve();
+    throw make();
+  };
   const failing: [string, () => unknown][] = [
     ['throws', throwing(() => new Error('broken listener'))],
     ['rejects', rejecting(() => new Error('broken listener'))],
