@@ -68,22 +68,23 @@ describe('Deadlines.within', () => {
     expect(seen.state).toBe('rejected too late');
   });
 
-  test('what comes in later goes to onLate, once', async () => {
+  test.each(['resolve', 'reject'] as const)('onLate is told once of a call that settles later (%s)', async settle => {
     const call = pending<string>();
-    const late: string[] = [];
-    const seen = watch(new Deadlines(100).within(call.promise, tooLate, value => late.push(value)));
+    const late = jest.fn();
+    const seen = watch(new Deadlines(100).within(call.promise, tooLate, late));
     await jest.advanceTimersByTimeAsync(100);
-    call.resolve('a record');
+    expect(late).not.toHaveBeenCalled();
+    call[settle](new Error('the connection broke') as Error & string);
     await jest.advanceTimersByTimeAsync(1_000);
-    expect(late).toEqual(['a record']);
+    expect(late).toHaveBeenCalledTimes(1);
     expect(seen.state).toBe('rejected too late');
   });
 
-  test('what comes in time does not go to onLate', async () => {
-    const late: unknown[] = [];
-    await new Deadlines(100).within(Promise.resolve('value'), tooLate, value => late.push(value));
+  test('onLate is not told of what comes in time', async () => {
+    const late = jest.fn();
+    await new Deadlines(100).within(Promise.resolve('value'), tooLate, late);
     await jest.advanceTimersByTimeAsync(1_000);
-    expect(late).toEqual([]);
+    expect(late).not.toHaveBeenCalled();
   });
 
   test('a rejection that comes later harms nothing', async () => {
