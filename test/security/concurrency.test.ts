@@ -394,6 +394,14 @@ describe('LC-8: maxSessionsPerPrincipal holds under racing log-ins', () => {
     TIMEOUT,
   );
 
+  test('of 100 log-ins one after the other, within one millisecond, the last is always alive', async () => {
+    const nodes = [1, 2].map(limit => processOn(new InMemoryBackend(), { maxSessionsPerPrincipal: limit }));
+    for (let index = 0; index < 100; index++) {
+      const sessions = nodes[index % 2]!;
+      expect(await dataOf(sessions, await logIn(sessions))).toBeDefined();
+    }
+  });
+
   test('100 log-ins at once in one process leave as many as the limit', async () => {
     const store = new InMemoryBackend();
     const sessions = processOn(store, { maxSessionsPerPrincipal: 3 });

@@ -484,6 +484,33 @@ describe('a client that goes away, or an answer that has begun', () => {
     TIMEOUT,
   );
 
+  test('a "last seen" that cannot be written harms nothing, and is written by the next request', async () => {
+    let now = Date.UTC(2026, 0, 1);
+    const backend = new FaultyBackend();
+    const sessions = new SessionCookie({
+      dataModel: UserSession,
+      secretKey: 'f'.repeat(32),
+      backend,
+      sweepInterval: 0,
+      clock: () => now,
+    });
+    const { token } = await visit(sessions, {}, async ctx => {
+      await sessions.createSession({ username: 'ada', count: 0, color: 'none' }, ctx);
+    });
+    now += 60_000;
+    Object.assign(backend, { fault: 'refuses', affects: (call: string) => call === 'touch' });
+    for (const fault of ['refuses', 'none'] as const) {
+      backend.fault = fault;
+      backend.calls.length = 0;
+      expect(await visit(sessions, { token }, () => Promise.resolve())).toEqual({ token: undefined });
+      expect(backend.calls).toEqual(['read', 'touch']);
+      await new Promise(resolve => setImmediate(resolve));
+    }
+    const [session] = await sessions.listSessions('ada');
+    expect(session!.lastSeenAt.getTime()).toBe(now);
+    expect(unhandled).toEqual([]);
+  });
+
   test.each(['createSession', 'rotate'] as const)(
     'the headers are sent: %s fails with a typed error and stores nothing',
     async act => {

@@ -32,7 +32,7 @@ function tabs(programs: readonly Step[][], processOf: (tab: number) => number, t
   return { jars: ['ada'], clients, touchDue };
 }
 
-async function walk(phases: 1 | 2, plans: Iterable<RacePlan>): Promise<{ orders: number; overtaken: number }> {
+async function walk(phases: 1 | 2, plans: Iterable<RacePlan>): Promise<number> {
   const races = new SessionRaces(phases);
   let orders = 0;
   for (const plan of plans) {
@@ -42,7 +42,7 @@ async function walk(phases: 1 | 2, plans: Iterable<RacePlan>): Promise<{ orders:
       throw new Error(`${JSON.stringify(plan)}: ${(error as Error).message}`, { cause: error });
     }
   }
-  return { orders, overtaken: races.overtaken };
+  return orders;
 }
 
 const inOne = () => 0;
@@ -53,7 +53,7 @@ describe('CC-1: in every interleaving no session comes back, no write is lost, n
     'of two requests in one process, each call parked before its effect and before its answer',
     async () => {
       const plans = [...programsFor(2, SHORT)].map(programs => tabs(programs, inOne, false));
-      expect((await walk(2, plans)).orders).toBeGreaterThan(3_000);
+      expect(await walk(2, plans)).toBeGreaterThan(3_000);
     },
     TIMEOUT,
   );
@@ -62,7 +62,7 @@ describe('CC-1: in every interleaving no session comes back, no write is lost, n
     'of two requests in two processes that also write "last seen"',
     async () => {
       const plans = [...programsFor(2, SHORT)].map(programs => tabs(programs, apart, true));
-      expect((await walk(1, plans)).orders).toBeGreaterThan(900);
+      expect(await walk(1, plans)).toBeGreaterThan(3_000);
     },
     TIMEOUT,
   );
@@ -71,7 +71,7 @@ describe('CC-1: in every interleaving no session comes back, no write is lost, n
     'of a request with two steps and one with a single step, in two processes',
     async () => {
       const plans = LONG.flatMap(long => SHORT.map(short => tabs([long, short], apart, false)));
-      expect((await walk(1, plans)).orders).toBeGreaterThan(4_500);
+      expect(await walk(1, plans)).toBeGreaterThan(4_500);
     },
     TIMEOUT,
   );
@@ -80,7 +80,7 @@ describe('CC-1: in every interleaving no session comes back, no write is lost, n
     'of three requests in three processes',
     async () => {
       const plans = [...programsFor(3, SHORT)].map(programs => tabs(programs, apart, false));
-      expect((await walk(1, plans)).orders).toBeGreaterThan(10_000);
+      expect(await walk(1, plans)).toBeGreaterThan(15_000);
     },
     TIMEOUT,
   );
@@ -89,7 +89,7 @@ describe('CC-1: in every interleaving no session comes back, no write is lost, n
     'of two requests with two steps each, in two processes that also write "last seen"',
     async () => {
       const plans = [...programsFor(2, LONG)].map(programs => tabs(programs, apart, true));
-      expect((await walk(1, plans)).orders).toBeGreaterThan(100_000);
+      expect(await walk(1, plans)).toBeGreaterThan(100_000);
     },
     TIMEOUT,
   );

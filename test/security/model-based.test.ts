@@ -15,8 +15,8 @@ const SEED = numberFromEnv('MODEL_SEED', 20_260_103);
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
-const LIMITS = { idleTimeout: HOUR, absoluteTimeout: 3 * HOUR, touchInterval: MINUTE };
-const JUMPS = [1, 59 * SECOND, MINUTE, 10 * MINUTE, HOUR - 1, HOUR, 3 * HOUR, -30 * SECOND, -HOUR];
+const LIMITS = { idleTimeout: HOUR, absoluteTimeout: HOUR + MINUTE, touchInterval: MINUTE };
+const JUMPS = [1, 59 * SECOND, MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR - 1, HOUR, 2 * HOUR, -30 * SECOND, -HOUR];
 const USERS = ['ada', 'bob'];
 const JARS = [0, 1, 2];
 
@@ -254,7 +254,7 @@ const reap = fc.constant(
   }),
 );
 
-const outage = fc.boolean().map(up =>
+const outage = fc.constantFrom(true, true, false).map(up =>
   command(`the store is ${up ? 'up' : 'down'}`, (model, { backend }) => {
     model.up = up;
     backend.fault = up ? 'none' : 'refuses';
@@ -267,8 +267,10 @@ function dataOf({ user, color, count }: ModelSession): UserSession {
 }
 
 test(`${SEQUENCES} sequences of commands, seed ${SEED}, end where the model says`, async () => {
+  // What most often happens stands here more than once.
   const commands: fc.Arbitrary<Command>[] = [
-    ...[logIn, change, change, logOut, endById, endAll, list, replay, forge, poison, jump, reap, outage],
+    ...[logIn, logIn, change, change, change, change, jump, jump, jump],
+    ...[logOut, endById, endAll, list, replay, replay, forge, poison, reap, outage],
   ];
   await fc.assert(
     fc.asyncProperty(fc.commands(commands, { maxCommands: 60, size: 'max' }), async sequence => {

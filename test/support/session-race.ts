@@ -74,8 +74,6 @@ export class SessionRaces {
   readonly #processes: SessionCookie<RaceSession>[];
   /** Answers those that have no session. Whatever it asks of the store but to read is a problem. */
   readonly #anonymous: SessionCookie<RaceSession>;
-  /** How many log-outs were overtaken by a rotation, so that the session goes on under its new id. */
-  overtaken = 0;
 
   constructor(phases: 1 | 2) {
     this.scheduler = new Scheduler(phases, (effect, client) => {
@@ -212,7 +210,6 @@ export class SessionRaces {
       case 'end':
         await session.end();
         ledger.assert(!ledger.isAlive(id), 'ended before the record was gone');
-        if (lineage.alive) this.overtaken++;
         assigned.length = 0;
         break;
     }
