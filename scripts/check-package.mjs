@@ -1,7 +1,9 @@
 // Checks what users get: packs the tarball, lints it, installs it in a new project, compiles that project in strict mode
 // and runs it, from CommonJS and from ESM.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -81,6 +83,63 @@ try {
   writeFileSync(path.join(consumer, 'module', 'once.mjs'), once.join('\n'));
   run('node', ['once.mjs'], path.join(consumer, 'module'));
   say('require and import get one and the same module');
+
+  await getStarted(path.join(work, 'getting-started'), tarball, version);
+  say('docs/getting-started.md works word for word');
 } finally {
   rmSync(work, { recursive: true, force: true });
+}
+
+/**
+ * Does what docs/getting-started.md says, in an empty folder. The package itself is the tarball, others have the versions
+ * that this repository was developed with, and the port is a free one.
+ */
+async function getStarted(folder, tarball, version) {
+  const text = readFileSync(path.join(root, 'docs/getting-started.md'), 'utf8');
+  const files = {};
+  let current;
+  for (const [, directives, content] of text.matchAll(/<!-- snippet: (.*) -->\n```\w+\n([^]*?)\n```/g)) {
+    current = /file=(\S+)/.exec(directives)?.[1] ?? (directives.includes('continues') ? current : undefined);
+    if (current !== undefined) files[current] = `${files[current] ?? ''}${content}\n`;
+  }
+  const commands = [...text.matchAll(/```sh\n([^]*?)\n```/g)].flatMap(([, block]) => block.split('\n'));
+  const [serve] = commands.splice(commands.indexOf('node app.js'), 1);
+  const port = await freePort();
+
+  mkdirSync(folder);
+  for (const [name, content] of Object.entries(files))
+    writeFileSync(path.join(folder, name), content.replaceAll('3000', port));
+  for (const command of commands) {
+    const exact = command.replaceAll(/ (@?[a-z][\w./-]*)(?= |$)/g, (word, name) =>
+      name === manifest.name ? ` ${tarball}` : name in manifest.devDependencies ? ` ${version(name)}` : word,
+    );
+    run('sh', ['-c', exact], folder);
+  }
+
+  const server = spawn('sh', ['-c', `exec ${serve}`], { cwd: folder, stdio: 'inherit' });
+  try {
+    const answer = await ask(`http://localhost:${port}/visits`, server);
+    if (answer.status !== 403) throw new Error(`app.js answered ${answer.status} where 403 was expected`);
+  } finally {
+    server.kill();
+  }
+}
+
+async function ask(url, server) {
+  for (;;) {
+    try {
+      return await fetch(url);
+    } catch (error) {
+      if (server.exitCode !== null) throw new Error('app.js ended before it answered', { cause: error });
+      await new Promise(resolve => setTimeout(resolve, 50));
+    }
+  }
+}
+
+async function freePort() {
+  const server = createServer().listen(0);
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  return String(port);
 }

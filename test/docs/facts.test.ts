@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { runInThisContext } from 'node:vm';
 
@@ -9,7 +9,8 @@ import type { SessionError } from 'routing-controllers-sessions';
 import ts from 'typescript';
 
 import { DEFAULTS } from '../../src/koa/options.js';
-import { codeOf, readDocument, root, tableUnder } from './markdown.js';
+import { codeOf, documents, readDocument, root, tableUnder } from './markdown.js';
+import { PLACEHOLDERS } from './transcript.js';
 
 const readme = readDocument('README.md');
 
@@ -145,3 +146,27 @@ describe('the comparison in README.md', () => {
 function source(file: string): string {
   return readFileSync(path.join(root, file), 'utf8');
 }
+
+describe('what CONTRIBUTING.md names', () => {
+  const contributing = readDocument('CONTRIBUTING.md');
+
+  test('folders of tests that are there', () => {
+    const folders = tableUnder(contributing, 'Tests').flatMap(row => codeOf(row[0]));
+    expect(folders.filter(folder => !existsSync(path.join(root, folder)))).toEqual([]);
+  });
+
+  test('placeholders that transcripts know', () => {
+    const [row = []] = tableUnder(contributing, 'Documents').filter(([directive]) => directive === '`against=app.ts`');
+    const named = codeOf(row[1]).flatMap(code => /^<(\w+)>$/.exec(code)?.[1] ?? []);
+    expect(named.sort()).toEqual(Object.keys(PLACEHOLDERS).sort());
+  });
+});
+
+describe('commands in the documents', () => {
+  const scripts = (file: string) => Object.keys((JSON.parse(source(file)) as { scripts: object }).scripts);
+
+  test.each(documents())('$path: each `npm run` names a script that is there', ({ text }) => {
+    for (const [, name = '', folder = '.'] of text.matchAll(/npm run (\w[\w:-]*)(?: --prefix (\S+?)\b(?=[\s`]))?/g))
+      expect(scripts(path.posix.join(folder, 'package.json'))).toContain(name);
+  });
+});

@@ -17,7 +17,7 @@ export function stepsOf(text: string): Step[] {
 }
 
 /** What may stand in a transcript for what is random, and what it stands for. */
-const PLACEHOLDERS: Readonly<Record<string, string>> = {
+export const PLACEHOLDERS: Readonly<Record<string, string>> = {
   token: '[\\w-]{43}\\.[\\w-]{43}',
   id: '[\\w-]{43}',
   date: '[A-Z][a-z]{2}, \\d{2} [A-Z][a-z]{2} \\d{4} [\\d:]{8} GMT',
