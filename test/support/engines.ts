@@ -166,3 +166,12 @@ export function describeWith(engine: keyof typeof ENGINES, name: string, body: (
   process.stderr.write(`\nSKIPPED: ${name}: ${help}\n`);
   describe.skip(name, body);
 }
+
+/** A PostgreSQL to test on: the one that the environment names, the local one, or one of our own. */
+export async function postgresUrl(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const shared =
+    engineUrl('postgres') ?? ((await listens(5432)) ? 'postgres://postgres@127.0.0.1:5432/test' : undefined);
+  if (shared !== undefined) return { url: shared, stop: () => Promise.resolve() };
+  const server = await startPostgres();
+  return { url: `postgres://postgres@127.0.0.1:${server.port}/postgres`, stop: () => server.stop() };
+}

@@ -1,0 +1,240 @@
+import { SessionBackend, type WriteOutcome } from '../core/backend.js';
+import { SessionConfigurationError } from '../core/errors.js';
+import type { SessionRecord } from '../core/record.js';
+import { refuseUnknown } from './options.js';
+import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './postgres/pool.js';
+import { DEFAULT_TABLE, Table } from './postgres/table.js';
+import { fromColumn, toColumn } from './postgres/text.js';
+
+/** Options of {@link PostgresBackend}. */
+export interface PostgresBackendOptions {
+  /** A `Pool` of the package `pg`. It stays its owner's: `close()` leaves it open. */
+  pool: PostgresPool;
+  /** `'routing_controllers_sessions'`. With a schema: `'auth.sessions'`. */
+  table?: string;
+}
+
+/** Options of {@link migrate}. */
+export type MigrateOptions = Pick<PostgresBackendOptions, 'table'>;
+
+/** How many expired records one statement removes. */
+const SWEEP_BATCH = 500;
+
+/** How often a statement is run that PostgreSQL undid because of another one's. */
+const ATTEMPTS = 3;
+
+const UNIQUE_VIOLATION = '23505';
+const SERIALIZATION_FAILURE = '40001';
+const DEADLOCK = '40P01';
+const UNDEFINED_TABLE = '42P01';
+const UNDEFINED_COLUMN = '42703';
+
+/** Any number; the same in each process, so that migrations wait for one another. */
+const MIGRATION_LOCK = '5210947381106742913';
+
+/**
+ * Sessions in PostgreSQL, shared by all processes and machines that reach it, and as durable as all else in there.
+ *
+ * Each operation is one prepared statement; ending all sessions of a user is a transaction of two. The table is made by
+ * `migrate()`, which may run at every start and in many processes at once.
+ *
+ * ```ts
+ * const backend = new PostgresBackend({ pool: new Pool({ connectionString }) });
+ * await backend.migrate();
+ * Container.set(SessionBackend, backend);
+ * ```
+ */
+export class PostgresBackend extends SessionBackend {
+  readonly #pool: PostgresPool;
+  readonly #table: Table;
+
+  /** @throws SessionConfigurationError when `pool` is none, or `table` no plain name */
+  constructor(options: PostgresBackendOptions) {
+    super();
+    const { pool, table = DEFAULT_TABLE, ...unknown } = options;
+    refuseUnknown('PostgresBackend', unknown, 'pool, table');
+    if (typeof (pool as Partial<PostgresPool> | undefined)?.connect !== 'function') {
+      throw new SessionConfigurationError("pool: a Pool of the package 'pg' is needed: new Pool({ connectionString })");
+    }
+    this.#pool = pool;
+    this.#table = new Table(table);
+  }
+
+  /** Makes the table and its indexes if they are not there. See {@link migrate}. */
+  migrate(): Promise<void> {
+    return migrateTable(this.#pool, this.#table);
+  }
+
+  async create(record: SessionRecord): Promise<boolean> {
+    const { rowCount } = await this.#run('create', this.#table.create, this.#parameters(record));
+    return rowCount === 1;
+  }
+
+  async read(id: string): Promise<SessionRecord | undefined> {
+    const { rows } = await this.#run('read', this.#table.read, [toColumn(id)]);
+    return rows[0] && toRecord(rows[0]);
+  }
+
+  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    return this.#write(record.id, { ...record, version: expectedVersion + 1 }, expectedVersion);
+  }
+
+  async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    const { rowCount } = await this.#run('touch', this.#table.touch, [toColumn(id), lastSeenAt, expiresAt]);
+    return rowCount === 1;
+  }
+
+  /** The row gets another id: whoever else deletes or changes it at that moment still meets it as the same row. */
+  async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+    if (oldId === record.id) return (await this.read(oldId)) ? 'conflict' : 'gone';
+    try {
+      return await this.#write(oldId, record, record.version - 1);
+    } catch (error) {
+      if (sqlStateOf(error) === UNIQUE_VIOLATION) return 'conflict';
+      throw error;
+    }
+  }
+
+  async delete(id: string): Promise<boolean> {
+    const { rowCount } = await this.#run('delete', this.#table.delete, [toColumn(id)]);
+    return rowCount === 1;
+  }
+
+  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
+    const { rows } = await this.#run('list', this.#table.list, [toColumn(principal)]);
+    return rows.map(toRecord);
+  }
+
+  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+    const table = this.#table;
+    const revoke = (): Promise<string[]> =>
+      inTransaction(this.#pool, async client => {
+        // Two statements: the second one sees all that was committed before the lock was had.
+        await client.query({ text: table.lockPrincipal, values: [table.lockOf(principal)], rowMode: 'array' });
+        const values = [toColumn(principal), exceptId === undefined ? null : toColumn(exceptId)];
+        const { rows } = await client.query({ text: table.revoke, values, rowMode: 'array' });
+        return rows.map(([id]) => fromColumn(id as string));
+      });
+    return again(revoke).catch(explain(table));
+  }
+
+  async deleteExpired(now: number): Promise<number> {
+    let deleted = 0;
+    for (;;) {
+      const { rowCount } = await this.#run('sweep', this.#table.sweep, [now, SWEEP_BATCH]);
+      deleted += rowCount ?? 0;
+      if ((rowCount ?? 0) < SWEEP_BATCH) return deleted;
+    }
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async #write(id: string, record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    const parameters = [...this.#parameters(record), toColumn(id), expectedVersion];
+    const { rowCount } = await this.#run('write', this.#table.write, parameters);
+    if (rowCount === 1) return 'updated';
+    return (await this.read(id)) ? 'conflict' : 'gone';
+  }
+
+  #run(operation: string, text: string, values: unknown[]): Promise<Result> {
+    const name = this.#table.statementName(operation);
+    return again(() => this.#pool.query({ name, text, values, rowMode: 'array' })).catch(explain(this.#table));
+  }
+
+  #parameters(record: SessionRecord): unknown[] {
+    const { id, principal, data, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent } = record;
+    const optional = (text: string | undefined): string | null => (text === undefined ? null : toColumn(text));
+    const times = [createdAt, authenticatedAt, lastSeenAt, expiresAt];
+    const lock = this.#table.lockOf(principal);
+    return [
+      toColumn(id),
+      optional(principal),
+      toColumn(data),
+      version,
+      ...times,
+      optional(ip),
+      optional(userAgent),
+      lock,
+    ];
+  }
+}
+
+/**
+ * Makes the table for the sessions, and its indexes, if they are not there; may run any number of times, and in many
+ * processes at once. Needs the right to create in the table's schema, which the application itself does not.
+ *
+ * @throws SessionConfigurationError when there is a table of that name with other columns
+ */
+export async function migrate(pool: PostgresPool, options: MigrateOptions = {}): Promise<void> {
+  const { table = DEFAULT_TABLE, ...unknown } = options;
+  refuseUnknown('migrate', unknown, 'table');
+  await migrateTable(pool, new Table(table));
+}
+
+async function migrateTable(pool: PostgresPool, table: Table): Promise<void> {
+  await inTransaction(pool, async client => {
+    // Two that find no table at the same time would both make it, and one would fail.
+    await client.query({ text: `SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`, rowMode: 'array' });
+    for (const text of table.migration) await client.query({ text, rowMode: 'array' });
+  }).catch(explain(table));
+}
+
+/** What was undone as a whole, because another transaction was in its way, can be done again. */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      const state = sqlStateOf(error);
+      if (attempt === ATTEMPTS || (state !== SERIALIZATION_FAILURE && state !== DEADLOCK)) throw error;
+    }
+  }
+}
+
+function explain({ name }: Table): (error: unknown) => never {
+  return error => {
+    const state = sqlStateOf(error);
+    if (state === UNDEFINED_TABLE) {
+      const message = `table: there is no table ${name}. Make it once: await backend.migrate(), or migrate(pool, { table }) from a script`;
+      throw new SessionConfigurationError(message, { cause: error });
+    }
+    if (state === UNDEFINED_COLUMN) {
+      const message = `table: ${name} has not the columns of a table for sessions. Give them a table of their own, with another name`;
+      throw new SessionConfigurationError(message, { cause: error });
+    }
+    throw error;
+  };
+}
+
+function toRecord(row: unknown[]): SessionRecord {
+  const [id, principal, data, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent] = row as Row;
+  const record: SessionRecord = {
+    id: fromColumn(id),
+    data: fromColumn(data),
+    version: Number(version),
+    createdAt,
+    authenticatedAt,
+    lastSeenAt,
+    expiresAt,
+  };
+  if (principal !== null) record.principal = fromColumn(principal);
+  if (ip !== null) record.ip = fromColumn(ip);
+  if (userAgent !== null) record.userAgent = fromColumn(userAgent);
+  return record;
+}
+
+/** The package `pg` hands bigint out as text. */
+type Row = [
+  id: string,
+  principal: string | null,
+  data: string,
+  version: string,
+  createdAt: number,
+  authenticatedAt: number,
+  lastSeenAt: number,
+  expiresAt: number,
+  ip: string | null,
+  userAgent: string | null,
+];

@@ -1,0 +1,44 @@
+/** What the backend uses of a `Pool` of the package `pg`. */
+export interface PostgresPool {
+  query(statement: Statement): Promise<Result>;
+  connect(): Promise<PostgresClient>;
+}
+
+export interface PostgresClient {
+  query(statement: Statement): Promise<Result>;
+  release(destroy?: boolean): void;
+}
+
+export interface Statement {
+  /** Prepared under this name once for each connection. */
+  name?: string;
+  text: string;
+  values?: unknown[];
+  rowMode: 'array';
+}
+
+export interface Result {
+  rows: unknown[][];
+  rowCount: number | null;
+}
+
+/** Runs `work` in a transaction in which each statement sees what was committed before it began. */
+export async function inTransaction<T>(pool: PostgresPool, work: (client: PostgresClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let isWhole = false;
+  try {
+    await client.query({ text: 'BEGIN ISOLATION LEVEL READ COMMITTED', rowMode: 'array' });
+    const answer = await work(client);
+    await client.query({ text: 'COMMIT', rowMode: 'array' });
+    isWhole = true;
+    return answer;
+  } finally {
+    // A connection with a transaction left open must not go back: closing it undoes the transaction.
+    client.release(!isWhole);
+  }
+}
+
+/** The five characters that PostgreSQL names an error with. */
+export function sqlStateOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

@@ -1,0 +1,17 @@
+/**
+ * Text as a PostgreSQL column can hold it. What has a NUL or a lone surrogate in it, which UTF-8 columns refuse, is written
+ * escaped after a backslash; so is what begins with a backslash itself. Anything else, which is nearly everything, stays
+ * as it is, for people to read and to query.
+ */
+export function toColumn(text: string): string {
+  if (!text.startsWith('\\') && !UNFIT.test(text)) return text;
+  return `\\${text.replace(ESCAPED, character => `\\${character.charCodeAt(0).toString(16).padStart(4, '0')}`)}`;
+}
+
+export function fromColumn(text: string): string {
+  if (!text.startsWith('\\')) return text;
+  return text.slice(1).replace(/\\([\da-f]{4})/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
+}
+
+const UNFIT = /[\0\p{Surrogate}]/u;
+const ESCAPED = /[\0\\\p{Surrogate}]/gu;

@@ -1,0 +1,308 @@
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { Pool } from 'pg';
+import { migrate, PostgresBackend } from '../../src/backends/postgres.js';
+import { Table } from '../../src/backends/postgres/table.js';
+import type { SessionBackend } from '../../src/core/backend.js';
+import type { SessionRecord } from '../../src/core/record.js';
+import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
+import { forkModule } from '../support/child.js';
+import { describeWith, postgresUrl, startPostgres, until } from '../support/engines.js';
+
+describeWith('postgres', 'on a real server', () => {
+  const schema = `rcs_test_${process.pid}`;
+  let engine: Awaited<ReturnType<typeof postgresUrl>>;
+  let pool: Pool;
+  let child: ChildProcess;
+  beforeAll(async () => {
+    engine = await postgresUrl();
+    pool = new Pool({ connectionString: engine.url, max: 10 });
+    await pool.query(`CREATE SCHEMA ${schema}`);
+    child = forkModule('serve-postgres', [engine.url]);
+  }, 60_000);
+  afterAll(async () => {
+    child.kill();
+    await pool.query(`DROP SCHEMA ${schema} CASCADE`);
+    await pool.end();
+    await engine.stop();
+  });
+
+  let tables = 0;
+  const tableOf = new WeakMap<SessionBackend, string>();
+  async function open(): Promise<PostgresBackend> {
+    const table = `${schema}.store_${tables++}`;
+    const backend = new PostgresBackend({ pool, table });
+    await backend.migrate();
+    tableOf.set(backend, table);
+    return backend;
+  }
+
+  describeSessionBackend('PostgresBackend', open, {
+    openAgain: first => openInProcess(child, tableOf.get(first)!),
+  });
+
+  describe('PostgresBackend', () => {
+    const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
+      id: randomBytes(32).toString('base64url'),
+      data: '{}',
+      version: 1,
+      createdAt: 1000,
+      authenticatedAt: 1000,
+      lastSeenAt: 1000,
+      expiresAt: 2000,
+      ...changes,
+    });
+
+    it('migrates any number of times, and twenty times at once over several connections', async () => {
+      const table = `${schema}.at_once`;
+      await Promise.all(Array.from({ length: 20 }, () => migrate(pool, { table })));
+      const backend = new PostgresBackend({ pool, table });
+      const kept = record();
+      await backend.create(kept);
+      await backend.migrate();
+      expect(await backend.read(kept.id)).toEqual(kept);
+      const { rows } = await pool.query('SELECT indexname FROM pg_indexes WHERE schemaname = $1 AND tablename = $2', [
+        schema,
+        'at_once',
+      ]);
+      expect(rows.map((row: { indexname: string }) => row.indexname).sort()).toEqual([
+        'at_once_expires_at',
+        'at_once_pkey',
+        'at_once_principal',
+      ]);
+    });
+
+    it('finds sessions by id, principal and expiry through an index', async () => {
+      const backend = await open();
+      const table = tableOf.get(backend)!;
+      const client = await pool.connect();
+      await client.query('BEGIN; SET LOCAL enable_seqscan = off');
+      const plans = await Promise.all(
+        ["id = 'x'", "principal = 'ada'", 'expires_at <= 5'].map(where =>
+          client.query(`EXPLAIN SELECT id FROM ${table} WHERE ${where}`),
+        ),
+      );
+      await client.query('ROLLBACK');
+      client.release();
+      const used = plans.map(({ rows }) => /store_\d+_(pkey|principal|expires_at)/.exec(JSON.stringify(rows))?.[1]);
+      expect(used).toEqual(['pkey', 'principal', 'expires_at']);
+    });
+
+    it('without its table says how to make it, in every operation', async () => {
+      const backend = new PostgresBackend({ pool, table: `${schema}.missing` });
+      const operations = [
+        () => backend.create(record()),
+        () => backend.read('x'),
+        () => backend.update(record(), 1),
+        () => backend.touch('x', 1, 2),
+        () => backend.replace('x', record()),
+        () => backend.delete('x'),
+        () => backend.listByPrincipal('x'),
+        () => backend.deleteByPrincipal('x'),
+        () => backend.deleteExpired(1),
+      ];
+      for (const operation of operations) {
+        await expect(operation()).rejects.toMatchObject({
+          code: 'ERR_SESSION_CONFIG',
+          message: expect.stringMatching(`^table: there is no table ${schema}.missing. .*await backend.migrate\\(\\)`),
+        });
+      }
+    });
+
+    it('refuses to migrate onto a table that is something else, and leaves it as it is', async () => {
+      await pool.query(`CREATE TABLE ${schema}.theirs (id int PRIMARY KEY)`);
+      await expect(migrate(pool, { table: `${schema}.theirs` })).rejects.toMatchObject({
+        code: 'ERR_SESSION_CONFIG',
+        message: expect.stringContaining('a table of their own'),
+      });
+      const { rows } = await pool.query('SELECT indexname FROM pg_indexes WHERE tablename = $1', ['theirs']);
+      expect(rows).toEqual([{ indexname: 'theirs_pkey' }]);
+    });
+
+    it.each([
+      '',
+      'a b',
+      'a"b',
+      'a;DROP TABLE x',
+      "a'b",
+      '1a',
+      'a.b.c',
+      '.a',
+      'a.',
+      'é',
+      'x'.repeat(53),
+      42,
+      null,
+      ['sessions'],
+    ])('refuses the table name %j', async table => {
+      const refusal = expect.objectContaining({
+        code: 'ERR_SESSION_CONFIG',
+        message: expect.stringMatching(/^table: /),
+      });
+      expect(() => new PostgresBackend({ pool, table: table as never })).toThrow(refusal);
+      await expect(migrate(pool, { table: table as never })).rejects.toThrow(refusal);
+    });
+
+    it('takes names that are words of SQL, and keeps upper and lower case apart', async () => {
+      for (const table of [`${schema}.select`, `${schema}.Select`, `${schema}.${'x'.repeat(52)}`]) {
+        const backend = new PostgresBackend({ pool, table });
+        await backend.migrate();
+        expect(await backend.create(record({ id: 'same', principal: 'ada' }))).toBe(true);
+        expect(await backend.deleteByPrincipal('ada')).toEqual(['same']);
+        expect(await backend.create(record({ id: 'same' }))).toBe(true);
+      }
+    });
+
+    it('sends one prepared statement for each operation; ending all of a user’s sessions is a transaction of two', async () => {
+      const backend = await open();
+      const sent: (string | undefined)[] = [];
+      const counting = {
+        query: (statement: { name?: string; text: string; values?: unknown[]; rowMode: 'array' }) => {
+          sent.push(statement.name);
+          return pool.query(statement);
+        },
+        connect: async () => {
+          const client = await pool.connect();
+          return {
+            query: (statement: { text: string; values?: unknown[]; rowMode: 'array' }) => {
+              sent.push(statement.text.split(' ', 1)[0]);
+              return client.query(statement);
+            },
+            release: (destroy?: boolean) => client.release(destroy),
+          };
+        },
+      };
+      const counted = new PostgresBackend({ pool: counting, table: tableOf.get(backend)! });
+      const first = record({ principal: 'ada' });
+      const second = { ...first, id: record().id, version: 3 };
+      await counted.create(first);
+      await counted.read(first.id);
+      await counted.update(first, 1);
+      await counted.touch(first.id, 1500, 2500);
+      await counted.replace(first.id, second);
+      await counted.listByPrincipal('ada');
+      await counted.delete(second.id);
+      await counted.deleteExpired(3000);
+      expect(sent.map(name => /^rcs_(\w+)_[\da-f]{16}$/.exec(name ?? '')?.[1])).toEqual([
+        'create',
+        'read',
+        'write',
+        'touch',
+        'write',
+        'list',
+        'delete',
+        'sweep',
+      ]);
+      sent.length = 0;
+      await counted.deleteByPrincipal('ada');
+      expect(sent).toEqual(['BEGIN', 'SELECT', 'DELETE', 'COMMIT']);
+    });
+
+    it('a log-in waits while its user’s sessions are being ended, so that none slips in; other users do not wait', async () => {
+      const backend = await open();
+      const table = tableOf.get(backend)!;
+      const lock = new Table(table).lockOf('ada');
+      const client = await pool.connect();
+      await client.query('BEGIN');
+      await client.query('SELECT pg_advisory_xact_lock($1::bigint)', [lock]);
+      const order: string[] = [];
+      const ada = backend.create(record({ principal: 'ada' })).then(() => order.push('ada'));
+      await backend.create(record({ principal: 'bob' })).then(() => order.push('bob'));
+      await backend.create(record()).then(() => order.push('anonymous'));
+      const other = await open();
+      await other.create(record({ principal: 'ada' })).then(() => order.push('ada elsewhere'));
+      order.push('revoked');
+      await client.query('COMMIT');
+      client.release();
+      await ada;
+      expect(order).toEqual(['bob', 'anonymous', 'ada elsewhere', 'revoked', 'ada']);
+    });
+
+    it('keeps ordinary text as it is, for people to read and query', async () => {
+      const backend = await open();
+      await backend.create(
+        record({ id: 'a', principal: 'ada@example.org', data: '{"name":"\\"Ada\\""}', userAgent: 'curl/8' }),
+      );
+      const { rows } = await pool.query(
+        `SELECT principal, data::jsonb ->> 'name' AS name, user_agent FROM ${tableOf.get(backend)!}`,
+      );
+      expect(rows).toEqual([{ principal: 'ada@example.org', name: '"Ada"', user_agent: 'curl/8' }]);
+    });
+
+    it('holds where the database makes every transaction serializable: what is undone is done again', async () => {
+      const backend = await open();
+      const serializable = new Pool({
+        connectionString: engine.url,
+        options: '-c default_transaction_isolation=serializable',
+        max: 2,
+      });
+      const strict = new PostgresBackend({ pool: serializable, table: tableOf.get(backend)! });
+      const first = record();
+      await strict.create(first);
+      const outcomes = await Promise.all([strict.update(first, 1), strict.update(first, 1)]);
+      expect(outcomes.sort()).toEqual(['conflict', 'updated']);
+      await serializable.end();
+    });
+
+    it('gives a connection back after a failed revocation, without the transaction', async () => {
+      const single = new Pool({ connectionString: engine.url, max: 1 });
+      const backend = new PostgresBackend({ pool: single, table: `${schema}.missing` });
+      for (let n = 0; n < 3; n++) await expect(backend.deleteByPrincipal('ada')).rejects.toThrow('there is no table');
+      expect(single.totalCount - single.idleCount).toBe(0);
+      expect((await single.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+      await single.end();
+    });
+
+    it('close leaves the pool open: it is its owner’s', async () => {
+      const backend = await open();
+      await backend.close();
+      expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+    });
+
+    it.each([
+      [{}, "pool: a Pool of the package 'pg' is needed"],
+      [{ pool: {} }, "pool: a Pool of the package 'pg' is needed"],
+      [
+        { pool: { connect: (): void => undefined }, tabel: 'x' },
+        'PostgresBackend: unknown option tabel; it takes pool, table',
+      ],
+    ])('refuses the options %j', (options, message) => {
+      expect(() => new PostgresBackend(options as never)).toThrow(
+        expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining(message) }),
+      );
+    });
+
+    it('killed and started again it has all that it acknowledged, and the backend works on by itself', async () => {
+      const own = await startPostgres();
+      const ownPool = new Pool({ connectionString: `postgres://postgres@127.0.0.1:${own.port}/postgres` });
+      ownPool.on('error', () => undefined);
+      const backend = new PostgresBackend({ pool: ownPool });
+      await until(
+        () =>
+          backend.migrate().then(
+            () => true,
+            () => false,
+          ),
+        'the server to be ready',
+      );
+      const [kept, ended] = [record({ principal: 'ada' }), record({ principal: 'ada' })];
+      await backend.create(kept);
+      await backend.create(ended);
+      await backend.delete(ended.id);
+      await own.kill('SIGKILL');
+      await expect(backend.read(kept.id)).rejects.toThrow();
+      await own.start();
+      await until(
+        () =>
+          backend.read(kept.id).then(
+            () => true,
+            () => false,
+          ),
+        'the server to be ready',
+      );
+      expect(await backend.listByPrincipal('ada')).toEqual([kept]);
+      await ownPool.end();
+      await own.stop();
+    }, 60_000);
+  });
+});
