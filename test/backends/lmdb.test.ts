@@ -187,6 +187,8 @@ describe('LmdbBackend', () => {
   it('a full disk rejects the write with the reason, loses nothing that was there, and the store works on with room', async () => {
     const disk = mountSmallDisk();
     if (!disk) return;
+    // lmdb prints the reason of a commit that failed.
+    const printed = jest.spyOn(console, 'error').mockReturnValue(undefined);
     const backend = new LmdbBackend({ path: path.join(disk, 'store') });
     const kept: SessionRecord[] = [];
     let failure: unknown;
@@ -197,6 +199,8 @@ describe('LmdbBackend', () => {
         (error: unknown) => (failure = error),
       );
     }
+    expect(printed).toHaveBeenCalled();
+    printed.mockRestore();
     expect(String(failure)).toMatch(/LmdbBackend could not write: the disk of .* is full/);
     for (const each of kept) expect(await backend.read(each.id)).toEqual(each);
     expect((await backend.listByPrincipal('ada')).length).toBe(kept.length);

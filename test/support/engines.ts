@@ -30,7 +30,7 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
   const deadline = Date.now() + seconds * 1000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`Waited ${seconds} s in vain for ${what}`);
-    await wait(10);
+    await wait(20);
   }
 }
 
@@ -93,8 +93,11 @@ export async function startSentinel(name: string, masterPort: number): Promise<P
 async function startServer(port: number, folder: string, launch: () => ChildProcess): Promise<PrivateServer> {
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
-    child = launch();
-    await until(() => listens(port), `the server on port ${port}`);
+    await until(async () => {
+      // A PostgreSQL that was killed leaves processes behind for a moment, and refuses to start beside them.
+      if (!child || child.exitCode !== null || child.signalCode !== null) child = launch();
+      return listens(port);
+    }, `the server on port ${port}`);
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
