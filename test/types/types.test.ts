@@ -72,6 +72,7 @@ describe('the public names of the root entry', () => {
     'Session',
     'SessionCookieOptions',
     'SessionDataOptions',
+    'SessionEvent',
     'SessionEventListener',
     'SessionEventName',
     'SessionEvents',
