@@ -193,7 +193,9 @@ function comment(symbol, name, page) {
   const text = ts.displayPartsToString(symbol.getDocumentationComment(checker)).trim();
   if (text === '' && !name.includes('.new ')) uncommented.push(name);
   const lines =
-    text === '' ? [] : [linked(text, page).replaceAll('```ts\n', '<!-- snippet: prelude=reference -->\n```ts\n'), ''];
+    text === ''
+      ? []
+      : [linked(text, page).replaceAll('```ts\n', `<!-- snippet: prelude=${preludesOf(page)} -->\n\`\`\`ts\n`), ''];
   const tags = symbol
     .getJsDocTags(checker)
     .map(({ name: tag, text: parts }) => ({ tag, text: linked(ts.displayPartsToString(parts), page) }));
@@ -204,6 +206,12 @@ function comment(symbol, name, page) {
   ];
   if (listed.length > 0) lines.push(...listed.map(item => `- ${oneLine(item)}`), '');
   return lines;
+}
+
+/** What examples in doc comments take for granted: something of their own page's, where it needs that, and what all have. */
+function preludesOf(page) {
+  const own = `reference-${page.replace('.md', '')}`;
+  return existsSync(path.join(root, 'docs', 'preludes', `${own}.ts`)) ? `${own},reference` : 'reference';
 }
 
 function linked(text, page) {

@@ -1,14 +1,12 @@
 import 'reflect-metadata';
 
-import { mkdtempSync } from 'node:fs';
-
 import { IsString } from 'class-validator';
 import type Koa from 'koa';
 import { getMetadataArgsStorage } from 'routing-controllers';
 import { routingControllersToSpec } from 'routing-controllers-openapi';
 import { InMemoryBackend, SessionBackend, SessionCookie, SessionData } from 'routing-controllers-sessions';
 import { withSessionSecurity } from 'routing-controllers-sessions/openapi';
-import { describeSessionBackend, signIn } from 'routing-controllers-sessions/testing';
+import { signIn } from 'routing-controllers-sessions/testing';
 import request from 'supertest';
 import { Container } from 'typedi';
 
@@ -18,8 +16,6 @@ class UserSession {
 }
 
 const options = {};
-/** Whoever writes a backend has one. */
-declare const MyBackend: new (options: { folder: string }) => SessionBackend;
 
 async function example(secretKey: string, app: ReturnType<Koa['callback']>): Promise<void> {
   /* snippet */

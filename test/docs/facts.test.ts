@@ -59,7 +59,7 @@ describe('the tables of decorators in README.md', () => {
   });
 
   test('have every option of @RequireSession', () => {
-    const [, list = ''] = /const KNOWN = \[(.*)\]/.exec(source('src/decorators/require-session.ts')) ?? [];
+    const [, list = ''] = /OF_REQUIREMENT = \[(.*)\]/.exec(source('src/koa/assert-options.ts')) ?? [];
     const known = list.split(', ').map(quoted => quoted.slice(1, -1));
     const documented = tableUnder(readme, 'Decorators', 1).map(row => codeOf(row[0])[0]);
     expect(documented.sort()).toEqual(known.sort());

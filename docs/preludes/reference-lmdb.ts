@@ -1,0 +1,1 @@
+import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
