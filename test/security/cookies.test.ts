@@ -21,6 +21,7 @@ import {
   askRaw,
   cookieOf,
   type Life,
+  type LifeSettings,
   logIn,
   startLife,
   statusOf,
@@ -452,7 +453,7 @@ describe('Set-Cookie survives an error answer', () => {
     }
   };
 
-  const paths: [string, Parameters<typeof startLife>[0]][] = [
+  const paths: [string, LifeSettings][] = [
     ["routing-controllers' own handler", {}],
     ["the application's middleware", { server: { defaultErrorHandler: false }, before: koa => koa.use(ownHandler) }],
     ["Koa's own handler", { server: { defaultErrorHandler: false } }],

@@ -9,6 +9,7 @@ import {
   Principal,
   RequireSession,
   type Session,
+  type SessionBackend,
   SessionCookie,
   SessionData,
   type SessionEventName,
@@ -132,8 +133,8 @@ export interface SeenEvent {
   [detail: string]: unknown;
 }
 
-export interface Life extends TestApp<UserSession> {
-  backend: PoisonedBackend;
+export interface Life<B extends SessionBackend = PoisonedBackend> extends TestApp<UserSession> {
+  backend: B;
   acts: Map<string, Act>;
   /** All events so far. */
   events: SeenEvent[];
@@ -151,16 +152,21 @@ export const EVENT_NAMES = [
   'unavailable',
 ] as const satisfies readonly SessionEventName[];
 
-export type LifeSettings = Partial<Omit<AppSettings<UserSession>, 'controllers' | 'dataModel' | 'register'>> & {
-  backend?: PoisonedBackend;
+export type LifeSettings<B extends SessionBackend = PoisonedBackend> = Partial<
+  Omit<AppSettings<UserSession>, 'controllers' | 'dataModel' | 'register'>
+> & {
+  backend?: B;
   /** Whether the service is made, and the server set up, with NODE_ENV=production. */
   production?: boolean;
 };
 
 /** An application for the life of sessions: its controller does whatever the test says. */
-export async function startLife({ production = false, ...settings }: LifeSettings = {}): Promise<Life> {
+export async function startLife<B extends SessionBackend = PoisonedBackend>({
+  production = false,
+  ...settings
+}: LifeSettings<B> = {}): Promise<Life<B>> {
   const acts = new Acts(Object.entries(standardActs));
-  const backend = settings.backend ?? new PoisonedBackend();
+  const backend = settings.backend ?? (new PoisonedBackend() as SessionBackend as B);
   const start = () =>
     startApp({
       ...settings,
