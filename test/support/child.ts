@@ -5,11 +5,16 @@ import { buildSync } from 'esbuild';
 
 const ROOT = path.resolve(__dirname, '../..');
 
-/**
- * Forks a TypeScript module of this folder. It is bundled first, because Node does not run TypeScript that imports files as
- * `.js`; packages stay where they are.
- */
+/** Forks a TypeScript module of this folder. */
 export function forkModule(name: string, args: string[] = [], options: ForkOptions = {}): ChildProcess {
+  return fork(bundleModule(name), args, { execArgv: [], ...options });
+}
+
+/**
+ * Makes a module of this folder one JavaScript file, because Node does not run TypeScript that imports files as `.js`, and
+ * answers where that is. Packages stay where they are.
+ */
+export function bundleModule(name: string): string {
   const outfile = path.join(ROOT, 'build/test-children', String(process.pid), `${name}.js`);
   mkdirSync(path.dirname(outfile), { recursive: true });
   buildSync({
@@ -22,5 +27,5 @@ export function forkModule(name: string, args: string[] = [], options: ForkOptio
     tsconfigRaw: {},
     logLevel: 'error',
   });
-  return fork(outfile, args, { execArgv: [], ...options });
+  return outfile;
 }

@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { InMemoryBackend } from '../../src/backends/in-memory.js';
 import type { SessionBackend, WriteOutcome } from '../../src/core/backend.js';
 import { SessionConfigurationError } from '../../src/core/errors.js';
 import type { SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, type DescribeSessionBackendOptions } from '../../src/testing/index.js';
+import { bundleModule } from '../support/child.js';
 
 describeSessionBackend('InMemoryBackend', () => new InMemoryBackend());
 
@@ -401,6 +403,22 @@ describe('describeSessionBackend', () => {
     const count = (options?: DescribeSessionBackendOptions) => collect(open, options).size;
     expect(count({ openAgain: open })).toBe(count() + 4);
   });
+
+  it('runs under node:test', () => {
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+    const report = execFileSync(
+      process.execPath,
+      ['--test', '--test-reporter=tap', bundleModule('suite-under-node-test')],
+      {
+        encoding: 'utf8',
+        env,
+      },
+    );
+    expect(Number(/^# pass (\d+)$/m.exec(report)?.[1])).toBeGreaterThanOrEqual(
+      collect(() => new InMemoryBackend()).size,
+    );
+    expect(report).toMatch(/^# fail 0$/m);
+  }, 60_000);
 
   it('closes every handle after each case, also when the case failed', async () => {
     let open = 0;

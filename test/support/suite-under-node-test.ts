@@ -1,0 +1,6 @@
+import { describe, it } from 'node:test';
+import { InMemoryBackend } from '../../src/backends/in-memory.js';
+import { describeSessionBackend } from '../../src/testing/describe-session-backend.js';
+
+Object.assign(globalThis, { describe, it });
+describeSessionBackend('InMemoryBackend', () => new InMemoryBackend());
