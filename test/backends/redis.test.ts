@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis';
 import { RedisBackend } from '../../src/backends/redis.js';
+import type { ScriptOptions } from '../../src/backends/redis/client.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
@@ -28,6 +29,12 @@ const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
   expiresAt: 1000 + 3_600_000,
   ...changes,
 });
+/** What one party of a race waits for, and another one does. */
+class Gate {
+  open = (): void => undefined;
+  readonly opened = new Promise<void>(resolve => (this.open = resolve));
+}
+
 const next = (of: SessionRecord): SessionRecord => record({ ...of, id: record().id, version: of.version + 1 });
 
 describeWith('redis', 'on one server', () => {
@@ -297,21 +304,31 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       expect((await backend.deleteByPrincipal('ada')).length).toBe(60);
     });
 
-    /** A client whose process dies after it has sent so many commands. */
-    function dying(after: number): ConstructorParameters<typeof RedisBackend>[0]['client'] {
-      let left = after;
-      const mortal =
-        <Args extends unknown[], T>(command: (...args: Args) => Promise<T>) =>
-        (...args: Args): Promise<T> =>
-          left-- > 0 ? command(...args) : new Promise((_, reject) => setImmediate(reject, new Error('dead')));
-      return {
-        get: mortal((key: string) => client.get(key)),
-        evalSha: mortal((sha: string, options) => client.evalSha(sha, options as never)),
-        eval: (script: string, options) => client.eval(script, options),
+    /** A backend on the same store that waits, before each of its commands, for what `before` does. */
+    function intercepted(
+      other: RedisBackend,
+      before: (command: number, key: string, isScript: boolean) => Promise<unknown> | undefined,
+    ): RedisBackend {
+      let sent = 0;
+      const intercepting = {
+        get: async (key: string) => {
+          await before(++sent, key, false);
+          return client.get(key);
+        },
+        evalSha: async (sha: string, options: ScriptOptions) => {
+          await before(++sent, options.keys[0]!, true);
+          return client.evalSha(sha, options);
+        },
+        eval: (script: string, options: ScriptOptions) => client.eval(script, options),
         masters: client.masters,
-        nodeClient: node => client.nodeClient(node),
+        nodeClient: (node: never) => client.nodeClient(node) as never,
       };
+      return new RedisBackend({ client: intercepting, prefix: prefixOf.get(other)! });
     }
+
+    /** One whose process dies after it has sent so many commands. */
+    const dying = (other: RedisBackend, after: number): RedisBackend =>
+      intercepted(other, command => (command > after ? Promise.reject(new Error('dead')) : undefined));
 
     /** Runs an operation that dies after 0, 1, 2 … commands, until one lives through it. */
     async function dieAnywhere(
@@ -319,7 +336,7 @@ describeWith('redis', 'on a cluster of three nodes', () => {
     ): Promise<number> {
       for (let after = 0; after < 20; after++) {
         const healthy = open(client);
-        const mortal = new RedisBackend({ client: dying(after), prefix: prefixOf.get(healthy)! });
+        const mortal = dying(healthy, after);
         if (await check(mortal, healthy)) return after;
       }
       throw new Error('The operation takes more than 20 commands');
@@ -387,23 +404,53 @@ describeWith('redis', 'on a cluster of three nodes', () => {
     it('a log-in that a revocation overtook is not kept, and says so', async () => {
       const healthy = open(client);
       const late = record({ principal: 'ada' });
-      let commands = 0;
-      const backend = new RedisBackend({
-        prefix: prefixOf.get(healthy)!,
-        client: {
-          get: key => client.get(key),
-          evalSha: async (sha, options): Promise<unknown> => {
-            // Its name is in the index, and the record is about to be written.
-            if (++commands === 2) await healthy.deleteByPrincipal('ada');
-            return client.evalSha(sha, options);
-          },
-          eval: (script, options): Promise<unknown> => client.eval(script, options),
-          masters: client.masters,
-          nodeClient: node => client.nodeClient(node),
-        },
-      });
+      // Its name is in the index, and the record is about to be written.
+      const backend = intercepted(healthy, command => (command === 2 ? healthy.deleteByPrincipal('ada') : undefined));
       await expect(backend.create(late)).rejects.toThrow('All sessions of this principal were ended');
       expect(await healthy.read(late.id)).toBeUndefined();
+    });
+
+    /** The command of a rotation in which it happens: its name is indexed and its record pending by then. */
+    const MOVE = 3;
+
+    it('a spared session that is rotated meanwhile stays listed under its new id', async () => {
+      const healthy = open(client);
+      const spared = record({ principal: 'ada' });
+      const second = next(spared);
+      await healthy.create(spared);
+      const rotating = intercepted(healthy, command =>
+        command === MOVE ? healthy.deleteByPrincipal('ada', spared.id) : undefined,
+      );
+      expect(await rotating.replace(spared.id, second)).toBe('updated');
+      expect(await healthy.listByPrincipal('ada')).toEqual([second]);
+      expect(await healthy.deleteByPrincipal('ada')).toEqual([second.id]);
+    });
+
+    it('a rotation that happens between a revocation’s look at its new record and that at its old one is ended with it', async () => {
+      const healthy = open(client);
+      const first = record({ principal: 'ada' });
+      const second = next(first);
+      await healthy.create(first);
+      const moved = new Gate();
+      const sawSecond = new Gate();
+      let looksAtSecond = 0;
+      const revoking = intercepted(healthy, (_, key, isScript) => {
+        // It ends both records at once: the old one has to wait.
+        if (isScript && key.endsWith(first.id)) return moved.opened;
+        // The script that finds it pending, the record itself, and once more after the old one was looked at.
+        if (key.endsWith(second.id) && ++looksAtSecond === 3) sawSecond.open();
+        return undefined;
+      });
+      let ended: Promise<string[]> | undefined;
+      const rotating = intercepted(healthy, command => {
+        if (command !== MOVE) return undefined;
+        ended = revoking.deleteByPrincipal('ada');
+        return sawSecond.opened;
+      });
+      expect(await rotating.replace(first.id, second)).toBe('updated');
+      moved.open();
+      expect(await ended).toEqual([second.id]);
+      for (const { id } of [first, second]) expect(await healthy.read(id)).toBeUndefined();
     });
   });
 });

@@ -159,8 +159,7 @@ export class ClusterStore implements RedisStore {
       await this.#settle(id, from);
       return text.slice(lineEnd + 1);
     }
-    if (old !== undefined) return undefined;
-    // Settled, and the old one removed, since it was looked at first; or its rotation never came to be.
+    // Settled, and the old one removed, since it was looked at first; or there was no rotation, and may never be.
     const now = textOf(await this.#client.get(this.#layout.recordKey(id)));
     return now === undefined || now.startsWith('pending ') || now.startsWith('moved ') ? undefined : now;
   }

@@ -144,11 +144,7 @@ local prefix = prefixOf(KEYS[1], indexKey('', ARGV[1]))
 local ended = {}
 for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if member ~= ARGV[2] then
-    local state, principal = load(prefix .. member)
-    if state == 'here' and principal == ARGV[1] then
-      redis.call('DEL', prefix .. member)
-      ended[#ended + 1] = member
-    end
+    if redis.call('DEL', prefix .. member) == 1 then ended[#ended + 1] = member end
     redis.call('ZREM', KEYS[1], member)
   end
 end

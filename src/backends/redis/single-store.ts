@@ -62,8 +62,7 @@ export class SingleStore implements RedisStore {
     const found = textsOf(await together.list.run(this.#client, [this.#layout.indexKey(hash)], [hash]));
     const records: SessionRecord[] = [];
     for (let n = 0; n + 1 < found.length; n += 2) {
-      const record = decode(idOfMember(found[n] ?? ''), found[n + 1] ?? '');
-      if (record.principal === principal) records.push(record);
+      records.push(decode(idOfMember(found[n] ?? ''), found[n + 1] ?? ''));
     }
     return records;
   }
