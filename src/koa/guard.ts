@@ -1,7 +1,9 @@
 import type { Context, Middleware, Next } from 'koa';
 
-import { SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
-import { runningScope, scopeIfAny, scopeOf } from './request-scope.js';
+import { type SessionError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
+import { after, type Eventual } from '../core/eventual.js';
+import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
+import type { RequestSession } from './request-session.js';
 import type { RequireSessionOptions } from './requirements.js';
 import type { SessionCookie } from './session-cookie.js';
 
@@ -23,7 +25,10 @@ export function guard(demands: readonly Demand[], fail: Fail = rethrow): Middlew
   return async (ctx, next) => {
     const scope = scopeOf(ctx);
     try {
-      for (const demand of demands) await admit(demand, ctx);
+      for (const demand of demands) {
+        const admission = admit(demand, ctx);
+        if (admission) await admission;
+      }
     } catch (error) {
       scope.finish();
       await fail(error, ctx, next);
@@ -48,17 +53,36 @@ export async function runAndSettle(run: () => unknown, ctx: Context, next: Next,
     await run();
   } catch (error) {
     // With the application's own error handler; routing-controllers' would have answered by now.
-    await settle(statusOf(error), ctx, next, fail);
+    const settling = settle(statusOf(error), ctx, next, fail);
+    if (settling) await settling;
     throw error;
   }
-  await settle(ctx.status, ctx, next, fail);
+  const settling = settle(ctx.status, ctx, next, fail);
+  if (settling) await settling;
 }
 
-async function settle(status: number, ctx: Context, next: Next, fail: Fail): Promise<void> {
+/** A promise only where there is something to save. */
+function settle(status: number, ctx: Context, next: Next, fail: Fail): Eventual<void> {
   const scope = scopeIfAny(ctx);
-  if (!scope) return;
+  if (!scope) return undefined;
+  if (mayBeUnsettled(scope)) return save(scope, status, next, fail);
+  scope.finish();
+  return undefined;
+}
+
+/** Data that cannot even be compared, because one of its getters throws, fails where it is saved. */
+function mayBeUnsettled(scope: RequestScope): boolean {
   try {
-    if (scope.isUnsettled) await scope.settle(status);
+    return scope.isUnsettled;
+  } catch {
+    return true;
+  }
+}
+
+async function save(scope: RequestScope, status: number, next: Next, fail: Fail): Promise<void> {
+  const { ctx } = scope;
+  try {
+    await scope.settle(status);
   } catch (error) {
     if (!ctx.res.headersSent) discardAnswer(ctx);
     await fail(error, ctx, next);
@@ -67,21 +91,33 @@ async function settle(status: number, ctx: Context, next: Next, fail: Fail): Pro
   }
 }
 
-async function admit({ service, options }: Demand, ctx: Context): Promise<void> {
+/** A promise only where there is something to wait for. */
+function admit(demand: Demand, ctx: Context): Eventual<void> {
+  const { service } = demand;
   service.assertSameOrigin(ctx);
-  const { autoError = service.settings.autoError, check, maxAuthAge } = options;
-  const request = service.requestSession(ctx);
-  const session = await request.get();
+  const request = service.requestSession(ctx) as RequestSession;
+  return after(request.load(), () => judge(demand, request));
+}
 
-  let fault: SessionRequiredError | SessionNotFreshError | undefined;
-  if (!session) fault = new SessionRequiredError(service.settings.unauthenticatedStatus);
-  else if (maxAuthAge !== undefined && isStale(session.authenticatedAt, maxAuthAge, service.settings.clock()))
-    fault = new SessionNotFreshError();
-  else if (check && !(await check(session.data, session)))
-    fault = new SessionRequiredError(service.settings.unauthenticatedStatus);
-  if (!fault) return;
-  if (autoError) throw fault;
-  request.refuse();
+function judge({ service, options }: Demand, request: RequestSession): Eventual<void> {
+  const { autoError, unauthenticatedStatus, clock } = service.settings;
+  const { check, maxAuthAge } = options;
+  // An error is made only for whom it is thrown at: its stack trace costs as much as all the rest of a request.
+  const refuse = (refusal: () => SessionError): void => {
+    if (options.autoError ?? autoError) throw refusal();
+    request.refuse();
+  };
+  const session = request.current;
+  if (!session) return refuse(() => new SessionRequiredError(unauthenticatedStatus));
+  if (maxAuthAge !== undefined && isStale(session.authenticatedAt, maxAuthAge, clock()))
+    return refuse(() => new SessionNotFreshError());
+  if (!check) return undefined;
+  return pass(check(session.data, session), () => refuse(() => new SessionRequiredError(unauthenticatedStatus)));
+}
+
+/** Awaits whatever a `check` answers: also what is no promise of the language's own. */
+async function pass(verdict: boolean | Promise<boolean>, refuse: () => void): Promise<void> {
+  if (!(await verdict)) refuse();
 }
 
 function isStale(authenticatedAt: Date, maxAuthAge: number, now: number): boolean {

@@ -1,3 +1,4 @@
+import { after, type Eventual } from '../core/eventual.js';
 import { cookieValues } from '../cookie/cookie-values.js';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import type { TokenFault, Tokens } from '../cookie/tokens.js';
@@ -25,7 +26,7 @@ const NOTHING: Presented = { ids: [], reissue: undefined };
 /** One cookie service's session in one request: presented at most once, loaded at most once, settled at the end. */
 export class RequestSession<T extends object = object> {
   #presented: Presented | undefined;
-  #loading: Promise<LiveSession<T> | undefined> | undefined;
+  #loading: Eventual<void> | 'not yet' = 'not yet';
   #session: LiveSession<T> | undefined;
   /** Whether the guard let the session through. What did not pass its `check` is, to this route, no session. */
   #admitted = true;
@@ -53,9 +54,10 @@ export class RequestSession<T extends object = object> {
     return this.#admitted && this.#session?.ended === false ? this.#session : undefined;
   }
 
-  /** One load, however often it is asked for. */
-  load(): Promise<LiveSession<T> | undefined> {
-    return (this.#loading ??= this.#load());
+  /** Finds out what `current` is: one load, however often it is asked for. A promise only if there is something to wait for. */
+  load(): Eventual<void> {
+    if (this.#loading === 'not yet') this.#loading = this.#load();
+    return this.#loading;
   }
 
   /** The session as the action may see it, loaded if need be. */
@@ -73,7 +75,7 @@ export class RequestSession<T extends object = object> {
   replace(session: LiveSession<T>): void {
     this.#session?.markEnded({ clear: false });
     this.#session = session;
-    this.#loading = Promise.resolve(session);
+    this.#loading = undefined;
     this.#admitted = true;
     this.#presented = { ids: [session.id], reissue: undefined };
   }
@@ -104,7 +106,7 @@ export class RequestSession<T extends object = object> {
     if (await this.parts.sessions.read(session.id)) this.transport.issue(reissue, session.createdAt.getTime());
   }
 
-  async #load(): Promise<LiveSession<T> | undefined> {
+  #load(): Eventual<void> {
     const { sessions, transport } = this.parts;
     const { ids } = this.#present();
     const [id] = ids;
@@ -113,12 +115,12 @@ export class RequestSession<T extends object = object> {
       sessions.events.emit('rejected', { reason: 'duplicate', time: new Date(sessions.now()) });
       return undefined;
     }
-    const session = await sessions.load(id, transport);
-    // A log-in in this very request may have come first; what it made is what counts.
-    if (this.#session) return this.#session;
-    this.#session = session;
-    session?.touch();
-    return session;
+    return after(sessions.load(id, transport), session => {
+      // A log-in in this very request may have come first; what it made is what counts.
+      if (this.#session) return;
+      this.#session = session;
+      session?.touch();
+    });
   }
 
   #present(): Presented {

@@ -2,6 +2,7 @@ import type { Tokens, MintedToken } from '../cookie/tokens.js';
 import type { SessionBackend, WriteOutcome } from '../core/backend.js';
 import type { Clock } from '../core/clock.js';
 import { SessionError, SessionUnavailableError } from '../core/errors.js';
+import { after, type Eventual } from '../core/eventual.js';
 import { Recent } from '../core/recent.js';
 import { isSessionRecord, type SessionRecord } from '../core/record.js';
 import { Deadlines } from './deadlines.js';
@@ -80,19 +81,28 @@ export class Sessions<T extends object> {
   }
 
   /** The session of an id, if it lives. One read; nothing is written. Reports why, if it does not. */
-  async load(id: string, transport: Transport): Promise<LiveSession<T> | undefined> {
-    const state = await this.read(id);
-    if (state) return new LiveSession(this, state, transport, id);
-    if (state === undefined) this.events.emit('rejected', { reason: 'unknown', id, time: new Date(this.now()) });
-    return undefined;
+  load(id: string, transport: Transport): Eventual<LiveSession<T> | undefined> {
+    return after(this.read(id), state => {
+      if (state) return new LiveSession(this, state, transport, id);
+      if (state === undefined) this.events.emit('rejected', { reason: 'unknown', id, time: new Date(this.now()) });
+      return undefined;
+    });
   }
 
   /**
    * A living record and its data; `undefined`: there is no record. `null`: there is one that does not count, which was
    * reported.
    */
-  async read(id: string): Promise<StoredState | null | undefined> {
-    const record: unknown = await this.call('read', backend => backend.read(id));
+  read(id: string): Eventual<StoredState | null | undefined> {
+    return after(this.#readRecord(id), record => this.#stateOf(record, id));
+  }
+
+  #readRecord(id: string): Eventual<unknown> {
+    const backend = this.backend();
+    return backend.readsAtOnce ? backend.readNow(id) : this.call('read', () => backend.read(id));
+  }
+
+  #stateOf(record: unknown, id: string): Eventual<StoredState | null | undefined> {
     if (record === undefined) return undefined;
     if (!isSessionRecord(record, id) || this.#isForged(record)) return this.#rejectData(id);
     const expiry = this.expiryOf(record);
@@ -100,9 +110,7 @@ export class Sessions<T extends object> {
       this.#reportOnce('expired', record, { reason: expiry });
       return null;
     }
-    const decoded = this.model.decode(record.data);
-    const data = decoded instanceof Promise ? await decoded : decoded;
-    return data ? { record, data } : this.#rejectData(id);
+    return after(this.model.decode(record.data), data => (data ? { record, data } : this.#rejectData(id)));
   }
 
   /** Whether, and by which timeout, a session's time is up now. */
