@@ -27,17 +27,26 @@ export class Deadlines {
       this.#arm();
       promise.then(
         result => {
-          if (this.#pending.delete(call)) resolve(result);
+          if (this.#settle(call)) resolve(result);
           else onLate?.();
         },
         (error: unknown) => {
           // The engine's own rejection is handed on as it is; core wraps it.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-          if (this.#pending.delete(call)) reject(error);
+          if (this.#settle(call)) reject(error);
           else onLate?.();
         },
       );
     });
+  }
+
+  /**
+   * Whether a call settles in time. It lets go of its promise, and so of all that belongs to its request: the tables that a
+   * Set outgrows keep what was in them alive, each until the next full collection.
+   */
+  #settle(call: Pending): boolean {
+    call.expire = nothing;
+    return this.#pending.delete(call);
   }
 
   #arm(): void {
@@ -56,4 +65,8 @@ export class Deadlines {
       call.expire();
     }
   }
+}
+
+function nothing(): void {
+  // Too late, and nobody is waiting.
 }
