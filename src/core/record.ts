@@ -27,8 +27,6 @@ export interface SessionRecord {
   userAgent?: string;
 }
 
-const INSTANTS = ['createdAt', 'authenticatedAt', 'lastSeenAt', 'expiresAt'] as const;
-
 /**
  * Whether what a backend handed out can be a record at all. A store may have been written to by anything; what fails here
  * counts as no session, never as an error.
@@ -40,7 +38,10 @@ export function isSessionRecord(value: unknown, id: string): value is SessionRec
     record.id === id &&
     typeof record.data === 'string' &&
     Number.isSafeInteger(record.version) &&
-    INSTANTS.every(instant => Number.isFinite(record[instant])) &&
+    Number.isFinite(record.createdAt) &&
+    Number.isFinite(record.authenticatedAt) &&
+    Number.isFinite(record.lastSeenAt) &&
+    Number.isFinite(record.expiresAt) &&
     isAbsentOrString(record.principal) &&
     isAbsentOrString(record.ip) &&
     isAbsentOrString(record.userAgent)

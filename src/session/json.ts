@@ -64,18 +64,19 @@ export function isSameJson(json: Json | undefined, live: unknown, hops = 0): boo
   if (typeof json !== 'object') return false;
   if (Array.isArray(live) || Array.isArray(json)) {
     if (!Array.isArray(live) || !Array.isArray(json) || live.length !== json.length) return false;
-    return json.every((item, index) => isSameJson(item, live[index]));
+    for (let index = 0; index < json.length; index++) if (!isSameJson(json[index], live[index])) return false;
+    return true;
   }
   return hasSameProperties(json, live);
 }
 
 function hasSameProperties(json: JsonObject, live: object): boolean {
-  if (kindOf(live) !== 'Object') return false;
+  if (Object.prototype.toString.call(live) !== '[object Object]') return false;
   let unmatched = 0;
   for (const key in json) if (Object.hasOwn(json, key)) unmatched++;
-  for (const key of Object.keys(live)) {
+  for (const key in live) {
     const item = (live as Record<string, unknown>)[key];
-    if (item === undefined) continue;
+    if (item === undefined || !Object.hasOwn(live, key)) continue;
     if (!Object.hasOwn(json, key) || !isSameJson(json[key], item)) return false;
     unmatched--;
   }
@@ -89,6 +90,13 @@ export function copyJson(json: Json): Json {
   const copy: JsonObject = {};
   for (const key of Object.keys(json)) copy[key] = copyJson(json[key] ?? null);
   return copy;
+}
+
+/** Makes sure that nobody can change what several share. */
+export function freezeJson<J extends Json>(json: J): J {
+  if (typeof json !== 'object' || json === null) return json;
+  for (const value of Object.values(json)) freezeJson(value);
+  return Object.freeze(json);
 }
 
 /** Whether parsed JSON is safe to copy and to hand out: not too deep, and with no key that would change a prototype. */

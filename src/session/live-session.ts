@@ -158,6 +158,7 @@ export class LiveSession<T extends object> implements Session<T> {
           ? this.#update(record, base.record.version)
           : this.#sessions.replace(id, record));
         if (outcome === 'updated') {
+          this.#sessions.remember(record, next);
           this.#adopt({ record, data: next }, snapshot);
           return id;
         }

@@ -7,7 +7,7 @@ import { Recent } from '../core/recent.js';
 import { isSessionRecord, type SessionRecord } from '../core/record.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub, SessionEvents } from './events.js';
-import type { JsonObject } from './json.js';
+import { freezeJson, type JsonObject } from './json.js';
 import { LiveSession } from './live-session.js';
 import type { Model } from './model.js';
 import type { SessionInfo, Transport } from './session.js';
@@ -40,6 +40,15 @@ const CLOCK_SKEW = 60_000;
 /** How many sessions are remembered as reported or touched. Forgetting one costs a second report, or a second touch. */
 const REMEMBERED = 10_000;
 
+/** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
+const DECODED = 1_000;
+const MAX_DECODED_CHARS = 2_048;
+
+interface Decoded {
+  text: string;
+  data: JsonObject;
+}
+
 /** How much later than its time a record is removed: a node whose clock runs ahead must not remove what still lives. */
 const SWEEP_GRACE = 3_600_000;
 
@@ -55,6 +64,8 @@ export class Sessions<T extends object> {
   readonly #deadlines: Deadlines;
   readonly #reported = new Recent<true>(REMEMBERED);
   readonly #touched = new Recent<number>(REMEMBERED);
+  /** What the records that were read lately say, so that it is worked out once for each text. */
+  readonly #decoded = new Recent<Decoded>(DECODED);
   /** The latest time the clock ever showed. After it was set back, records of a moment ago do not count as forged. */
   #latest = 0;
 
@@ -99,7 +110,12 @@ export class Sessions<T extends object> {
 
   #readRecord(id: string): Eventual<unknown> {
     const backend = this.backend();
-    return backend.readsAtOnce ? backend.readNow(id) : this.call('read', () => backend.read(id));
+    if (!backend.readsAtOnce) return this.call('read', () => backend.read(id));
+    try {
+      return backend.readNow(id);
+    } catch (error) {
+      return Promise.reject(this.#failure('read', error));
+    }
   }
 
   #stateOf(record: unknown, id: string): Eventual<StoredState | null | undefined> {
@@ -110,7 +126,18 @@ export class Sessions<T extends object> {
       this.#reportOnce('expired', record, { reason: expiry });
       return null;
     }
-    return after(this.model.decode(record.data), data => (data ? { record, data } : this.#rejectData(id)));
+    const known = this.#decoded.get(id);
+    if (known?.text === record.data) return { record, data: known.data };
+    return after(this.model.decode(record.data), data => {
+      if (!data) return this.#rejectData(id);
+      this.remember(record, data);
+      return { record, data };
+    });
+  }
+
+  /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
+  remember({ id, data: text }: SessionRecord, data: JsonObject): void {
+    if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { text, data: freezeJson(data) });
   }
 
   /** Whether, and by which timeout, a session's time is up now. */
@@ -229,8 +256,8 @@ export class Sessions<T extends object> {
    */
   touch(record: SessionRecord): number {
     const now = this.now();
-    const last = Math.max(record.lastSeenAt, this.#touched.get(record.id) ?? 0);
-    if (now - last < this.limits.touchInterval) return record.lastSeenAt;
+    const isRecent = (seen: number) => now - seen < this.limits.touchInterval;
+    if (isRecent(record.lastSeenAt) || isRecent(this.#touched.get(record.id) ?? 0)) return record.lastSeenAt;
     this.#touched.set(record.id, now);
     this.call('touch', backend => backend.touch(record.id, now, this.expiresAt(record.createdAt, now))).catch(() => {
       this.#touched.delete(record.id);
@@ -255,9 +282,13 @@ export class Sessions<T extends object> {
         new Error(`the session backend did not answer ${operation} within ${this.limits.backendTimeout} ms`);
       return await this.#deadlines.within(run(backend), expired, onLate);
     } catch (error) {
-      this.events.emit('unavailable', { operation, error, time: new Date(this.now()) });
-      throw error instanceof SessionError ? error : new SessionUnavailableError({ cause: error });
+      throw this.#failure(operation, error);
     }
+  }
+
+  #failure(operation: string, error: unknown): SessionError {
+    this.events.emit('unavailable', { operation, error, time: new Date(this.now()) });
+    return error instanceof SessionError ? error : new SessionUnavailableError({ cause: error });
   }
 
   /** Moves a record to a new id in one step, or not at all: nobody knows the new token of one that seemed to fail. */
