@@ -1,0 +1,190 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
+import type { PrivateRedis } from './engines.js';
+import { Launch } from './launch.js';
+import { cookieOf, load, logIn, type Route, spoil } from './load.js';
+import type { Engines, Subject } from './subject.js';
+
+/** How long everything takes: `--quick` is for finding out whether it works. */
+export interface Extent {
+  rounds: number;
+  /** Seconds for each scenario: all are warmed up before the first is measured. */
+  warmUp: number;
+  window: number;
+  /** How many sessions the memory of one is measured with. */
+  sessions: number;
+  imports: number;
+}
+
+export const FULL: Extent = { rounds: 4, warmUp: 0.5, window: 0.7, sessions: 100_000, imports: 11 };
+export const QUICK: Extent = { rounds: 1, warmUp: 0.25, window: 0.3, sessions: 10_000, imports: 3 };
+
+export const SCENARIOS = ['read', 'bad', 'none', 'login', 'update'] as const;
+export type Scenario = (typeof SCENARIOS)[number];
+
+const ROUTES: Record<Scenario, Route> = {
+  read: { method: 'GET', path: '/me' },
+  bad: { method: 'GET', path: '/hello' },
+  none: { method: 'GET', path: '/hello' },
+  login: { method: 'POST', path: '/login' },
+  update: { method: 'POST', path: '/visit' },
+};
+
+/** Spread over the connections, so that no two requests meet in one session. */
+const SESSIONS = 1_000;
+
+/** What one launch of one server measured in one scenario. */
+export interface Sample {
+  /** CPU time of the server's process for one request, in microseconds. */
+  cpu: number;
+  /** Requests a second. */
+  throughput: number;
+  /** Milliseconds. */
+  p50: number;
+  p99: number;
+  /** Redis commands for one request, by name; PostgreSQL statements. */
+  commands?: Record<string, number>;
+  statements?: number;
+}
+
+/** Launches a server afresh and measures each scenario once. */
+export async function measure(
+  subject: Subject,
+  engines: Engines,
+  extent: Extent,
+  redis: PrivateRedis | undefined,
+): Promise<Record<Scenario, Sample>> {
+  const launch = await Launch.of(subject, engines);
+  try {
+    const loggedIn = await logIn(launch.url, SESSIONS);
+    // Without a session there is no cookie, but reading one takes the server's HTTP parser its time.
+    const cookies =
+      loggedIn[0] === '' ? loggedIn.map((_, index) => `plain=${String(index).padStart(87, '0')}`) : loggedIn;
+    const sent: Record<Scenario, string[]> = {
+      read: cookies,
+      bad: cookies.map(spoil),
+      none: [],
+      login: [],
+      update: cookies,
+    };
+    for (const scenario of SCENARIOS) {
+      await load(launch.url, ROUTES[scenario], { duration: extent.warmUp, cookies: sent[scenario] });
+    }
+    const samples: Partial<Record<Scenario, Sample>> = {};
+    for (const scenario of SCENARIOS) {
+      samples[scenario] = {
+        ...(await sample(launch, ROUTES[scenario], sent[scenario], extent)),
+        ...(await sentFor(launch, subject, ROUTES[scenario], sent[scenario], redis)),
+      };
+    }
+    return samples as Record<Scenario, Sample>;
+  } finally {
+    await launch.close();
+    if (subject.store === 'redis') await redis?.flush();
+  }
+}
+
+async function sample(launch: Launch, route: Route, cookies: readonly string[], { window }: Extent): Promise<Sample> {
+  const before = await launch.ask('cpu');
+  const { requests, failed, seconds, p50, p99 } = await load(launch.url, route, { duration: window, cookies });
+  const cpu = (await launch.ask('cpu')) - before;
+  if (failed > 0) throw new Error(`${failed} of ${requests} requests to ${route.path} failed`);
+  return { cpu: cpu / requests, throughput: requests / seconds, p50, p99 };
+}
+
+/** How many requests the commands and statements are counted for. */
+const COUNTED = 500;
+
+async function sentFor(
+  launch: Launch,
+  { store }: Subject,
+  route: Route,
+  cookies: readonly string[],
+  redis: PrivateRedis | undefined,
+): Promise<Pick<Sample, 'commands' | 'statements'>> {
+  if (store === 'postgres') {
+    const before = await launch.ask('statements');
+    const { requests } = await load(launch.url, route, { amount: COUNTED, cookies });
+    return { statements: ((await launch.ask('statements')) - before) / requests };
+  }
+  if (store !== 'redis' || !redis) return {};
+  const before = await redis.commands();
+  const { requests } = await load(launch.url, route, { amount: COUNTED, cookies });
+  const perRequest = [...(await redis.commands())].map(
+    ([name, calls]) => [name, (calls - (before.get(name) ?? 0)) / requests] as const,
+  );
+  return { commands: Object.fromEntries(perRequest.filter(([, calls]) => calls > 0)) };
+}
+
+/** Bytes that one session more takes in the server's process. */
+export async function memoryOfSession(subject: Subject, engines: Engines, { sessions }: Extent): Promise<number> {
+  const launch = await Launch.of(subject, engines);
+  try {
+    const route = ROUTES.login;
+    // First what the server needs anyway: its compiled code, its bounded memories.
+    await load(launch.url, route, { amount: 2_000 });
+    const before = await launch.ask('memory');
+    await load(launch.url, route, { amount: sessions });
+    return ((await launch.ask('memory')) - before) / sessions;
+  } finally {
+    await launch.close();
+  }
+}
+
+const INCREMENTS = 200;
+
+/** Of so many requests that each add one to a session's number at the same time, how many left no trace. */
+export async function lostUpdates(subject: Subject, engines: Engines): Promise<number> {
+  const launch = await Launch.of(subject, engines);
+  try {
+    const [cookie = ''] = await logIn(launch.url, 1);
+    // A session that is sealed in its cookie is what the last answer says that it is.
+    let latest = cookie;
+    const increment = async () => {
+      const response = await fetch(`${launch.url}/slow-visit`, { method: 'POST', headers: { cookie } });
+      if (!response.ok) throw new Error(`an increment was answered with ${response.status}`);
+      await response.arrayBuffer();
+      if (subject.store === 'cookie') latest = cookieOf(response);
+    };
+    await Promise.all(Array.from({ length: INCREMENTS }, increment));
+    const response = await fetch(`${launch.url}/me`, { headers: { cookie: latest } });
+    const { visits } = (await response.json()) as { visits: number };
+    return INCREMENTS - visits;
+  } finally {
+    await launch.close();
+  }
+}
+
+/** Milliseconds that loading the root entry takes, once its peers are loaded; one value for each fresh process. */
+export function importTimes({ imports }: Extent): number[] {
+  return Array.from({ length: imports }, () => {
+    const { stdout } = spawnSync(process.execPath, [join(__dirname, 'import-time.js')], { encoding: 'utf8' });
+    return Number(stdout);
+  });
+}
+
+/** CPU microseconds of an authenticated read in a store of a growing number of sessions, by that number. */
+export async function growth(
+  subject: Subject,
+  engines: Engines,
+  sizes: readonly number[],
+): Promise<Record<string, number>> {
+  const launch = await Launch.of(subject, engines);
+  try {
+    const cookies = await logIn(launch.url, SESSIONS);
+    let size = SESSIONS;
+    const costs: Record<string, number> = {};
+    for (const wanted of sizes) {
+      await launch.ask('grow', wanted - size);
+      size = wanted;
+      await load(launch.url, ROUTES.read, { duration: 0.5, cookies });
+      const before = await launch.ask('cpu');
+      const { requests } = await load(launch.url, ROUTES.read, { duration: 2, cookies });
+      costs[wanted] = ((await launch.ask('cpu')) - before) / requests;
+    }
+    return costs;
+  } finally {
+    await launch.close();
+  }
+}

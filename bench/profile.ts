@@ -1,0 +1,51 @@
+/** What every server keeps in a session: about 300 bytes of JSON. */
+export interface Profile {
+  username: string;
+  displayName: string;
+  email: string;
+  roles: string[];
+  locale: string;
+  theme: string;
+  note: string;
+  visits: number;
+}
+
+/** The secret that every server signs with. */
+export const SECRET = 'a benchmark secret of 32 bytes or more';
+
+/** How long a session may live: the same everywhere, in seconds. */
+export const LIFETIME = 14 * 86_400;
+
+let users = 0;
+
+/** The profile of a user who has not logged in before. */
+export function nextProfile(): Profile {
+  const username = `user-${String(users++).padStart(7, '0')}`;
+  return {
+    username,
+    displayName: 'Augusta Ada King, Countess of Lovelace',
+    email: `${username}@users.example.com`,
+    roles: ['reader', 'writer', 'moderator'],
+    locale: 'en-GB',
+    theme: 'dark',
+    note: 'The Analytical Engine weaves algebraical patterns just as the Jacquard loom weaves flowers.',
+    visits: 0,
+  };
+}
+
+/** What the authenticated read answers. */
+export interface Me {
+  username: string;
+  visits: number;
+}
+
+export function meOf({ username, visits }: Profile): Me {
+  return { username, visits };
+}
+
+/** How long the slow read-modify-write waits between reading and writing, as for a database; milliseconds. */
+const SLOW = 5;
+
+export function somethingSlow(): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, SLOW));
+}

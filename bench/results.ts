@@ -1,0 +1,30 @@
+import type { Sample, Scenario } from './measure.js';
+import type { Spread } from './statistics.js';
+import type { Subject } from './subject.js';
+
+/** One server's figures, over all rounds. */
+export interface SubjectResult {
+  subject: Subject;
+  /** By scenario: each figure's spread over the rounds. */
+  scenarios: Record<
+    Scenario,
+    Record<'cpu' | 'throughput' | 'p50' | 'p99', Spread> & Pick<Sample, 'commands' | 'statements'>
+  >;
+  /** CPU added to the same route of the same stack without a session: the spread of the differences of each round. */
+  added: Record<Scenario, Spread> | undefined;
+  bytesPerSession?: number;
+  lostUpdates?: number;
+  growth?: Record<string, number>;
+}
+
+/** What the machine-readable file has. */
+export interface Results {
+  date: string;
+  quick: boolean;
+  machine: { cpu: string; cores: number; memory: number; platform: string; pinned: boolean; loadAverage: number[] };
+  versions: Record<string, string>;
+  rounds: number;
+  subjects: SubjectResult[];
+  importTime: Spread;
+  skipped: string[];
+}

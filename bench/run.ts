@@ -1,0 +1,161 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
+import { join } from 'node:path';
+
+import { postgresVersion, PrivateRedis } from './engines.js';
+import { canPin, pinGenerator } from './launch.js';
+import {
+  type Extent,
+  FULL,
+  growth,
+  importTimes,
+  lostUpdates,
+  measure,
+  memoryOfSession,
+  QUICK,
+  type Sample,
+  SCENARIOS,
+  type Scenario,
+} from './measure.js';
+import { reportOf } from './report.js';
+import type { Results, SubjectResult } from './results.js';
+import { spreadOf } from './statistics.js';
+import { type Engines, type Subject, SUBJECTS } from './subject.js';
+
+/** `build` is inside the folder of the benchmark. */
+const HOME = join(__dirname, '..');
+const SIZES = [1_000, 10_000, 100_000, 1_000_000];
+
+type Round = Map<string, Record<Scenario, Sample>>;
+
+async function main(options: readonly string[]): Promise<void> {
+  const unknown = options.find(option => !['--quick', '--growth'].includes(option));
+  if (unknown !== undefined) throw new Error(`${unknown}: no such option; there are --quick and --growth`);
+  const extent = options.includes('--quick') ? QUICK : FULL;
+  const folder = mkdtempSync(join(tmpdir(), 'sessions-bench-'));
+  const redis = await PrivateRedis.start(folder);
+  try {
+    const postgres = await postgresVersion();
+    const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
+    const skipped: string[] = [];
+    if (!redis) skipped.push('what needs Redis, for there is no redis-server here');
+    if (postgres === undefined) skipped.push('what needs PostgreSQL, for none answers here');
+    const subjects = SUBJECTS.filter(
+      ({ store }) => (store !== 'redis' || redis) && (store !== 'postgres' || engines.postgres),
+    );
+    const loadAverage = loadavg();
+    pinGenerator();
+    const results: Results = {
+      date: new Date().toISOString(),
+      quick: extent === QUICK,
+      machine: {
+        cpu: cpus()[0]?.model ?? '',
+        cores: cpus().length,
+        memory: totalmem(),
+        platform: `${type()} ${release()}`,
+        pinned: canPin,
+        loadAverage,
+      },
+      versions: versions(redis?.version, postgres),
+      rounds: extent.rounds,
+      subjects: await measureAll(subjects, engines, extent, redis, options.includes('--growth')),
+      importTime: spreadOf(importTimes(extent)),
+      skipped,
+    };
+    write(results);
+  } finally {
+    redis?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function measureAll(
+  subjects: readonly Subject[],
+  engines: Engines,
+  extent: Extent,
+  redis: PrivateRedis | undefined,
+  growing: boolean,
+): Promise<SubjectResult[]> {
+  const rounds: Round[] = [];
+  for (let round = 0; round < extent.rounds; round++) {
+    const samples: Round = new Map();
+    // Forwards and backwards in turn, so that what changes with time does not fall on the same ones.
+    for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
+      say(`round ${round + 1} of ${extent.rounds}: ${subject.id}`);
+      samples.set(subject.id, await measure(subject, engines, extent, redis));
+    }
+    rounds.push(samples);
+  }
+  const results = subjects.map(subject => summary(subject, rounds));
+  for (const result of results) {
+    const { subject } = result;
+    if (subject.store === 'none' || subject.controlOf !== undefined) continue;
+    say(`lost updates and memory: ${subject.id}`);
+    result.lostUpdates = await lostUpdates(subject, engines);
+    if (subject.store === 'memory') result.bytesPerSession = await memoryOfSession(subject, engines, extent);
+    if (growing && subject.module === 'ours') {
+      say(`growth: ${subject.id}`);
+      result.growth = await growth(subject, engines, SIZES);
+    }
+    await redis?.flush();
+  }
+  return results;
+}
+
+function summary(subject: Subject, rounds: readonly Round[]): SubjectResult {
+  const base = SUBJECTS.find(({ stack, store }) => stack === subject.stack && store === 'none');
+  const of = (id: string | undefined, scenario: Scenario) =>
+    rounds.flatMap(round => (id === undefined ? [] : (round.get(id)?.[scenario] ?? [])));
+  const byScenario = <V>(value: (scenario: Scenario) => V) =>
+    Object.fromEntries(SCENARIOS.map(scenario => [scenario, value(scenario)])) as Record<Scenario, V>;
+
+  const scenarios = byScenario(scenario => {
+    const samples = of(subject.id, scenario);
+    const { commands, statements } = samples.at(-1) ?? {};
+    return {
+      cpu: spreadOf(samples.map(({ cpu }) => cpu)),
+      throughput: spreadOf(samples.map(({ throughput }) => throughput)),
+      p50: spreadOf(samples.map(({ p50 }) => p50)),
+      p99: spreadOf(samples.map(({ p99 }) => p99)),
+      ...(commands && { commands }),
+      ...(statements !== undefined && { statements }),
+    };
+  });
+  const added = byScenario(scenario => {
+    const without = of(base?.id, scenario);
+    return spreadOf(of(subject.id, scenario).map(({ cpu }, round) => cpu - (without[round]?.cpu ?? NaN)));
+  });
+  return { subject, scenarios, added: subject.store === 'none' ? undefined : added };
+}
+
+function versions(redis: string | undefined, postgres: string | undefined): Record<string, string> {
+  const { version } = manifest(join(HOME, '..', 'package.json'));
+  const { dependencies } = manifest(join(HOME, 'package.json'));
+  const peers = Object.entries(dependencies).filter(([, wanted]) => !wanted.startsWith('file:'));
+  return {
+    node: process.versions.node,
+    'routing-controllers-sessions': version,
+    ...Object.fromEntries(peers),
+    ...(redis !== undefined && { 'redis-server': redis }),
+    ...(postgres !== undefined && { postgresql: postgres }),
+  };
+}
+
+function manifest(path: string): { version: string; dependencies: Record<string, string> } {
+  return JSON.parse(readFileSync(path, 'utf8')) as { version: string; dependencies: Record<string, string> };
+}
+
+function write(results: Results): void {
+  const report = reportOf(results);
+  process.stdout.write(report);
+  const name = join(HOME, 'results', `${results.date.slice(0, 10)}${results.quick ? '-quick' : ''}`);
+  writeFileSync(`${name}.json`, `${JSON.stringify(results, undefined, 2)}\n`);
+  writeFileSync(`${name}.md`, report);
+  say(`written to ${name}.json and .md`);
+}
+
+function say(what: string): void {
+  process.stderr.write(`${what}\n`);
+}
+
+void main(process.argv.slice(2));

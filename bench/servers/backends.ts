@@ -1,0 +1,63 @@
+import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
+
+import type { Engines, Store } from '../subject.js';
+
+/** A backend of this library, with what has to be closed after it. */
+export interface OpenedBackend {
+  backend: SessionBackend;
+  statements?: () => number;
+  close?: () => Promise<unknown>;
+}
+
+/** Loads the one backend that is measured, and its driver, and no other. */
+export async function openBackend(store: Store, engines: Engines): Promise<OpenedBackend> {
+  switch (store) {
+    case 'memory':
+      return { backend: new InMemoryBackend({ maxSessions: 2_000_000 }) };
+    case 'lmdb': {
+      const { LmdbBackend } = await import('routing-controllers-sessions/lmdb');
+      return { backend: new LmdbBackend({ path: `${engines.folder}/lmdb-${process.pid}` }) };
+    }
+    case 'redis': {
+      const { createClient } = await import('redis');
+      const { RedisBackend } = await import('routing-controllers-sessions/redis');
+      const client = createClient({ socket: { host: '127.0.0.1', port: engines.redisPort! } });
+      await client.connect();
+      return { backend: new RedisBackend({ client }), close: () => client.close() };
+    }
+    case 'postgres':
+      return openPostgres();
+    default:
+      throw new Error(`this library has no backend for ${store}`);
+  }
+}
+
+async function openPostgres(): Promise<OpenedBackend> {
+  const { Pool } = await import('pg');
+  const { PostgresBackend } = await import('routing-controllers-sessions/postgres');
+  const pool = new Pool(POSTGRES);
+  let statements = 0;
+  pool.on('connect', client => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    client.query = ((...args: unknown[]) => {
+      statements++;
+      return query(...args);
+    }) as typeof client.query;
+  });
+  const table = `bench_sessions_${process.pid}`;
+  const backend = new PostgresBackend({ pool, table });
+  await backend.migrate();
+  const close = async () => {
+    await pool.query(`DROP TABLE ${table}`);
+    await pool.end();
+  };
+  return { backend, statements: () => statements, close };
+}
+
+/** As everywhere in this repository: the local server, unless the usual variables name another database of it. */
+export const POSTGRES = {
+  host: process.env['PGHOST'] ?? '127.0.0.1',
+  user: process.env['PGUSER'] ?? 'root',
+  database: process.env['PGDATABASE'] ?? 'test',
+  max: 10,
+};

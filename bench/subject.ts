@@ -1,0 +1,72 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+/** What a server is built on: its session costs what it adds to the same routes on the same stack without one. */
+export type Stack = 'routing-controllers' | 'express' | 'fastify';
+
+export type Store = 'none' | 'memory' | 'lmdb' | 'redis' | 'postgres' | 'cookie';
+
+/** One thing that is measured. */
+export interface Subject {
+  /** Unique, and stable between versions of the benchmark. */
+  id: string;
+  title: string;
+  stack: Stack;
+  store: Store;
+  /** The module under servers/ that has it. */
+  module: string;
+  /** What it is compared with for the noise: the same thing, launched once more. */
+  controlOf?: string;
+}
+
+/** Where a server finds its engines. */
+export interface Engines {
+  redisPort: number | undefined;
+  postgres: boolean;
+  /** A folder of its own, removed afterwards. */
+  folder: string;
+}
+
+/** A server that is ready to be listened with. */
+export interface Opened {
+  listener: (request: IncomingMessage, response: ServerResponse) => unknown;
+  /** Statements sent to PostgreSQL so far. */
+  statements?: () => number;
+  /** Fills the store with this many more sessions, without their cookies. */
+  grow?: (count: number) => Promise<void>;
+  close?: () => Promise<void>;
+}
+
+/** What a module under servers/ exports. */
+export interface ServerModule {
+  open: (store: Store, engines: Engines) => Promise<Opened>;
+}
+
+const rc = 'routing-controllers';
+
+/** In the order of the table. */
+export const SUBJECTS: readonly Subject[] = [
+  { id: 'plain', title: 'no session', stack: rc, store: 'none', module: 'plain' },
+  { id: 'bound', title: 'hand-written HMAC + Map', stack: rc, store: 'memory', module: 'bound' },
+  { id: 'ours-memory', title: 'this library, InMemory', stack: rc, store: 'memory', module: 'ours' },
+  { id: 'ours-lmdb', title: 'this library, LMDB', stack: rc, store: 'lmdb', module: 'ours' },
+  { id: 'ours-redis', title: 'this library, Redis', stack: rc, store: 'redis', module: 'ours' },
+  { id: 'ours-postgres', title: 'this library, PostgreSQL', stack: rc, store: 'postgres', module: 'ours' },
+  { id: 'koa-memory', title: 'koa-session, memory', stack: rc, store: 'memory', module: 'koa-session' },
+  { id: 'koa-redis', title: 'koa-session, Redis', stack: rc, store: 'redis', module: 'koa-session' },
+  { id: 'iron', title: 'iron-session', stack: rc, store: 'cookie', module: 'iron-session' },
+  { id: 'express-plain', title: 'no session', stack: 'express', store: 'none', module: 'express' },
+  { id: 'express-memory', title: 'express-session, memory', stack: 'express', store: 'memory', module: 'express' },
+  { id: 'express-redis', title: 'express-session, connect-redis', stack: 'express', store: 'redis', module: 'express' },
+  { id: 'fastify-plain', title: 'no session', stack: 'fastify', store: 'none', module: 'fastify' },
+  { id: 'fastify-memory', title: '@fastify/session, memory', stack: 'fastify', store: 'memory', module: 'fastify' },
+  { id: 'fastify-redis', title: '@fastify/session, Redis', stack: 'fastify', store: 'redis', module: 'fastify' },
+  { id: 'plain-again', title: 'no session, again', stack: rc, store: 'none', module: 'plain', controlOf: 'plain' },
+  {
+    id: 'ours-memory-again',
+    title: 'this library, InMemory, again',
+    stack: rc,
+    store: 'memory',
+    module: 'ours',
+    controlOf: 'ours-memory',
+  },
+];
