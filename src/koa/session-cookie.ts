@@ -298,7 +298,7 @@ export class SessionCookie<T extends object> {
     if (this.#backend) return this.#backend;
     const backend = this.#options.backend ?? backendOfContainer();
     this.#backend = backend;
-    this.#sweeper.start();
+    if (!backend.forgetsByItself) this.#sweeper.start();
     return backend;
   }
 }

@@ -1,4 +1,6 @@
-import { InMemoryBackend, type SessionBackend, type SessionRecord } from 'routing-controllers-sessions';
+import 'reflect-metadata';
+
+import { InMemoryBackend, type SessionBackend, SessionCookie, type SessionRecord } from 'routing-controllers-sessions';
 
 import { Tokens } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
@@ -174,4 +176,42 @@ test('LC-10: a sweep of 10,000 records lets others have their turn in between, a
   expect(deleted).toBe(5_000);
   expect(backend.size).toBe(5_000);
   expect(turns).toBeGreaterThanOrEqual(9);
+});
+
+describe('the sweeper of a SessionCookie', () => {
+  beforeEach(() => void jest.useFakeTimers());
+  afterEach(() => void jest.useRealTimers());
+
+  class SweptBackend extends InMemoryBackend {
+    sweeps = 0;
+
+    override deleteExpired(now: number): Promise<number> {
+      this.sweeps++;
+      return super.deleteExpired(now);
+    }
+  }
+
+  class ForgettingBackend extends SweptBackend {
+    override get forgetsByItself(): boolean {
+      return true;
+    }
+  }
+
+  test.each([
+    [SweptBackend, 5],
+    [ForgettingBackend, 0],
+  ])('on a %p sweeps at least %i times in ten intervals, until close', async (Backend, least) => {
+    const backend = new Backend();
+    const secretKey = '0123456789abcdef0123456789abcdef';
+    const sessions = new SessionCookie({ secretKey, dataModel: Object, backend, sweepInterval: 60 });
+    await sessions.listSessions('ada');
+    await jest.advanceTimersByTimeAsync(10 * MINUTE);
+    expect(backend.sweeps).toBeGreaterThanOrEqual(least);
+    expect(backend.sweeps > 0).toBe(least > 0);
+
+    await sessions.close();
+    const { sweeps } = backend;
+    await jest.advanceTimersByTimeAsync(10 * MINUTE);
+    expect(backend.sweeps).toBe(sweeps);
+  });
 });
