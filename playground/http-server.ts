@@ -13,10 +13,15 @@ export interface HttpServer {
 type Listener = (request: IncomingMessage, response: ServerResponse) => unknown;
 
 /** @throws SettingsError when the address cannot be had, saying which variable to change */
-export async function openServer(listener: Listener, port: number, host: string): Promise<HttpServer> {
+export async function openServer(
+  listener: Listener,
+  port: number,
+  host: string,
+  variable = 'PORT',
+): Promise<HttpServer> {
   const server = createServer((request, response) => void listener(request, response));
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, port, host)));
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, port, host, variable)));
     server.listen(port, host, resolve);
   });
   const address = server.address() as AddressInfo;
@@ -35,12 +40,14 @@ export async function openServer(listener: Listener, port: number, host: string)
   };
 }
 
-function explain(error: NodeJS.ErrnoException, port: number, host: string): Error {
+function explain(error: NodeJS.ErrnoException, port: number, host: string, variable: string): Error {
   switch (error.code) {
     case 'EADDRINUSE':
-      return new SettingsError(`PORT: ${port} is taken on ${host}; write another one, or 0 for any that is free`);
+      return new SettingsError(
+        `${variable}: ${port} is taken on ${host}; write another one, or 0 for any that is free`,
+      );
     case 'EACCES':
-      return new SettingsError(`PORT: ${port} is not for this user; write one from 1024`);
+      return new SettingsError(`${variable}: ${port} is not for this user; write one from 1024`);
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
     case 'EAI_AGAIN':

@@ -2,31 +2,37 @@ import 'reflect-metadata';
 
 import { createPlayground } from './app.js';
 import { openServer } from './http-server.js';
+import { createOtherOrigin } from './other-origin.js';
 import { readSettings } from './settings.js';
 import { SettingsError } from './settings-error.js';
 
 /** Milliseconds that requests under way get when the server is told to stop. */
 const GRACE = 5000;
 
-async function start(): Promise<void> {
-  const settings = readSettings(process.env);
-  const { port, host, secretKey, backendName } = settings;
-  const playground = createPlayground({ secretKey, backend: await settings.openBackend() });
-  const server = await openServer(playground.app.callback(), port, host).catch(async (error: unknown) => {
-    // What the backend holds open would keep the process alive.
-    await playground.close();
-    throw error;
-  });
-  console.log(`Playground: ${server.url} (sessions in ${backendName})`);
+/** What was opened so far, last first. */
+const closing: (() => unknown)[] = [];
 
-  const stop = () => {
-    server
-      .close(GRACE)
-      .then(() => playground.close())
-      .catch(fail);
-  };
-  // Once: a second signal ends the process at once.
-  process.once('SIGTERM', stop).once('SIGINT', stop);
+async function start(): Promise<void> {
+  const { port, otherPort, host, secretKey, backendName, openBackend } = readSettings(process.env);
+  let playgroundPort = port;
+  const otherApp = createOtherOrigin(() => playgroundPort);
+  const otherOrigin = await openServer(otherApp.callback(), otherPort, host, 'OTHER_PORT');
+  closing.unshift(() => otherOrigin.close(GRACE));
+
+  const playground = createPlayground({ secretKey, backend: await openBackend(), otherPort: otherOrigin.port });
+  closing.unshift(() => playground.close());
+  const server = await openServer(playground.app.callback(), port, host, 'PORT');
+  closing.unshift(
+    () => playground.hangUp(),
+    () => server.close(GRACE),
+  );
+  playgroundPort = server.port;
+  console.log(`Playground: ${server.url}`);
+  console.log(`Sessions are kept in ${backendName}. A page of another origin is on ${otherOrigin.url}`);
+}
+
+async function stop(): Promise<void> {
+  for (const close of closing.splice(0)) await close();
 }
 
 function fail(error: unknown): void {
@@ -34,4 +40,10 @@ function fail(error: unknown): void {
   process.exitCode = 1;
 }
 
-start().catch(fail);
+// Once: a second signal ends the process at once.
+for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void stop().catch(fail));
+
+start().catch((error: unknown) => {
+  fail(error);
+  stop().catch(fail);
+});

@@ -9,6 +9,8 @@ import { SettingsError } from './settings-error.js';
 export interface Settings {
   /** `PORT`: 3000; 0 takes any that is free. */
   port: number;
+  /** `OTHER_PORT`: for a page that is of another origin than the playground; any that is free. */
+  otherPort: number;
   /** `HOST`: the address to listen on; 127.0.0.1, so that only this machine gets in. */
   host: string;
   /** `SESSION_SECRET`: signs the cookies; a random one that is gone with the process. */
@@ -31,7 +33,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   if (!open)
     throw new SettingsError(`SESSION_BACKEND: ${backendName}; write one of ${Object.keys(backends).join(', ')}`);
   return {
-    port: portOf(env['PORT'] || '3000'),
+    port: portOf('PORT', env['PORT'] || '3000'),
+    otherPort: portOf('OTHER_PORT', env['OTHER_PORT'] || '0'),
     host: env['HOST'] || '127.0.0.1',
     secretKey: secretOf(env),
     backendName,
@@ -39,10 +42,10 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   };
 }
 
-function portOf(text: string): number {
+function portOf(name: string, text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65_535)
-    throw new SettingsError(`PORT: ${text}; write a whole number from 0 to 65535, where 0 takes any free port`);
+    throw new SettingsError(`${name}: ${text}; write a whole number from 0 to 65535, where 0 takes any free port`);
   return port;
 }
 

@@ -1,4 +1,4 @@
-import { IsString } from 'class-validator';
+import { IsInt, IsOptional, IsString } from 'class-validator';
 import { Principal, SessionData } from 'routing-controllers-sessions';
 
 /** What the playground keeps of a visitor. */
@@ -7,4 +7,9 @@ export class UserSession {
   @IsString()
   @Principal()
   username!: string;
+
+  /** How many are in the basket; absent until the first. */
+  @IsOptional()
+  @IsInt()
+  apples?: number;
 }

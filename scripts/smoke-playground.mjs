@@ -9,6 +9,8 @@ import path from 'node:path';
 
 const server = path.resolve(import.meta.dirname, '..', 'build', 'playground', 'server.js');
 const READY_WITHIN = 30_000;
+/** Less than what requests under way would be given. */
+const STOPS_WITHIN = 4000;
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-smoke-'));
 const jar = path.join(work, 'cookies');
 const say = line => console.log(`smoke-playground: ${line}`);
@@ -104,9 +106,18 @@ try {
   assert.match(refused.output, /^PORT: \d+ is taken on 127\.0\.0\.1; write another one/);
   say(`a second one on that port: ${refused.output.trim()}`);
 
+  // A page that listens for events would keep its connection open for ever.
+  const login = await fetch(`${url}/get_session?username=ada`, { method: 'POST' });
+  const cookie = login.headers.getSetCookie()[0].split(';')[0];
+  const events = await fetch(`${url}/devices/events`, { headers: { cookie } });
+  assert.equal(events.status, 200);
+  const stopped = Date.now();
   playground.child.kill('SIGTERM');
   assert.equal(await playground.exited, 0);
-  say('SIGTERM ends it with exit code 0');
+  assert.match(await events.text(), /^event: sessions/);
+  const took = Date.now() - stopped;
+  assert.ok(took < STOPS_WITHIN, `it took ${took} ms to stop`);
+  say(`SIGTERM ends it, with a page listening, in ${took} ms with exit code 0`);
 } finally {
   for (const child of running) child.kill('SIGKILL');
   rmSync(work, { recursive: true, force: true });

@@ -8,7 +8,7 @@ const secret = '0123456789abcdef0123456789abcdef';
 describe('readSettings', () => {
   test('listens on loopback, keeps sessions in memory and makes up a secret, unless told otherwise', async () => {
     const { secretKey, openBackend, ...rest } = readSettings({});
-    expect(rest).toEqual({ port: 3000, host: '127.0.0.1', backendName: 'memory' });
+    expect(rest).toEqual({ port: 3000, otherPort: 0, host: '127.0.0.1', backendName: 'memory' });
     expect(await openBackend()).toBeInstanceOf(InMemoryBackend);
     expect(Buffer.from(secretKey, 'base64')).toHaveLength(32);
     expect(readSettings({}).secretKey).not.toBe(secretKey);
@@ -29,6 +29,7 @@ describe('readSettings', () => {
     [{ PORT: '65536' }, 'PORT: 65536; write'],
     [{ PORT: '-1' }, 'PORT: -1; write'],
     [{ PORT: '1e3' }, 'PORT: 1e3; write'],
+    [{ OTHER_PORT: 'any' }, 'OTHER_PORT: any; write'],
     [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory'],
     [{ SESSION_BACKEND: 'toString' }, 'SESSION_BACKEND: toString; write one of memory'],
     [{ SESSION_SECRET: 'helloworld' }, 'SESSION_SECRET: 10 bytes; write at least 32 bytes. Try: openssl'],

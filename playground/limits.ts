@@ -1,0 +1,7 @@
+/** Seconds. Shorter than the library's defaults, so that the page can show them run down. */
+export const limits = {
+  idleTimeout: 15 * 60,
+  absoluteTimeout: 8 * 60 * 60,
+  /** How recent a log-in the vault wants. */
+  maxAuthAge: 30,
+} as const;

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import Koa from 'koa';
+
+import { projectRoot } from './project-root.js';
+import { staticFiles } from './static-files.js';
+
+const page = (file: string) => path.join(projectRoot, 'playground/page', file);
+
+/**
+ * A page that is not the playground's, for a server on another port: another origin, but the same site, so that browsers
+ * send the playground's cookie along. Its form posts to the playground.
+ *
+ * @param playgroundPort the playground's, once it listens
+ */
+export function createOtherOrigin(playgroundPort: () => number): Koa {
+  const html = readFileSync(page('other-origin.html'), 'utf8');
+  const app = new Koa();
+  app.use(async (ctx, next) => {
+    const playground = `http://${hostnameOf(ctx)}:${playgroundPort()}`;
+    ctx.set({
+      'Content-Security-Policy': [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "base-uri 'none'",
+        `form-action ${playground}`,
+        `frame-src ${playground}`,
+        `frame-ancestors ${playground}`,
+      ].join('; '),
+      'X-Content-Type-Options': 'nosniff',
+    });
+    if (ctx.path !== '/') {
+      await next();
+      return;
+    }
+    ctx.type = 'html';
+    ctx.body = html.replaceAll('{{playground}}', playground);
+  });
+  app.use(staticFiles({ '/other-origin.css': page('other-origin.css'), '/other-origin.js': page('other-origin.js') }));
+  return app;
+}
+
+/** The host that the client asked for, for use in an address; anything that is no plain host name is not repeated. */
+export function hostnameOf({ hostname }: { hostname: string }): string {
+  return /^([\w.-]+|\[[\da-f:]+\])$/i.test(hostname) ? hostname : '127.0.0.1';
+}

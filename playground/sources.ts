@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { getMetadataArgsStorage } from 'routing-controllers';
+
+import { projectRoot } from './project-root.js';
+
+/** The code of one route, as it stands in the repository. */
+export interface RouteSource {
+  verb: string;
+  /** `/devices/:id` */
+  path: string;
+  file: string;
+  /** Of its first line, from 1. */
+  line: number;
+  code: string;
+}
+
+/** Cuts the action of every route of these controllers out of their files, which are named after them. */
+export function routeSources(controllers: readonly Function[]): RouteSource[] {
+  const { actions, controllers: known } = getMetadataArgsStorage();
+  return controllers.flatMap(controller => {
+    const file = `playground/${controller.name.replace(/(?<!^)[A-Z]/g, '-$&').toLowerCase()}.ts`;
+    const lines = readFileSync(path.join(projectRoot, file), 'utf8').split('\n');
+    const base = known.find(({ target }) => target === controller)?.route ?? '';
+    return actions
+      .filter(({ target }) => target === controller)
+      .map(({ type, route, method }) => ({
+        verb: type.toUpperCase(),
+        // `@Get()` leaves it out, whatever its type says.
+        path: base + ((route as string | undefined) ?? ''),
+        file,
+        ...cut(lines, method),
+      }));
+  });
+}
+
+/** From a method's first decorator to its closing brace. The formatter sees to it that they stand where this looks. */
+function cut(lines: readonly string[], method: string): { line: number; code: string } {
+  const signature = lines.findIndex(line => line.startsWith(`  ${method}(`) || line.startsWith(`  async ${method}(`));
+  if (signature === -1) throw new Error(`no method ${method} among ${lines.length} lines`);
+  let first = signature;
+  while (lines[first - 1]?.startsWith('  @')) first--;
+  const last = lines.indexOf('  }', signature);
+  const code = lines.slice(first, last + 1).map(line => line.slice(2));
+  return { line: first + 1, code: code.join('\n') };
+}
