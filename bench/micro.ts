@@ -1,0 +1,99 @@
+import 'reflect-metadata';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+
+import { IsArray, IsInt, IsString } from 'class-validator';
+import { InMemoryBackend } from 'routing-controllers-sessions';
+
+import { nextProfile, type Profile, SECRET } from './profile.js';
+
+/*
+ * The steps of a guarded request, one by one, so that a regression has a name. They are no part of the package's
+ * interface: this alone reaches into what was built, past the entry points.
+ */
+function internal(path: string): unknown {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- a path that is known when it runs
+  return require(join(__dirname, '../../dist', path));
+}
+const { cookieValues } = internal('cookie/cookie-values.js') as typeof import('../dist/cookie/cookie-values.js');
+const { Tokens } = internal('cookie/tokens.js') as typeof import('../dist/cookie/tokens.js');
+const { isSameJson, toJson } = internal('session/json.js') as typeof import('../dist/session/json.js');
+const { Model } = internal('session/model.js') as typeof import('../dist/session/model.js');
+const { Deadlines } = internal('session/deadlines.js') as typeof import('../dist/session/deadlines.js');
+const { Turns } = internal('session/turns.js') as typeof import('../dist/session/turns.js');
+const { Sessions } = internal('session/sessions.js') as typeof import('../dist/session/sessions.js');
+const { SessionEventHub } = internal('session/events.js') as typeof import('../dist/session/events.js');
+const { noTransport } = internal('koa/koa-transport.js') as typeof import('../dist/koa/koa-transport.js');
+
+class MicroSession implements Profile {
+  @IsString() username!: string;
+  @IsString() displayName!: string;
+  @IsString() email!: string;
+  @IsArray() @IsString({ each: true }) roles!: string[];
+  @IsString() locale!: string;
+  @IsString() theme!: string;
+  @IsString() note!: string;
+  @IsInt() visits!: number;
+}
+
+/** More than a service remembers, so that none of them is known when its turn comes. */
+const COLD_TOKENS = 50_000;
+
+async function main(): Promise<void> {
+  const { bench, do_not_optimize, run } = await import('mitata');
+  const tokens = new Tokens([SECRET], 'session');
+  const { token } = tokens.mint();
+  const others = Array.from({ length: 9 }, (_, index) => `other${index}=${randomBytes(12).toString('base64url')}`);
+  const header = [...others, `__Host-session=${token}`].join('; ');
+  const cold = Array.from({ length: COLD_TOKENS }, () => tokens.mint().token);
+  const forged = `${token.slice(0, 50)}${token[50] === 'A' ? 'B' : 'A'}${token.slice(51)}`;
+
+  const model = new Model(MicroSession);
+  const plain = await model.create(nextProfile());
+  const text = model.encode(plain);
+  const instance = model.instantiate(plain);
+
+  const limits = {
+    idleTimeout: 1e9,
+    absoluteTimeout: 1e9,
+    touchInterval: 60_000,
+    backendTimeout: 2_000,
+    maxSessionsPerPrincipal: Infinity,
+  };
+  const backend = new InMemoryBackend();
+  const sessions = new Sessions(model, new SessionEventHub(), tokens, limits, Date.now, () => backend);
+  const transport = { ...noTransport, assertOpen: () => undefined, issue: () => undefined };
+  const { id } = await sessions.create(nextProfile(), transport, {}, []);
+
+  const deadlines = new Deadlines(2_000);
+  const turns = new Turns(6_000);
+  const resolved = Promise.resolve(true);
+  const expired = () => new Error('too late');
+  let next = 0;
+
+  bench('find the cookie among ten', () => do_not_optimize(cookieValues(header, '__Host-session')));
+  bench('verify a token that is remembered', () => do_not_optimize(tokens.verify(token)));
+  bench('verify a token that is not (MAC, hash)', () =>
+    do_not_optimize(tokens.verify(cold[next++ % COLD_TOKENS] ?? '')),
+  );
+  bench('refuse a token with a wrong MAC', () => do_not_optimize(tokens.verify(forged)));
+  bench('make a token', () => do_not_optimize(tokens.mint()));
+  bench('decode a record of 300 bytes', () => do_not_optimize(model.decode(text)));
+  bench('make an instance of the data', () => do_not_optimize(model.instantiate(plain)));
+  bench('commit check: nothing changed', () => do_not_optimize(isSameJson(plain, instance)));
+  bench('data as JSON carries it', () => do_not_optimize(toJson(instance)));
+  bench('validate the data', () => model.validated(plain));
+  bench('encode the data', () => do_not_optimize(model.encode(plain)));
+  bench('a deadline', () => deadlines.within(resolved, expired));
+  bench('a turn', () => turns.take(id, () => resolved));
+  bench('load from InMemoryBackend', () => do_not_optimize(sessions.load(id, noTransport)));
+  bench('load and update in InMemoryBackend', async () => {
+    const session = await sessions.load(id, noTransport);
+    await session?.update(data => {
+      data.visits++;
+    });
+  });
+  await run();
+}
+
+void main();
