@@ -6,6 +6,7 @@ export type Changes = ReadonlyMap<string, Json | undefined>;
 /** The properties in which two states of the data differ, with what they are in the later one. */
 export function changesBetween(before: JsonObject, after: JsonObject): Changes {
   const changes = new Map<string, Json | undefined>();
+  if (before === after) return changes;
   for (const key of Object.keys(after)) {
     if (!Object.hasOwn(before, key) || !isSameJson(before[key], after[key])) changes.set(key, after[key]);
   }
