@@ -19,7 +19,9 @@ async function start(): Promise<void> {
   const otherOrigin = await openServer(otherApp.callback(), otherPort, host, 'OTHER_PORT');
   closing.unshift(() => otherOrigin.close(GRACE));
 
-  const playground = createPlayground({ secretKey, backend: await openBackend(), otherPort: otherOrigin.port });
+  const { backend, close } = await openBackend();
+  if (close) closing.unshift(close);
+  const playground = createPlayground({ secretKey, backend, otherPort: otherOrigin.port });
   closing.unshift(() => playground.close());
   const server = await openServer(playground.app.callback(), port, host, 'PORT');
   closing.unshift(

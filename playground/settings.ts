@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import path from 'node:path';
 
-import type { SessionBackend } from 'routing-controllers-sessions';
-
-import { backends } from './backends.js';
+import { backends, type OpenedBackend } from './backends.js';
+import { keptSecret } from './kept-secret.js';
+import { projectRoot } from './project-root.js';
 import { SettingsError } from './settings-error.js';
 
 /** What the environment decides. */
@@ -13,32 +14,34 @@ export interface Settings {
   otherPort: number;
   /** `HOST`: the address to listen on; 127.0.0.1, so that only this machine gets in. */
   host: string;
-  /** `SESSION_SECRET`: signs the cookies; a random one that is gone with the process. */
+  /** `SESSION_SECRET`: signs the cookies; one of its own that lasts as long as the sessions do. */
   secretKey: string;
-  /** `SESSION_BACKEND`: where sessions are kept; `memory`. */
+  /** `SESSION_BACKEND`: where sessions are kept; `lmdb`, so that a restart keeps everybody logged in. */
   backendName: string;
-  openBackend: () => SessionBackend | Promise<SessionBackend>;
+  openBackend: () => Promise<OpenedBackend>;
 }
 
 const MIN_SECRET_BYTES = 32;
 
 /**
- * A variable that is empty counts as not set.
+ * A variable that is empty counts as not set. `SESSION_FOLDER` is where the LMDB database and a secret of the playground's
+ * own lie: `.playground`.
  *
  * @throws SettingsError for the first one that cannot work
  */
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
-  const backendName = env['SESSION_BACKEND'] || 'memory';
+  const backendName = env['SESSION_BACKEND'] || 'lmdb';
   const open = Object.hasOwn(backends, backendName) ? backends[backendName] : undefined;
   if (!open)
     throw new SettingsError(`SESSION_BACKEND: ${backendName}; write one of ${Object.keys(backends).join(', ')}`);
+  const folder = path.resolve(env['SESSION_FOLDER'] || path.join(projectRoot, '.playground'));
   return {
     port: portOf('PORT', env['PORT'] || '3000'),
     otherPort: portOf('OTHER_PORT', env['OTHER_PORT'] || '0'),
     host: env['HOST'] || '127.0.0.1',
-    secretKey: secretOf(env),
+    secretKey: secretOf(env, backendName, folder),
     backendName,
-    openBackend: () => open(env),
+    openBackend: () => open({ env, folder }),
   };
 }
 
@@ -49,11 +52,16 @@ function portOf(name: string, text: string): number {
   return port;
 }
 
-function secretOf({ SESSION_SECRET: secret, NODE_ENV: mode }: NodeJS.ProcessEnv): string {
+function secretOf(
+  { SESSION_SECRET: secret, NODE_ENV: mode }: NodeJS.ProcessEnv,
+  backendName: string,
+  folder: string,
+): string {
   const advice = `write at least ${MIN_SECRET_BYTES} bytes. Try: openssl rand -base64 32`;
   if (!secret) {
     if (mode === 'production') throw new SettingsError(`SESSION_SECRET: not set, and this is production; ${advice}`);
-    return randomBytes(MIN_SECRET_BYTES).toString('base64');
+    const make = () => randomBytes(MIN_SECRET_BYTES).toString('base64');
+    return backendName === 'memory' ? make() : keptSecret(folder, make);
   }
   const bytes = Buffer.byteLength(secret);
   if (bytes < MIN_SECRET_BYTES) throw new SettingsError(`SESSION_SECRET: ${bytes} bytes; ${advice}`);

@@ -13,6 +13,7 @@ const READY_WITHIN = 30_000;
 const STOPS_WITHIN = 4000;
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-smoke-'));
 const jar = path.join(work, 'cookies');
+const folder = path.join(work, 'data');
 const say = line => console.log(`smoke-playground: ${line}`);
 
 /** Starts it, and resolves with its URL once it prints one, or with what it said when it ended before. */
@@ -76,7 +77,7 @@ const running = [];
 try {
   const curl = hasCurl();
   const ask = curl ? askWithCurl : askWithFetch;
-  const playground = start({ PORT: '0' });
+  const playground = start({ PORT: '0', SESSION_FOLDER: folder });
   running.push(playground.child);
   const { url, output } = await playground.ready;
   assert.ok(url, `the server ended: ${output}`);
@@ -99,7 +100,7 @@ try {
   await expectAnswer('POST', '/leave_session', 200, { message: "You now don't have a session", user });
   await expectAnswer('GET', '/secure', 403, refusal);
 
-  const second = start({ PORT: new URL(url).port });
+  const second = start({ PORT: new URL(url).port, SESSION_BACKEND: 'memory' });
   running.push(second.child);
   const refused = await second.ready;
   assert.equal(await second.exited, 1);
@@ -118,6 +119,13 @@ try {
   const took = Date.now() - stopped;
   assert.ok(took < STOPS_WITHIN, `it took ${took} ms to stop`);
   say(`SIGTERM ends it, with a page listening, in ${took} ms with exit code 0`);
+
+  const again = start({ PORT: '0', SESSION_FOLDER: folder });
+  running.push(again.child);
+  const restarted = await again.ready;
+  assert.ok(restarted.url, `the server did not start again: ${restarted.output}`);
+  assert.equal((await fetch(`${restarted.url}/secure`, { headers: { cookie } })).status, 200);
+  say('started again, it still knows who is logged in');
 } finally {
   for (const child of running) child.kill('SIGKILL');
   rmSync(work, { recursive: true, force: true });

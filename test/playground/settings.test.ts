@@ -1,4 +1,9 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
 import { InMemoryBackend } from 'routing-controllers-sessions';
+import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
 
 import { readSettings } from '../../playground/settings.js';
 import { SettingsError } from '../../playground/settings-error.js';
@@ -6,13 +11,40 @@ import { SettingsError } from '../../playground/settings-error.js';
 const secret = '0123456789abcdef0123456789abcdef';
 
 describe('readSettings', () => {
-  test('listens on loopback, keeps sessions in memory and makes up a secret, unless told otherwise', async () => {
-    const { secretKey, openBackend, ...rest } = readSettings({});
-    expect(rest).toEqual({ port: 3000, otherPort: 0, host: '127.0.0.1', backendName: 'memory' });
-    expect(await openBackend()).toBeInstanceOf(InMemoryBackend);
+  let folder: string;
+  beforeEach(() => (folder = mkdtempSync(path.join(tmpdir(), 'rcs-settings-'))));
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  test('listens on loopback and keeps sessions, and a secret of its own, over a restart, unless told otherwise', async () => {
+    const { secretKey, openBackend, ...rest } = readSettings({ SESSION_FOLDER: folder });
+    expect(rest).toEqual({ port: 3000, otherPort: 0, host: '127.0.0.1', backendName: 'lmdb' });
+    const { backend } = await openBackend();
+    expect(backend).toBeInstanceOf(LmdbBackend);
+    await backend.close();
     expect(Buffer.from(secretKey, 'base64')).toHaveLength(32);
-    expect(readSettings({}).secretKey).not.toBe(secretKey);
+    expect(readSettings({ SESSION_FOLDER: folder }).secretKey).toBe(secretKey);
+    expect(statSync(path.join(folder, 'secret')).mode & 0o777).toBe(0o600);
   });
+
+  test('makes up a secret at each start for sessions in memory', async () => {
+    const { secretKey, openBackend } = readSettings({ SESSION_BACKEND: 'memory' });
+    expect((await openBackend()).backend).toBeInstanceOf(InMemoryBackend);
+    expect(readSettings({ SESSION_BACKEND: 'memory' }).secretKey).not.toBe(secretKey);
+  });
+
+  test.each([
+    ['redis', 'REDIS_URL', 'redis://:hidden@127.0.0.1:1'],
+    ['postgres', 'POSTGRES_URL', 'postgres://user:hidden@127.0.0.1:1/test'],
+  ])(
+    'a %s that does not answer is refused by the name of its variable, without its password',
+    async (name, variable, url) => {
+      const { openBackend } = readSettings({ SESSION_BACKEND: name, SESSION_SECRET: secret, [variable]: url });
+      const refused: unknown = await openBackend().catch((error: unknown) => error);
+      expect(refused).toBeInstanceOf(SettingsError);
+      expect(String(refused)).toContain(`${variable}: no answer from 127.0.0.1:1`);
+      expect(String(refused)).not.toContain('hidden');
+    },
+  );
 
   test('takes what is set', () => {
     const env = { PORT: '0', HOST: '::1', SESSION_SECRET: secret, SESSION_BACKEND: 'memory', NODE_ENV: 'production' };
@@ -20,8 +52,8 @@ describe('readSettings', () => {
   });
 
   test('takes an empty variable for one that is not set', () => {
-    const env = { PORT: '', HOST: '', SESSION_BACKEND: '' };
-    expect(readSettings(env)).toMatchObject({ port: 3000, host: '127.0.0.1', backendName: 'memory' });
+    const env = { PORT: '', HOST: '', SESSION_BACKEND: '', SESSION_FOLDER: folder };
+    expect(readSettings(env)).toMatchObject({ port: 3000, host: '127.0.0.1', backendName: 'lmdb' });
   });
 
   test.each([
@@ -30,7 +62,7 @@ describe('readSettings', () => {
     [{ PORT: '-1' }, 'PORT: -1; write'],
     [{ PORT: '1e3' }, 'PORT: 1e3; write'],
     [{ OTHER_PORT: 'any' }, 'OTHER_PORT: any; write'],
-    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory'],
+    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory, lmdb, redis, postgres'],
     [{ SESSION_BACKEND: 'toString' }, 'SESSION_BACKEND: toString; write one of memory'],
     [{ SESSION_SECRET: 'helloworld' }, 'SESSION_SECRET: 10 bytes; write at least 32 bytes. Try: openssl'],
     [{ NODE_ENV: 'production' }, 'SESSION_SECRET: not set, and this is production; write at least 32 bytes'],
