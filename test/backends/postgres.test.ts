@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { Pool } from 'pg';
 import { migrate, PostgresBackend } from '../../src/backends/postgres.js';
+import type { PostgresPool } from '../../src/backends/postgres/pool.js';
 import { Table } from '../../src/backends/postgres/table.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
@@ -115,7 +116,10 @@ describeWith('postgres', 'on a real server', () => {
         code: 'ERR_SESSION_CONFIG',
         message: expect.stringContaining('a table of their own'),
       });
-      const { rows } = await pool.query('SELECT indexname FROM pg_indexes WHERE tablename = $1', ['theirs']);
+      const { rows } = await pool.query('SELECT indexname FROM pg_indexes WHERE schemaname = $1 AND tablename = $2', [
+        schema,
+        'theirs',
+      ]);
       expect(rows).toEqual([{ indexname: 'theirs_pkey' }]);
     });
 
@@ -218,6 +222,24 @@ describeWith('postgres', 'on a real server', () => {
       expect(order).toEqual(['bob', 'anonymous', 'ada elsewhere', 'revoked', 'ada']);
     });
 
+    it('a revocation waits for a log-in that is under way, and ends it', async () => {
+      const backend = await open();
+      const login = record({ principal: 'ada' });
+      const client = await pool.connect();
+      await client.query('BEGIN');
+      const onClient = { query: client.query.bind(client) as PostgresPool['query'], connect: () => pool.connect() };
+      await new PostgresBackend({ pool: onClient, table: tableOf.get(backend)! }).create(login);
+      const revocation = backend.deleteByPrincipal('ada');
+      await until(async () => {
+        const { rowCount } = await pool.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+        return (rowCount ?? 0) > 0;
+      }, 'the revocation to wait');
+      await client.query('COMMIT');
+      client.release();
+      expect(await revocation).toEqual([login.id]);
+      expect(await backend.read(login.id)).toBeUndefined();
+    });
+
     it('keeps ordinary text as it is, for people to read and query', async () => {
       const backend = await open();
       await backend.create(
@@ -239,8 +261,20 @@ describeWith('postgres', 'on a real server', () => {
       const strict = new PostgresBackend({ pool: serializable, table: tableOf.get(backend)! });
       const first = record();
       await strict.create(first);
-      const outcomes = await Promise.all([strict.update(first, 1), strict.update(first, 1)]);
-      expect(outcomes.sort()).toEqual(['conflict', 'updated']);
+      const other = await pool.connect();
+      await other.query('BEGIN');
+      await other.query(`UPDATE ${tableOf.get(backend)!} SET version = 2 WHERE id = $1`, [first.id]);
+      const touching = strict.touch(first.id, 1500, 2500);
+      await until(async () => {
+        const { rowCount } = await pool.query(
+          "SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted",
+        );
+        return (rowCount ?? 0) > 0;
+      }, 'the touch to wait');
+      await other.query('COMMIT');
+      other.release();
+      expect(await touching).toBe(true);
+      expect(await backend.read(first.id)).toEqual({ ...first, version: 2, lastSeenAt: 1500, expiresAt: 2500 });
       await serializable.end();
     });
 

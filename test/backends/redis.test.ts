@@ -443,14 +443,58 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       });
       let ended: Promise<string[]> | undefined;
       const rotating = intercepted(healthy, command => {
-        if (command !== MOVE) return undefined;
-        ended = revoking.deleteByPrincipal('ada');
-        return sawSecond.opened;
+        if (command === MOVE) {
+          ended = revoking.deleteByPrincipal('ada');
+          return sawSecond.opened;
+        }
+        if (command !== MOVE + 1) return undefined;
+        moved.open();
+        return ended;
       });
       expect(await rotating.replace(first.id, second)).toBe('updated');
-      moved.open();
       expect(await ended).toEqual([second.id]);
       for (const { id } of [first, second]) expect(await healthy.read(id)).toBeUndefined();
+    });
+
+    it('a session that becomes another user’s while that user’s sessions are being ended is listed as theirs', async () => {
+      const healthy = open(client);
+      const first = record({ principal: 'ada' });
+      await healthy.create(first);
+      // Its name is in the index of its new principal, and the record still says the old one.
+      const updating = intercepted(healthy, command => (command === 2 ? healthy.deleteByPrincipal('bob') : undefined));
+      expect(await updating.update({ ...first, principal: 'bob' }, 1)).toBe('updated');
+      expect(await healthy.listByPrincipal('ada')).toEqual([]);
+      expect(await healthy.deleteByPrincipal('bob')).toEqual([first.id]);
+    });
+
+    it('an index outlives each record that it names', async () => {
+      const backend = open(client);
+      const first = record({ principal: 'ada' });
+      const lives = async () => {
+        const ttls = await Promise.all(
+          servers.map(server =>
+            withClient(server, async node => {
+              const keys = await node.keys(`${prefixOf.get(backend)!}*`);
+              return Promise.all(
+                keys.map(async key => [key.includes('{p:') ? 'index' : 'record', await node.pTTL(key)]),
+              );
+            }),
+          ),
+        );
+        return Object.fromEntries(ttls.flat()) as { index: number; record: number };
+      };
+      const operations = [
+        () => backend.create(first),
+        () => backend.touch(first.id, 1000 + 3_600_000, 1000 + 3 * 3_600_000),
+        () => backend.update({ ...first, expiresAt: 1000 + 4 * 3_600_000 }, 1),
+        () => backend.replace(first.id, next({ ...first, version: 2, expiresAt: 1000 + 5 * 3_600_000 })),
+      ];
+      for (const [hours, operation] of operations.entries()) {
+        await operation();
+        const { index, record } = await lives();
+        expect(Math.round(record / 60_000)).toBe([61, 121, 241, 301][hours]);
+        expect(index).toBeGreaterThanOrEqual(record);
+      }
     });
   });
 });
