@@ -86,10 +86,10 @@ describe('CC-1: in every interleaving no session comes back, no write is lost, n
   );
 
   testLong(
-    'of two requests with two steps each, in two processes that also write "last seen"',
+    'of two requests with two steps each, in two processes',
     async () => {
-      const plans = [...programsFor(2, LONG)].map(programs => tabs(programs, apart, true));
-      expect(await walk(1, plans)).toBeGreaterThan(100_000);
+      const plans = [...programsFor(2, LONG)].map(programs => tabs(programs, apart, false));
+      expect(await walk(1, plans)).toBeGreaterThan(25_000);
     },
     TIMEOUT,
   );
