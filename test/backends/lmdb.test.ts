@@ -8,6 +8,7 @@ import { LmdbBackend } from '../../src/backends/lmdb.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
+import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-lmdb-'));
@@ -30,6 +31,8 @@ function open(): LmdbBackend {
 
 let turn = 0;
 describeSessionBackend('LmdbBackend, shared by three processes', open, {
+  races: RACES,
+  timeout: raceTimeout,
   openAgain: first => openInProcess(children[turn++ % children.length]!, folderOf.get(first)!),
 });
 

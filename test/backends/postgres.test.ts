@@ -2,11 +2,12 @@ import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { Pool } from 'pg';
 import { migrate, PostgresBackend } from '../../src/backends/postgres.js';
-import type { PostgresPool } from '../../src/backends/postgres/pool.js';
+import type { PostgresPool, Statement } from '../../src/backends/postgres/pool.js';
 import { Table } from '../../src/backends/postgres/table.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
+import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, postgresUrl, startPostgres, until } from '../support/engines.js';
 
@@ -39,6 +40,8 @@ describeWith('postgres', 'on a real server', () => {
   }
 
   describeSessionBackend('PostgresBackend', open, {
+    races: RACES,
+    timeout: raceTimeout,
     openAgain: first => openInProcess(child, tableOf.get(first)!),
   });
 
@@ -78,14 +81,13 @@ describeWith('postgres', 'on a real server', () => {
       const table = tableOf.get(backend)!;
       const client = await pool.connect();
       await client.query('BEGIN; SET LOCAL enable_seqscan = off');
-      const plans = await Promise.all(
-        ["id = 'x'", "principal = 'ada'", 'expires_at <= 5'].map(where =>
-          client.query(`EXPLAIN SELECT id FROM ${table} WHERE ${where}`),
-        ),
-      );
+      const plans: unknown[] = [];
+      for (const where of ["id = 'x'", "principal = 'ada'", 'expires_at <= 5']) {
+        plans.push((await client.query(`EXPLAIN SELECT id FROM ${table} WHERE ${where}`)).rows);
+      }
       await client.query('ROLLBACK');
       client.release();
-      const used = plans.map(({ rows }) => /store_\d+_(pkey|principal|expires_at)/.exec(JSON.stringify(rows))?.[1]);
+      const used = plans.map(plan => /store_\d+_(pkey|principal|expires_at)/.exec(JSON.stringify(plan))?.[1]);
       expect(used).toEqual(['pkey', 'principal', 'expires_at']);
     });
 
@@ -173,6 +175,8 @@ describeWith('postgres', 'on a real server', () => {
               return client.query(statement);
             },
             release: (destroy?: boolean) => client.release(destroy),
+            on: () => undefined,
+            off: () => undefined,
           };
         },
       };
@@ -285,6 +289,38 @@ describeWith('postgres', 'on a real server', () => {
       expect(single.totalCount - single.idleCount).toBe(0);
       expect((await single.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
       await single.end();
+    });
+
+    it('a connection that is lost between two statements rejects the revocation, and does not end the process', async () => {
+      const backend = await open();
+      const kept = record({ principal: 'ada' });
+      await backend.create(kept);
+      const own = new Pool({ connectionString: engine.url, max: 1 });
+      const losing: PostgresPool = {
+        query: statement => own.query(statement),
+        connect: async () => {
+          const client = await own.connect();
+          const query = async (statement: Statement) => {
+            if (statement.text.startsWith('DELETE')) {
+              const lost = new Promise(resolve => client.once('end', resolve));
+              const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+              await pool.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
+              await lost;
+            }
+            return client.query(statement);
+          };
+          return {
+            query,
+            release: destroy => client.release(destroy),
+            on: (event, listener) => client.on(event, listener),
+            off: (event, listener) => client.off(event, listener),
+          };
+        },
+      };
+      const table = tableOf.get(backend)!;
+      await expect(new PostgresBackend({ pool: losing, table }).deleteByPrincipal('ada')).rejects.toThrow();
+      expect(await backend.read(kept.id)).toEqual(kept);
+      await own.end();
     });
 
     it('close leaves the pool open: it is its owner’s', async () => {

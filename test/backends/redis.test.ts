@@ -6,6 +6,7 @@ import type { ScriptOptions } from '../../src/backends/redis/client.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
+import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, startRedis, startSentinel, type PrivateServer } from '../support/engines.js';
 import { startRedisCluster, withClient } from '../support/redis-cluster.js';
@@ -54,6 +55,8 @@ describeWith('redis', 'on one server', () => {
   });
 
   describeSessionBackend('RedisBackend', () => open(client), {
+    races: RACES,
+    timeout: raceTimeout,
     openAgain: first => openInProcess(child, prefixOf.get(first)!),
   });
 
@@ -289,6 +292,8 @@ describeWith('redis', 'on a cluster of three nodes', () => {
   });
 
   describeSessionBackend('RedisBackend', () => open(client), {
+    races: RACES,
+    timeout: raceTimeout,
     openAgain: first => openInProcess(child, prefixOf.get(first)!),
   });
 

@@ -7,6 +7,8 @@ export interface PostgresPool {
 export interface PostgresClient {
   query(statement: Statement): Promise<Result>;
   release(destroy?: boolean): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  off(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 export interface Statement {
@@ -26,6 +28,10 @@ export interface Result {
 export async function inTransaction<T>(pool: PostgresPool, work: (client: PostgresClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let isWhole = false;
+  // A connection that is lost between two statements says so in an event, which would end the process if nobody listened.
+  // The next statement is rejected, and that is enough.
+  const ignore = (): void => undefined;
+  client.on('error', ignore);
   try {
     await client.query({ text: 'BEGIN ISOLATION LEVEL READ COMMITTED', rowMode: 'array' });
     const answer = await work(client);
@@ -35,6 +41,7 @@ export async function inTransaction<T>(pool: PostgresPool, work: (client: Postgr
   } finally {
     // A connection with a transaction left open must not go back: closing it undoes the transaction.
     client.release(!isWhole);
+    client.off('error', ignore);
   }
 }
 

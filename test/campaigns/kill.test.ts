@@ -1,0 +1,151 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Pool } from 'pg';
+import { createClient } from 'redis';
+import { LmdbBackend } from '../../src/backends/lmdb.js';
+import { PostgresBackend } from '../../src/backends/postgres.js';
+import { RedisBackend } from '../../src/backends/redis.js';
+import type { SessionBackend } from '../../src/core/backend.js';
+import { KILLS } from '../support/campaign.js';
+import { forkModule } from '../support/child.js';
+import { describeWith, startPostgres, startRedis, until, type PrivateServer } from '../support/engines.js';
+import { inspect, putUnderLoad, type Event, type Findings } from '../support/kill-load.js';
+
+const TIMEOUT = 60_000 + KILLS * 15_000;
+
+/** Adds up the findings of all rounds, and prints them: they are the campaign's result. */
+async function rounds(name: string, round: () => Promise<Findings>): Promise<void> {
+  const all: Findings = { kept: 0, ended: 0, open: 0, violations: [] };
+  for (let n = 0; n < KILLS; n++) {
+    const { kept, ended, open, violations } = await round();
+    all.kept += kept;
+    all.ended += ended;
+    all.open += open;
+    all.violations.push(...violations);
+  }
+  process.stderr.write(
+    `${name}: ${KILLS} kills, ${all.kept} sessions kept, ${all.ended} ids ended, ${all.open} steps under way, ${all.violations.length} violations\n`,
+  );
+  expect(all.violations).toEqual([]);
+  expect(all.kept).toBeGreaterThan(KILLS);
+  expect(all.ended).toBeGreaterThan(KILLS);
+}
+
+/** Lets a process of its own work, kills it in the midst, and looks at what it left. */
+async function killApplication(engine: string, address: string, backend: () => SessionBackend): Promise<Findings> {
+  const events: Event[] = [];
+  const child = forkModule('kill-worker', [engine, address]);
+  child.on('message', event => events.push(event as Event));
+  const closed = new Promise(resolve => child.once('close', resolve));
+  await until(() => events.length > 100, 'the process to be under load');
+  await wait(Math.random() * 100);
+  child.kill('SIGKILL');
+  await closed;
+  return inspect(backend(), events);
+}
+
+/** Kills the engine under load from this process, starts it again, and looks at what it kept. */
+async function killEngine(server: PrivateServer, backend: SessionBackend): Promise<Findings> {
+  const events: Event[] = [];
+  let isOver = false;
+  const load = putUnderLoad(
+    backend,
+    event => void events.push(event),
+    () => isOver,
+  );
+  await until(() => events.length > 100, 'the engine to be under load');
+  await wait(Math.random() * 100);
+  await server.kill('SIGKILL');
+  isOver = true;
+  await server.start();
+  await load;
+  const answers = (): Promise<boolean> =>
+    backend.read('any').then(
+      () => true,
+      () => false,
+    );
+  await until(answers, 'the engine to answer again');
+  return inspect(backend, events);
+}
+
+describe('LMDB', () => {
+  it(
+    'an application that is killed leaves what it was answered, and nothing half',
+    async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rcs-kill-'));
+      const backend = new LmdbBackend({ path: path.join(folder, 'store') });
+      await rounds('LMDB, application', () => killApplication('lmdb', path.join(folder, 'store'), () => backend));
+      await backend.close();
+      rmSync(folder, { recursive: true });
+    },
+    TIMEOUT,
+  );
+});
+
+describeWith('redis', 'Redis, with appendfsync always', () => {
+  let server: PrivateServer;
+  let client: ReturnType<typeof createClient>;
+  beforeAll(async () => {
+    server = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
+    // What is under way when the server dies fails, and is not sent again.
+    client = createClient({ url: `redis://127.0.0.1:${server.port}`, socket: { reconnectStrategy: 20 } });
+    client.on('error', () => undefined);
+    await client.connect();
+  });
+  afterAll(async () => {
+    client.destroy();
+    await server.stop();
+  });
+
+  it(
+    'an application that is killed leaves what it was answered, and nothing half',
+    () =>
+      rounds('Redis, application', () =>
+        killApplication('redis', `redis://127.0.0.1:${server.port}`, () => new RedisBackend({ client })),
+      ),
+    TIMEOUT,
+  );
+
+  it(
+    'an engine that is killed comes back with what it had answered, and nothing half',
+    () => rounds('Redis, engine', () => killEngine(server, new RedisBackend({ client }))),
+    TIMEOUT,
+  );
+});
+
+describeWith('postgres', 'PostgreSQL', () => {
+  let server: PrivateServer;
+  let pool: Pool;
+  let url: string;
+  beforeAll(async () => {
+    server = await startPostgres();
+    url = `postgres://postgres@127.0.0.1:${server.port}/postgres`;
+    pool = new Pool({ connectionString: url });
+    pool.on('error', () => undefined);
+    const migrated = (): Promise<boolean> =>
+      new PostgresBackend({ pool }).migrate().then(
+        () => true,
+        () => false,
+      );
+    await until(migrated, 'the server to be ready');
+  }, 60_000);
+  afterAll(async () => {
+    await pool.end();
+    await server.stop();
+  });
+
+  it(
+    'an application that is killed leaves what it was answered, and nothing half',
+    () =>
+      rounds('PostgreSQL, application', () => killApplication('postgres', url, () => new PostgresBackend({ pool }))),
+    TIMEOUT,
+  );
+
+  it(
+    'an engine that is killed comes back with what it had answered, and nothing half',
+    () => rounds('PostgreSQL, engine', () => killEngine(server, new PostgresBackend({ pool }))),
+    TIMEOUT,
+  );
+});
