@@ -9,16 +9,17 @@ import type { Engines, Subject } from './subject.js';
 /** How long everything takes: `--quick` is for finding out whether it works. */
 export interface Extent {
   rounds: number;
-  /** Seconds for each scenario: all are warmed up before the first is measured. */
+  /** Requests for each scenario: all are warmed up before the first is measured, however slow the machine is just now. */
   warmUp: number;
+  /** Seconds. */
   window: number;
   /** How many sessions the memory of one is measured with. */
   sessions: number;
   imports: number;
 }
 
-export const FULL: Extent = { rounds: 4, warmUp: 0.5, window: 0.7, sessions: 100_000, imports: 11 };
-export const QUICK: Extent = { rounds: 1, warmUp: 0.25, window: 0.3, sessions: 10_000, imports: 3 };
+export const FULL: Extent = { rounds: 3, warmUp: 4_000, window: 0.7, sessions: 100_000, imports: 11 };
+export const QUICK: Extent = { rounds: 1, warmUp: 1_000, window: 0.3, sessions: 10_000, imports: 3 };
 
 export const SCENARIOS = ['read', 'bad', 'none', 'login', 'update'] as const;
 export type Scenario = (typeof SCENARIOS)[number];
@@ -69,7 +70,7 @@ export async function measure(
       update: cookies,
     };
     for (const scenario of SCENARIOS) {
-      await load(launch.url, ROUTES[scenario], { duration: extent.warmUp, cookies: sent[scenario] });
+      await load(launch.url, ROUTES[scenario], { amount: extent.warmUp, cookies: sent[scenario] });
     }
     const samples: Partial<Record<Scenario, Sample>> = {};
     for (const scenario of SCENARIOS) {

@@ -29,8 +29,13 @@ const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 type Round = Map<string, Record<Scenario, Sample>>;
 
 async function main(options: readonly string[]): Promise<void> {
-  const unknown = options.find(option => !['--quick', '--growth'].includes(option));
-  if (unknown !== undefined) throw new Error(`${unknown}: no such option; there are --quick and --growth`);
+  const unknown = options.find(option => !/^(--quick|--growth|--only=.+)$/.test(option));
+  if (unknown !== undefined)
+    throw new Error(`${unknown}: no such option; there are --quick, --growth and --only=ID,ID`);
+  const only = options
+    .find(option => option.startsWith('--only='))
+    ?.slice('--only='.length)
+    .split(',');
   const extent = options.includes('--quick') ? QUICK : FULL;
   const folder = mkdtempSync(join(tmpdir(), 'sessions-bench-'));
   const redis = await PrivateRedis.start(folder);
@@ -39,8 +44,9 @@ async function main(options: readonly string[]): Promise<void> {
     const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
     const skipped: string[] = [];
     if (!redis) skipped.push('what needs Redis, for there is no redis-server here');
+    if (only) skipped.push(`all but ${only.join(', ')}`);
     if (postgres === undefined) skipped.push('what needs PostgreSQL, for none answers here');
-    const subjects = SUBJECTS.filter(
+    const subjects = SUBJECTS.filter(({ id }) => only?.includes(id) ?? true).filter(
       ({ store }) => (store !== 'redis' || redis) && (store !== 'postgres' || engines.postgres),
     );
     const loadAverage = loadavg();
