@@ -1,32 +1,16 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-
 import { type Browser, chromium } from 'playwright-core';
 
-const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+import { findProgram } from '../support/engines.js';
 
-/** Chromium of this machine, or of `CHROMIUM` in the environment; installed where Debian's packages can be. */
-const executablePath = process.env['CHROMIUM'] ?? PLACES.find(existsSync) ?? install();
+/** Chromium of this machine, or the one that `CHROMIUM` names. `npm test` sees to it that there is one where it can. */
+const executablePath =
+  process.env['CHROMIUM'] ?? ['chromium', 'chromium-browser', 'google-chrome'].map(findProgram).find(Boolean);
 
 /** `describe`, where there is a browser. Without one it is skipped, which is said; with `CI=true` it fails. */
 export const describeInBrowser = executablePath === undefined ? skipAll() : describe;
 
-function install(): string | undefined {
-  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return undefined;
-  console.warn('test/browser: installing Chromium from the distribution');
-  try {
-    const apt = (...args: string[]) =>
-      execFileSync('apt-get', ['-o', 'DPkg::Lock::Timeout=300', '-y', ...args], { stdio: 'pipe' });
-    apt('update');
-    apt('install', '--no-install-recommends', 'chromium', 'fonts-dejavu-core');
-  } catch (error) {
-    console.warn(`test/browser: ${String(error)}`);
-  }
-  return PLACES.find(existsSync);
-}
-
 function skipAll(): typeof describe.skip {
-  const message = 'no Chromium: set CHROMIUM to one, or install it';
+  const message = 'no Chromium: set CHROMIUM to one. As root on Debian: node scripts/install-engines.mjs';
   if (process.env['CI'] === 'true') throw new Error(`test/browser: ${message}`);
   console.warn(`test/browser: SKIPPED, ${message}`);
   return describe.skip;
