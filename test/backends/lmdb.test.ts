@@ -187,12 +187,17 @@ describe('LmdbBackend', () => {
     );
   });
 
+  // In a process of its own: lmdb keeps state in the process, and jest gives each test file another copy of lmdb. What the
+  // copies of earlier files left there let a full disk end the worker with all its tests.
   it('a full disk rejects the write with the reason, loses nothing that was there, and the store works on with room', async () => {
     const disk = mountSmallDisk();
     if (!disk) return;
-    // lmdb prints the reason of a commit that failed.
-    const printed = jest.spyOn(console, 'error').mockReturnValue(undefined);
-    const backend = new LmdbBackend({ path: path.join(disk, 'store') });
+    const child = forkModule('serve-lmdb', [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    children.push(child);
+    let printed = '';
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (printed += text));
+    const elsewhere = await openInProcess(child, folder());
+    const backend = await openInProcess(child, path.join(disk, 'store'));
     const kept: SessionRecord[] = [];
     let failure: unknown;
     for (let n = 0; n < 1000 && failure === undefined; n++) {
@@ -202,17 +207,23 @@ describe('LmdbBackend', () => {
         (error: unknown) => (failure = error),
       );
     }
-    expect(printed).toHaveBeenCalled();
-    printed.mockRestore();
     expect(String(failure)).toMatch(/LmdbBackend could not write: the disk of .* is full/);
+    // lmdb prints the reason of a commit that failed.
+    expect(printed).not.toBe('');
     for (const each of kept) expect(await backend.read(each.id)).toEqual(each);
     expect((await backend.listByPrincipal('ada')).length).toBe(kept.length);
-    expect(() => new LmdbBackend({ path: path.join(disk, 'another') })).toThrow(/is on a disk that is full/);
+    await expect(openInProcess(child, path.join(disk, 'another'))).rejects.toThrow(/is on a disk that is full/);
+    expect(await elsewhere.create(record())).toBe(true);
     execFileSync('mount', ['-o', 'remount,size=64m', disk]);
     const late = record();
     expect(await backend.create(late)).toBe(true);
     expect(await backend.read(late.id)).toEqual(late);
     await backend.close();
+    await elsewhere.close();
+    expect(child.exitCode).toBeNull();
+    const ended = new Promise(resolve => child.once('exit', resolve));
+    child.kill();
+    await ended;
   });
 
   /** A disk of 4 MiB in memory, where this process may mount one: as root, on Linux. */
