@@ -53,18 +53,12 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
-    return Promise.resolve(this.readNow(id));
+    return Promise.resolve(this.#find(id));
   }
 
   /** @internal Not where `read` was overridden, or is being watched: whoever did that wants to be asked. */
-  override get readsAtOnce(): boolean {
-    return this.read === ownRead;
-  }
-
-  /** @internal */
-  override readNow(id: string): SessionRecord | undefined {
-    const record = this.#records.get(id);
-    return record && { ...record };
+  override peek(id: string): SessionRecord | undefined {
+    return this.read === ownRead ? this.#find(id) : undefined;
   }
 
   update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
@@ -142,6 +136,11 @@ export class InMemoryBackend extends SessionBackend {
     this.#records.clear();
     this.#idsByPrincipal.clear();
     return Promise.resolve();
+  }
+
+  #find(id: string): SessionRecord | undefined {
+    const record = this.#records.get(id);
+    return record && { ...record };
   }
 
   /** A snapshot, so that it can be walked while sessions are removed. */

@@ -86,13 +86,8 @@ export class LmdbBackend extends SessionBackend {
   }
 
   /** @internal Not where `read` was overridden, or is being watched: whoever did that wants to be asked. */
-  override get readsAtOnce(): boolean {
-    return this.read === ownRead;
-  }
-
-  /** @internal */
-  override readNow(id: string): SessionRecord | undefined {
-    return this.#look(() => this.#find(toKey(id))?.record);
+  override peek(id: string): SessionRecord | undefined {
+    return this.read === ownRead ? this.#look(() => this.#find(toKey(id))?.record) : undefined;
   }
 
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {

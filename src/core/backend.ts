@@ -72,17 +72,10 @@ export abstract class SessionBackend {
   abstract deleteExpired(now: number): Promise<number>;
 
   /**
-   * @internal Whether {@link readNow} may be asked in place of `read`: the records lie in this process's memory, and a
-   * promise would cost more than the look-up.
+   * @internal The record, where it is at hand in this process, without the promise that would cost more than the look-up.
+   * `undefined`: `read` has to tell.
    */
-  get readsAtOnce(): boolean {
-    return false;
-  }
-
-  /** @internal What `read` answers, without the promise. */
-  readNow(id: string): SessionRecord | undefined {
-    throw new TypeError(`${this.constructor.name} cannot read ${id} at once`);
-  }
+  peek?(id: string): SessionRecord | undefined;
 
   /** Releases what the backend itself opened. A client or pool that was handed in stays open: it is its owner's. */
   abstract close(): Promise<void>;

@@ -1,7 +1,7 @@
 import { SessionConfigurationError } from '../core/errors.js';
 import type { RequireSessionOptions } from './requirements.js';
 
-const OF_REQUIREMENT = ['autoError', 'cookie', 'check', 'maxAuthAge'];
+const OF_REQUIREMENT = ['autoError', 'cookie', 'check', 'maxAuthAge', 'authoritative'];
 
 /**
  * @param place what the options were given to, as the message names it
@@ -9,7 +9,10 @@ const OF_REQUIREMENT = ['autoError', 'cookie', 'check', 'maxAuthAge'];
  */
 export function assertRequirement(options: RequireSessionOptions, place: string): void {
   assertKnownOptions(options, OF_REQUIREMENT, place);
-  const { autoError, cookie, check, maxAuthAge } = options as Record<keyof RequireSessionOptions, unknown>;
+  const { autoError, cookie, check, maxAuthAge, authoritative } = options as Record<
+    keyof RequireSessionOptions,
+    unknown
+  >;
   if (autoError !== undefined && typeof autoError !== 'boolean')
     throw refuse(place, 'autoError', autoError, 'true or false');
   assertCookie(cookie, place);
@@ -17,6 +20,8 @@ export function assertRequirement(options: RequireSessionOptions, place: string)
     throw refuse(place, 'check', check, "a function of the session's data");
   if (maxAuthAge !== undefined && !(Number.isFinite(maxAuthAge) && (maxAuthAge as number) >= 0))
     throw refuse(place, 'maxAuthAge', maxAuthAge, 'seconds, from 0');
+  if (authoritative !== undefined && typeof authoritative !== 'boolean')
+    throw refuse(place, 'authoritative', authoritative, 'true or false');
 }
 
 /** @throws SessionConfigurationError when the option that names a cookie service is no class */

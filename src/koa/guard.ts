@@ -96,7 +96,7 @@ function admit(demand: Demand, ctx: Context): Eventual<void> {
   const { service } = demand;
   service.assertSameOrigin(ctx);
   const request = service.requestSession(ctx) as RequestSession;
-  return after(request.load(), () => judge(demand, request));
+  return after(request.load(demand.options.authoritative), () => judge(demand, request));
 }
 
 function judge({ service, options }: Demand, request: RequestSession): Eventual<void> {

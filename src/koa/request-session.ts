@@ -27,6 +27,8 @@ const NOTHING: Presented = { ids: [], reissue: undefined };
 export class RequestSession<T extends object = object> {
   #presented: Presented | undefined;
   #loading: Eventual<void> | 'not yet' = 'not yet';
+  /** Whether the store itself was asked, and not what a near-cache has of it. */
+  #authoritative = false;
   #session: LiveSession<T> | undefined;
   /** Whether the guard let the session through. What did not pass its `check` is, to this route, no session. */
   #admitted = true;
@@ -54,15 +56,25 @@ export class RequestSession<T extends object = object> {
     return this.#admitted && this.#session?.ended === false ? this.#session : undefined;
   }
 
-  /** Finds out what `current` is: one load, however often it is asked for. A promise only if there is something to wait for. */
-  load(): Eventual<void> {
-    if (this.#loading === 'not yet') this.#loading = this.#load();
+  /**
+   * Finds out what `current` is: one load, however often it is asked for. A promise only if there is something to wait for.
+   *
+   * @param authoritative to ask the store itself, once more if it was not asked so far
+   */
+  load(authoritative = false): Eventual<void> {
+    if (this.#loading === 'not yet') {
+      this.#authoritative = authoritative;
+      this.#loading = this.#load(authoritative);
+    } else if (authoritative && !this.#authoritative) {
+      this.#authoritative = true;
+      this.#loading = after(this.#loading, () => this.#session?.refresh());
+    }
     return this.#loading;
   }
 
   /** The session as the action may see it, loaded if need be. */
-  async get(): Promise<LiveSession<T> | undefined> {
-    await this.load();
+  async get(authoritative = false): Promise<LiveSession<T> | undefined> {
+    await this.load(authoritative);
     return this.current;
   }
 
@@ -76,6 +88,7 @@ export class RequestSession<T extends object = object> {
     this.#session?.markEnded({ clear: false });
     this.#session = session;
     this.#loading = undefined;
+    this.#authoritative = true;
     this.#admitted = true;
     this.#presented = { ids: [session.id], reissue: undefined };
   }
@@ -106,7 +119,7 @@ export class RequestSession<T extends object = object> {
     if (await this.parts.sessions.read(session.id)) this.transport.issue(reissue, session.createdAt.getTime());
   }
 
-  #load(): Eventual<void> {
+  #load(authoritative: boolean): Eventual<void> {
     const { sessions, transport } = this.parts;
     const { ids } = this.#present();
     const [id] = ids;
@@ -115,7 +128,7 @@ export class RequestSession<T extends object = object> {
       sessions.events.emit('rejected', { reason: 'duplicate', time: new Date(sessions.now()) });
       return undefined;
     }
-    return after(sessions.load(id, transport), session => {
+    return after(sessions.load(id, transport, authoritative), session => {
       // A log-in in this very request may have come first; what it made is what counts.
       if (this.#session) return;
       this.#session = session;

@@ -17,6 +17,11 @@ export interface RequireSessionOptions<T = any> {
   check?: (data: T, session: Session<T>) => boolean | Promise<boolean>;
   /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
   maxAuthAge?: number;
+  /**
+   * `true`: the session is read from the store itself, also where the backend has a near-cache (`RedisBackend`'s option
+   * `nearCache`): what another node ended is refused at once. Default: `false`.
+   */
+  authoritative?: boolean;
 }
 
 /** A parameter or property that wants a session, or its data. */

@@ -134,7 +134,8 @@ export class SessionCookie<T extends object> {
       this.#reportCrossOrigin();
       return undefined;
     }
-    return this.#makeRequestSession(client, noTransport).get();
+    // What comes of it may be open for hours: worth a look into the store itself.
+    return this.#makeRequestSession(client, noTransport).get(true);
   }
 
   /**

@@ -85,6 +85,14 @@ export class LiveSession<T extends object> implements Session<T> {
     return this.data;
   }
 
+  /** Looks into the store once more. What was assigned so far stays assigned; if there is no session there, it is over. */
+  async refresh(): Promise<void> {
+    if (this.#ended) return;
+    const latest = await this.#sessions.read(this.id);
+    if (latest) this.#adopt(latest, this.#stored);
+    else this.#ended = true;
+  }
+
   /** Saves what was assigned. Nothing is written when nothing changed. */
   async commit(): Promise<void> {
     if (this.changed) await this.#write();

@@ -91,9 +91,15 @@ export class Sessions<T extends object> {
     return this.tokens.mint();
   }
 
-  /** The session of an id, if it lives. One read; nothing is written. Reports why, if it does not. */
-  load(id: string, transport: Transport): Eventual<LiveSession<T> | undefined> {
-    return after(this.read(id), state => {
+  /**
+   * The session of an id, if it lives. One read; nothing is written. Reports why, if it does not.
+   *
+   * @param authoritative not to take a copy for it that a near-cache has
+   */
+  load(id: string, transport: Transport, authoritative: boolean): Eventual<LiveSession<T> | undefined> {
+    const near = authoritative ? undefined : this.#near(id);
+    const state = near === undefined ? this.read(id) : after(near, record => this.#stateOf(record, id));
+    return after(state, state => {
       if (state) return new LiveSession(this, state, transport, id);
       if (state === undefined) this.events.emit('rejected', { reason: 'unknown', id, time: new Date(this.now()) });
       return undefined;
@@ -101,18 +107,21 @@ export class Sessions<T extends object> {
   }
 
   /**
-   * A living record and its data; `undefined`: there is no record. `null`: there is one that does not count, which was
-   * reported.
+   * A living record and its data, as the backend has them now; `undefined`: there is no record. `null`: there is one that
+   * does not count, which was reported.
    */
   read(id: string): Eventual<StoredState | null | undefined> {
-    return after(this.#readRecord(id), record => this.#stateOf(record, id));
+    return after(
+      this.call('read', backend => backend.read(id)),
+      record => this.#stateOf(record, id),
+    );
   }
 
-  #readRecord(id: string): Eventual<unknown> {
-    const backend = this.backend();
-    if (!backend.readsAtOnce) return this.call('read', () => backend.read(id));
+  #near(id: string): Eventual<SessionRecord | undefined> {
     try {
-      return backend.readNow(id);
+      const record = this.backend().peek?.(id);
+      // What a copy takes for idle may have been seen on another node since: only the store can tell.
+      return record && this.expiryOf(record) ? undefined : record;
     } catch (error) {
       return Promise.reject(this.#failure('read', error));
     }

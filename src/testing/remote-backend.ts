@@ -3,7 +3,7 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import type { SessionRecord } from '../core/record.js';
 
 /** The methods of the contract, which are all that travels between the two processes. */
-type Method = Exclude<keyof SessionBackend, 'forgetsByItself'>;
+type Method = Exclude<keyof SessionBackend, 'forgetsByItself' | 'peek'>;
 
 interface Call {
   call: number;

@@ -38,7 +38,7 @@ function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {
 test('a record in memory is read without a promise', async () => {
   const sessions = sessionsOn(new InMemoryBackend());
   const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  expect(sessions.load(id, transport)).not.toBeInstanceOf(Promise);
+  expect(sessions.load(id, transport, false)).not.toBeInstanceOf(Promise);
 });
 
 test('a subclass that overrides read is asked', async () => {
@@ -51,7 +51,7 @@ test('a subclass that overrides read is asked', async () => {
   }
   const sessions = sessionsOn(new CountingBackend());
   const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  await sessions.load(id, transport);
+  await sessions.load(id, transport, false);
   expect(asked).toEqual([id]);
 });
 
@@ -60,19 +60,19 @@ test('a read that is watched is asked', async () => {
   const read = jest.spyOn(backend, 'read');
   const sessions = sessionsOn(backend);
   const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  await sessions.load(id, transport);
+  await sessions.load(id, transport, false);
   expect(read).toHaveBeenCalledTimes(1);
 });
 
 test('what one request changes in nested data, no other sees before it is saved, though the text was decoded once', async () => {
   const sessions = sessionsOn(new InMemoryBackend());
   const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  const [one, other] = [await sessions.load(id, transport), await sessions.load(id, transport)];
+  const [one, other] = [await sessions.load(id, transport, false), await sessions.load(id, transport, false)];
   one!.data.apples.count = 2;
   expect(other!.data.apples.count).toBe(1);
-  expect((await sessions.load(id, transport))!.data.apples.count).toBe(1);
+  expect((await sessions.load(id, transport, false))!.data.apples.count).toBe(1);
 
   await one!.commit();
-  expect((await sessions.load(id, transport))!.data.apples.count).toBe(2);
+  expect((await sessions.load(id, transport, false))!.data.apples.count).toBe(2);
   expect(other!.data.apples.count).toBe(1);
 });

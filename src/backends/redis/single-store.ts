@@ -5,10 +5,7 @@ import { decode, encode, hashPrincipal, idOfMember, memberOf, principalOf, ttlOf
 import { together } from './scripts.js';
 
 /** What `RedisBackend` leaves to one of two ways of keeping records: on one server, or over a cluster's. */
-export type RedisStore = Omit<
-  SessionBackend,
-  'close' | 'forgetsByItself' | 'readsAtOnce' | 'readNow' | 'deleteExpired'
-> & {
+export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'peek' | 'deleteExpired'> & {
   /** Removes the record of that name if it has expired. */
   expire(member: string, now: number): Promise<boolean>;
 };
