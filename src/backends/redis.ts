@@ -2,9 +2,18 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionRecord } from '../core/record.js';
 import { refuseUnknown } from './options.js';
-import { isCluster, textOf, textsOf, type RedisClusterClient, type RedisNodeClient } from './redis/client.js';
+import {
+  hasClientSideCache,
+  isCluster,
+  isTrackable,
+  textOf,
+  textsOf,
+  type RedisClusterClient,
+  type RedisNodeClient,
+} from './redis/client.js';
 import { ClusterStore } from './redis/cluster-store.js';
 import { Layout } from './redis/layout.js';
+import { NearCache } from './redis/near-cache.js';
 import { SingleStore, type RedisStore } from './redis/single-store.js';
 
 /** Options of {@link RedisBackend}. */
@@ -16,6 +25,13 @@ export interface RedisBackendOptions {
   client: RedisNodeClient | RedisClusterClient;
   /** What all keys begin with; `'session:'`. */
   prefix?: string;
+  /**
+   * `true`: records that were read lately are kept in this process for as long as the server tells of changes, so that a
+   * session in use costs no command. What another node changes or ends is seen as soon as the server's word of it arrives,
+   * and after 1 second at the latest; what this node does, at once. Routes that cannot wait say
+   * `@RequireSession({ authoritative: true })`. Needs a client of `createClient`, on Redis 6 or later. Default: `false`.
+   */
+  nearCache?: boolean;
 }
 
 /** How many keys one SCAN looks at. */
@@ -37,15 +53,21 @@ export class RedisBackend extends SessionBackend {
   readonly #client: RedisNodeClient | RedisClusterClient;
   readonly #layout: Layout;
   readonly #store: RedisStore;
+  readonly #near: NearCache | undefined;
 
-  /** @throws SessionConfigurationError when `client` is none, or `prefix` no text */
+  /** @throws SessionConfigurationError when `client` is none, or an option cannot work */
   constructor(options: RedisBackendOptions) {
     super();
-    const { client, prefix = 'session:', ...unknown } = options;
-    refuseUnknown('RedisBackend', unknown, 'client, prefix');
+    const { client, prefix = 'session:', nearCache = false, ...unknown } = options;
+    refuseUnknown('RedisBackend', unknown, 'client, prefix, nearCache');
     if (typeof (client as Partial<RedisNodeClient> | undefined)?.evalSha !== 'function') {
       throw new SessionConfigurationError(
         "client: a connected client of the package 'redis' is needed: await createClient({ url }).connect()",
+      );
+    }
+    if (hasClientSideCache(client)) {
+      throw new SessionConfigurationError(
+        "client: its clientSideCache may still have what was ended; leave that out, and use this backend's nearCache",
       );
     }
     if (typeof prefix !== 'string')
@@ -53,6 +75,7 @@ export class RedisBackend extends SessionBackend {
     this.#client = client;
     this.#layout = new Layout(prefix);
     this.#store = isCluster(client) ? new ClusterStore(client, this.#layout) : new SingleStore(client, this.#layout);
+    this.#near = nearCacheFor(client, nearCache, this.#layout);
   }
 
   override get forgetsByItself(): boolean {
@@ -63,32 +86,40 @@ export class RedisBackend extends SessionBackend {
     return this.#store.create({ ...record });
   }
 
+  /** Asks the store. */
   read(id: string): Promise<SessionRecord | undefined> {
-    return this.#store.read(id);
+    return this.#near ? this.#near.fill(id, () => this.#store.read(id)) : this.#store.read(id);
+  }
+
+  /** @internal Not where `read` was overridden, or is being watched: whoever did that wants to be asked. */
+  override peek(id: string): SessionRecord | undefined {
+    return this.read === ownRead ? this.#near?.get(id) : undefined;
   }
 
   update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    return this.#store.update({ ...record }, expectedVersion);
+    return this.#changing([record.id], this.#store.update({ ...record }, expectedVersion));
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    return this.#store.touch(id, lastSeenAt, expiresAt);
+    return this.#changing([id], this.#store.touch(id, lastSeenAt, expiresAt));
   }
 
   replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    return this.#store.replace(oldId, { ...record });
+    return this.#changing([oldId, record.id], this.#store.replace(oldId, { ...record }));
   }
 
   delete(id: string): Promise<boolean> {
-    return this.#store.delete(id);
+    return this.#changing([id], this.#store.delete(id));
   }
 
   listByPrincipal(principal: string): Promise<SessionRecord[]> {
     return this.#store.listByPrincipal(principal);
   }
 
-  deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    return this.#store.deleteByPrincipal(principal, exceptId);
+  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+    const ended = await this.#store.deleteByPrincipal(principal, exceptId);
+    for (const id of ended) this.#near?.forget(id);
+    return ended;
   }
 
   /** Walks over all keys of the server: not needed, because Redis forgets by itself, and not for the path of a request. */
@@ -111,7 +142,33 @@ export class RedisBackend extends SessionBackend {
     return deleted;
   }
 
+  /** Closes what `nearCache` opened. The client stays open. */
   close(): Promise<void> {
+    this.#near?.close();
     return Promise.resolve();
   }
+
+  /** When a write of this process resolves, its own copies are gone, whether or not the server's word of it was here yet. */
+  #changing<R>(ids: readonly string[], write: Promise<R>): Promise<R> {
+    return this.#near ? this.#near.changing(ids, write) : write;
+  }
 }
+
+function nearCacheFor(
+  client: RedisNodeClient | RedisClusterClient,
+  wanted: unknown,
+  layout: Layout,
+): NearCache | undefined {
+  if (typeof wanted !== 'boolean')
+    throw new SessionConfigurationError(`nearCache: ${String(wanted)}; write true or false`);
+  if (!wanted) return undefined;
+  if (!isTrackable(client)) {
+    throw new SessionConfigurationError(
+      'nearCache: needs a client of createClient; with a pool, Sentinel or a cluster, leave it out',
+    );
+  }
+  return new NearCache(client, layout);
+}
+
+// eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
+const ownRead = RedisBackend.prototype.read;

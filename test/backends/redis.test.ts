@@ -265,8 +265,12 @@ describeWith('redis', 'on one server', () => {
     it.each([
       [{}, 'client: a connected client of the package'],
       [{ client: {} }, 'client: a connected client of the package'],
+      [
+        { client: { ...looksRight, options: { clientSideCache: {} } } },
+        'client: its clientSideCache may still have what was ended',
+      ],
       [{ client: looksRight, prefix: 1 }, 'prefix: 1; a string is needed'],
-      [{ client: looksRight, prefx: '' }, 'RedisBackend: unknown option prefx; it takes client, prefix'],
+      [{ client: looksRight, prefx: '' }, 'RedisBackend: unknown option prefx; it takes client, prefix, nearCache'],
     ])('refuses the options %j', (options, message) => {
       expect(() => new RedisBackend(options as never)).toThrow(
         expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining(message) }),

@@ -9,6 +9,23 @@ export interface RedisClusterClient extends RedisCommands {
   nodeClient(node: never): Promise<RedisNodeClient>;
 }
 
+/** What a near-cache uses of a client of `createClient`, which knows the one server that it talks to. */
+export interface TrackableClient {
+  readonly options?: { keyPrefix?: string; socket?: object } | undefined;
+  duplicate(overrides: object): FeedConnection;
+}
+
+/** A connection on which the server tells of changes. */
+export interface FeedConnection {
+  on(event: 'error' | 'end' | 'invalidate', listener: (news: unknown) => void): unknown;
+  connect(): Promise<unknown>;
+  sendCommand(args: string[]): Promise<unknown>;
+  pSetEx(key: string, milliseconds: number, value: string): Promise<unknown>;
+  ping(): Promise<unknown>;
+  unref(): void;
+  destroy(): void;
+}
+
 export interface RedisCommands {
   get(key: string): Promise<unknown>;
   evalSha(sha1: string, options: ScriptOptions): Promise<unknown>;
@@ -22,6 +39,16 @@ export interface ScriptOptions {
 
 export function isCluster(client: RedisNodeClient | RedisClusterClient): client is RedisClusterClient {
   return 'masters' in client && 'nodeClient' in client;
+}
+
+/** Whether the package itself keeps copies of what it read, for whose age nothing vouches. */
+export function hasClientSideCache(client: object): boolean {
+  return (client as { options?: { clientSideCache?: unknown } }).options?.clientSideCache !== undefined;
+}
+
+/** A client of `createClient`: those of pools, Sentinel and clusters have no state of a single connection. */
+export function isTrackable(client: object): client is TrackableClient {
+  return 'isPubSubActive' in client && 'duplicate' in client;
 }
 
 /** Text, also from a client that was set up to answer with buffers. */

@@ -33,6 +33,15 @@ export class Layout {
     return `${this.prefix}{p:${principal}}`;
   }
 
+  /** What the keys of all records begin with, one or the other. */
+  get recordPrefixes(): readonly string[] {
+    return [`${this.prefix}r:`, `${this.prefix}j:`];
+  }
+
+  idOfKey(key: string): string {
+    return idOfMember(this.memberOfKey(key));
+  }
+
   /** The SCAN pattern of all records. */
   get recordPattern(): string {
     return `${this.prefix.replace(/[\\*?[\]]/g, '\\$&')}[rj]:*`;

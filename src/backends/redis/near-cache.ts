@@ -1,0 +1,73 @@
+import { Recent } from '../../core/recent.js';
+import { isSessionRecord, type SessionRecord } from '../../core/record.js';
+import { ChangeFeed } from './change-feed.js';
+import type { TrackableClient } from './client.js';
+import type { Layout } from './layout.js';
+
+/** How many records are kept at least, and how long the data of one may be: some megabytes as a rule, 80 at the most. */
+const RECORDS = 5_000;
+const MAX_DATA_CHARS = 4_096;
+
+/**
+ * Copies of records that were read lately, kept for as long as the server tells of changes. A copy is behind the store by
+ * no more than the news takes to arrive, and never by more than the feed's bound.
+ */
+export class NearCache {
+  readonly #layout: Layout;
+  readonly #feed: ChangeFeed;
+  readonly #records = new Recent<SessionRecord>(RECORDS);
+  /** Reads under way. Taken out when their record changes meanwhile: what they bring may be what was there before. */
+  readonly #reads = new Map<string, object>();
+
+  constructor(client: TrackableClient, layout: Layout) {
+    this.#layout = layout;
+    this.#feed = new ChangeFeed(client, layout.prefix, layout.recordPrefixes, {
+      changed: key => this.forget(this.#layout.idOfKey(key)),
+      lost: () => this.#forgetAll(),
+    });
+  }
+
+  get(id: string): SessionRecord | undefined {
+    if (!this.#feed.isTrusted()) return undefined;
+    const record = this.#records.get(id);
+    return record && { ...record };
+  }
+
+  /** Reads from the store, and keeps a copy unless the record changed while that was under way. */
+  async fill(id: string, read: () => Promise<SessionRecord | undefined>): Promise<SessionRecord | undefined> {
+    if (!this.#feed.isTrusted()) return read();
+    const mark = {};
+    this.#reads.set(id, mark);
+    try {
+      const record = await read();
+      if (this.#reads.get(id) === mark && isSessionRecord(record, id) && record.data.length <= MAX_DATA_CHARS)
+        this.#records.set(id, { ...record });
+      return record;
+    } finally {
+      if (this.#reads.get(id) === mark) this.#reads.delete(id);
+    }
+  }
+
+  /** The outcome of a write of this process, given when its copies are gone: the server's word of it may come later. */
+  async changing<R>(ids: readonly string[], write: Promise<R>): Promise<R> {
+    try {
+      return await write;
+    } finally {
+      for (const id of ids) this.forget(id);
+    }
+  }
+
+  forget(id: string): void {
+    this.#reads.delete(id);
+    this.#records.delete(id);
+  }
+
+  close(): void {
+    this.#feed.close();
+  }
+
+  #forgetAll(): void {
+    this.#reads.clear();
+    this.#records.clear();
+  }
+}
