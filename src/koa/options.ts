@@ -26,7 +26,10 @@ export interface SessionCookieOptions<T extends object> {
   autoError?: boolean;
   /** 403; 401 if you prefer. */
   unauthenticatedStatus?: 401 | 403;
-  /** A session not seen for so long is over; 7 days. Decided by the library each time it reads (ASVS 7.3.1). */
+  /**
+   * A session not seen for so long is over; 7 days, or `absoluteTimeout` where that is less. Decided by the library each
+   * time it reads (ASVS 7.3.1). At most `absoluteTimeout`.
+   */
   idleTimeout?: number;
   /** A session is over so long after its log-in, whatever happens in it; 14 days (ASVS 7.3.2). */
   absoluteTimeout?: number;
@@ -128,7 +131,7 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   if (unknown !== undefined) throw refuse(unknown, 'no such option', `one of ${known.join(', ')}`);
 
   const options = { ...DEFAULTS, ...withoutUndefined(given) };
-  const { dataModel, backend, idleTimeout, absoluteTimeout, trustedOrigins, secure } = options;
+  const { dataModel, backend, absoluteTimeout, trustedOrigins, secure } = options;
   if (typeof dataModel !== 'function')
     throw refuse('dataModel', String(dataModel), 'the class of the session data, marked @SessionData');
   assertReflection(`dataModel: ${dataModel.name}`);
@@ -149,9 +152,7 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   assertSeconds(options, 'touchInterval', 0);
   assertSeconds(options, 'sweepInterval', 0);
   assertSeconds(options, 'backendTimeout', 0.001);
-  if (idleTimeout > absoluteTimeout) {
-    throw refuse('idleTimeout', String(idleTimeout), `at most absoluteTimeout (${absoluteTimeout})`);
-  }
+  const idleTimeout = resolveIdleTimeout(given.idleTimeout, absoluteTimeout);
   const { maxSessionsPerPrincipal } = options;
   if (
     maxSessionsPerPrincipal !== Infinity &&
@@ -188,6 +189,14 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
       plain: setCookieFor(secure === true || (secure === 'auto' && (isProduction() || !mayBePlain(options)))),
     },
   });
+}
+
+/** Only a timeout that was asked for can be too long: the default gives way to a short absolute one. */
+function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number): number {
+  if (given === undefined) return Math.min(DEFAULTS.idleTimeout, absoluteTimeout);
+  if (given > absoluteTimeout)
+    throw refuse('idleTimeout', String(given), `at most absoluteTimeout (${absoluteTimeout})`);
+  return given;
 }
 
 /** `'auto'` goes without Secure on a developer's machine only where the other attributes work without it. */

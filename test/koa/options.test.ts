@@ -9,6 +9,7 @@ import {
   SessionData,
 } from 'routing-controllers-sessions';
 
+import { resolveOptions } from '../../src/koa/options.js';
 import { SECRET } from '../support/app.js';
 import { inEnvironment } from '../support/environment.js';
 
@@ -114,8 +115,13 @@ describe('an option that cannot work is refused at construction, by its name, wi
       /idleTimeout: 61; write at most absoluteTimeout \(60\)/,
     ],
     [
-      'absoluteTimeout below the default idleTimeout',
-      { absoluteTimeout: 3600 },
+      'idleTimeout above the default absoluteTimeout',
+      { idleTimeout: 1_209_601 },
+      /idleTimeout: 1209601; write at most absoluteTimeout \(1209600\)/,
+    ],
+    [
+      'the default idleTimeout, written out, above absoluteTimeout',
+      { idleTimeout: 604_800, absoluteTimeout: 3600 },
       /idleTimeout: 604800; write at most absoluteTimeout \(3600\)/,
     ],
     ['__Host- with a domain', { name: '__Host-s', domain: 'example.com' }, /name: '__Host-s'.*domain/],
@@ -167,6 +173,15 @@ describe('options that work', () => {
     ],
   ])('%s', (_what, options) => {
     expect(() => make(options)).not.toThrow();
+  });
+
+  test.each<[string, Record<string, unknown>, number]>([
+    ['gives way to a shorter absoluteTimeout', { absoluteTimeout: 3600 }, 3600],
+    ['and is not stretched by a longer one', { absoluteTimeout: 30 * 86_400 }, 7 * 86_400],
+    ['and is the default, too, where undefined is given', { idleTimeout: undefined, absoluteTimeout: 60 }, 60],
+  ])('the default idleTimeout %s', (_what, options, seconds) => {
+    const { limits } = resolveOptions({ secretKey: SECRET, dataModel: User, ...options });
+    expect(limits.idleTimeout).toBe(seconds * 1000);
   });
 
   test("are not changed, and later changes to the caller's object change nothing", () => {
