@@ -177,8 +177,7 @@ export class Sessions<T extends object> {
     const encoded = this.model.encode(plain);
     const principal = this.model.principalOf(plain);
     const make = () => this.#store(plain, encoded, principal, transport, client, earlierIds);
-    const limited = principal !== undefined && Number.isFinite(this.limits.maxSessionsPerPrincipal);
-    return limited ? this.turns.take(`principal:${principal}`, make) : make();
+    return this.#isLimited(principal) ? this.turns.take(`principal:${principal}`, make) : make();
   }
 
   async #store(
@@ -357,9 +356,14 @@ export class Sessions<T extends object> {
     );
   }
 
+  /** Whether this principal may have only so many sessions. */
+  #isLimited(principal: string | undefined): principal is string {
+    return principal !== undefined && Number.isFinite(this.limits.maxSessionsPerPrincipal);
+  }
+
   /** When each of a principal's sessions was last seen, as a log-in finds them; none where there is no limit. */
   async #seenBefore(principal: string | undefined): Promise<ReadonlyMap<string, number>> {
-    if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return new Map();
+    if (!this.#isLimited(principal)) return new Map();
     return new Map((await this.#livingRecords(principal)).map(record => [record.id, record.lastSeenAt]));
   }
 
@@ -368,7 +372,7 @@ export class Sessions<T extends object> {
    * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
    */
   async #evict(principal: string | undefined, before: ReadonlyMap<string, number>): Promise<void> {
-    if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return;
+    if (!this.#isLimited(principal)) return;
     const records = await this.#livingRecords(principal);
     const surplus = records.length - this.limits.maxSessionsPerPrincipal;
     if (surplus <= 0) return;
