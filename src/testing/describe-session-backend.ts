@@ -19,7 +19,10 @@ export interface DescribeSessionBackendOptions {
    * races are spread over all handles, and what one handle was told must be what each other sees.
    */
   openAgain?: (first: SessionBackend) => SessionBackend | Promise<SessionBackend>;
-  /** How many handles `openAgain` is asked for in each case; 2. */
+  /**
+   * How many handles `openAgain` is asked for in each case; 2. 0 where only one at a time can have the store open: it is
+   * then asked for another only when the first one is closed.
+   */
   extraHandles?: number;
   /** How many random races the resurrection case runs, and ten times as many as the revocation case; 1,000. */
   races?: number;
