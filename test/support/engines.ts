@@ -45,8 +45,10 @@ export function listens(port: number, host = '127.0.0.1'): Promise<boolean> {
   });
 }
 
-/** The first of these programs that is installed. PostgreSQL keeps its own off the PATH. */
+/** Where a program is. PostgreSQL keeps its own off the PATH; `REDIS_SERVER` names one that takes redis-server's place. */
 export function findProgram(name: string): string | undefined {
+  const standIn = process.env['REDIS_SERVER'];
+  if (name === 'redis-server' && standIn !== undefined && standIn !== '') return standIn;
   const postgres = '/usr/lib/postgresql';
   const versions = existsSync(postgres)
     ? readdirSync(postgres).map(version => path.join(postgres, version, 'bin'))
