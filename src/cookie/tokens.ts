@@ -1,6 +1,7 @@
-import { createHash, createHmac, createSecretKey, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
+import { createHash, createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
 
 import { Recent } from '../core/recent.js';
+import { SecretPool } from './secret-pool.js';
 
 /** A fresh token for a cookie, and the id under which its record is kept. */
 export interface MintedToken {
@@ -24,7 +25,8 @@ const SECRET_BYTES = 32;
 const BYTES_32 = '[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]';
 const TOKEN = new RegExp(`^${BYTES_32}\\.${BYTES_32}$`);
 const SECRET_CHARS = 43;
-const TOKEN_CHARS = 2 * SECRET_CHARS + 1;
+const MAC_CHARS = 43;
+const TOKEN_CHARS = SECRET_CHARS + 1 + MAC_CHARS;
 
 /** What the MAC is for, so that the same key signing something else can never make a token. */
 const PURPOSE = 'routing-controllers-sessions/token/1';
@@ -39,6 +41,7 @@ const REMEMBERED = 10_000;
 export class Tokens {
   readonly #keys: readonly KeyObject[];
   readonly #prefix: string;
+  readonly #secrets = new SecretPool(SECRET_BYTES);
   readonly #verified = new Recent<VerifiedToken>(REMEMBERED);
 
   /**
@@ -52,8 +55,7 @@ export class Tokens {
 
   /** @throws what the generator throws when it fails: there is no second-best source */
   mint(): MintedToken {
-    const secret = randomBytes(SECRET_BYTES);
-    return { token: this.#sign(secret.toString('base64url')), id: idOf(secret) };
+    return this.#secrets.take(secret => ({ token: this.#sign(secret.toString('base64url')), id: idOf(secret) }));
   }
 
   /** Checks form, then MAC. A token that was found right a moment ago is not computed again. */
@@ -64,8 +66,8 @@ export class Tokens {
     if (!TOKEN.test(token)) return 'malformed';
 
     const secret = token.slice(0, SECRET_CHARS);
-    const mac = Buffer.from(token.slice(SECRET_CHARS + 1), 'base64url');
-    const signer = this.#keys.findIndex(key => timingSafeEqual(this.#mac(key, secret), mac));
+    const mac = token.slice(SECRET_CHARS + 1);
+    const signer = this.#keys.findIndex(key => isSameMac(this.#mac(key, secret), mac));
     if (signer === -1) return 'signature';
 
     const verified: VerifiedToken = { id: idOf(Buffer.from(secret, 'base64url')) };
@@ -78,12 +80,25 @@ export class Tokens {
   #sign(secret: string): string {
     const [first] = this.#keys;
     if (!first) throw new RangeError('a key ring needs a key');
-    return `${secret}.${this.#mac(first, secret).toString('base64url')}`;
+    return `${secret}.${this.#mac(first, secret)}`;
   }
 
-  #mac(key: KeyObject, secret: string): Buffer {
-    return createHmac('sha256', key).update(this.#prefix).update(secret).digest();
+  /** As text: a buffer would be memory outside of the heap, allocated and freed for each token. */
+  #mac(key: KeyObject, secret: string): string {
+    return createHmac('sha256', key)
+      .update(this.#prefix + secret)
+      .digest('base64url');
   }
+}
+
+const computed = Buffer.alloc(MAC_CHARS);
+const given = Buffer.alloc(MAC_CHARS);
+
+/** In constant time. Both are canonical base64url, so that the same text is the same bytes. */
+function isSameMac(one: string, other: string): boolean {
+  computed.write(one, 'latin1');
+  given.write(other, 'latin1');
+  return timingSafeEqual(computed, given);
 }
 
 function idOf(secret: Buffer): string {

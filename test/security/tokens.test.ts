@@ -44,7 +44,7 @@ afterEach(() => jest.restoreAllMocks());
 describe('ID-1: the secret comes from the CSPRNG', () => {
   test('ID-1: when the generator fails, a log-in fails: no record, no cookie', async () => {
     const life = await startLife();
-    jest.spyOn(crypto, 'randomBytes').mockImplementation(() => {
+    jest.spyOn(crypto, 'randomFillSync').mockImplementation(() => {
       throw new Error('no entropy');
     });
     const answer = await ask(life, '/open/login', { method: 'POST' });

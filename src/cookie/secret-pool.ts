@@ -1,0 +1,36 @@
+import { randomFillSync } from 'node:crypto';
+
+/** How many secrets are asked for at once: a call to the generator costs about the same for one as for many. */
+const POOLED = 64;
+
+/** Secrets from the CSPRNG. Each is handed out once, and wiped before the next. */
+export class SecretPool {
+  readonly #size: number;
+  readonly #pool: Buffer;
+  #used: number;
+
+  /** @param size bytes of a secret */
+  constructor(size: number) {
+    this.#size = size;
+    this.#pool = Buffer.alloc(size * POOLED);
+    this.#used = this.#pool.length;
+  }
+
+  /**
+   * Hands the next secret to `use`, which must not keep it.
+   *
+   * @throws what the generator throws when it fails: there is no second-best source
+   */
+  take<R>(use: (secret: Buffer) => R): R {
+    if (this.#used === this.#pool.length) {
+      randomFillSync(this.#pool);
+      this.#used = 0;
+    }
+    const secret = this.#pool.subarray(this.#used, (this.#used += this.#size));
+    try {
+      return use(secret);
+    } finally {
+      secret.fill(0);
+    }
+  }
+}
