@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 
 import { plainToInstance } from 'class-transformer';
-import { getMetadataStorage, validate, type ValidationError } from 'class-validator';
+import { validate, type ValidationError } from 'class-validator';
 
 import { InvalidSessionDataError, SessionConfigurationError } from '../core/errors.js';
+import type { Eventual } from '../core/eventual.js';
 import { copyJson, isSafeJson, NotJsonError, toJson, type JsonObject } from './json.js';
+import { type Rule, Rules, rulesOf } from './rules.js';
 
 /** A class that session data is an instance of. It must be constructible without arguments. */
 export type ModelClass<T extends object = object> = new () => T;
@@ -26,8 +28,6 @@ const HEADER_CHARS = FORMAT.length + SHAPE_CHARS + 2;
 
 /** Names that mean something to the language, to promises or to JSON on any object. */
 const RESERVED = new Set(['then', 'toJSON']);
-
-type Rule = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
 
 const INSTANCE_RULES = new Set(['isDate', 'minDate', 'maxDate', 'isInstance']);
 
@@ -100,8 +100,15 @@ export class Model<T extends object> {
    * @throws InvalidSessionDataError naming each property that breaks a rule of the model, or that JSON cannot carry
    */
   async create(data: T): Promise<JsonObject> {
-    const given = this.toPlain(data);
-    return this.validated(this.toPlain(Object.assign(new this.#class(), this.instantiate(given))));
+    return this.validated(this.#withDefaults(this.toPlain(data)));
+  }
+
+  #withDefaults(given: JsonObject): JsonObject {
+    const instance = new this.#class();
+    const addsNothing =
+      this.#description.isPlain &&
+      Object.entries(instance).every(([property, value]) => value === undefined || Object.hasOwn(given, property));
+    return addsNothing ? given : this.toPlain(Object.assign(instance, this.instantiate(given)));
   }
 
   /** @throws InvalidSessionDataError naming the property that JSON cannot carry */
@@ -122,11 +129,14 @@ export class Model<T extends object> {
   }
 
   /** @throws InvalidSessionDataError naming each property that breaks a rule of the model */
-  async validated(plain: JsonObject): Promise<JsonObject> {
-    if (this.#description.hasRules) {
-      const errors = await validate(this.instantiate(plain), { forbidUnknownValues: false });
-      if (errors.length > 0) throw new InvalidSessionDataError(failuresOf(errors));
-    }
+  validated(plain: JsonObject): Eventual<JsonObject> {
+    const { hasRules, rules } = this.#description;
+    return !hasRules || rules.hold(this.instantiate(plain)) ? plain : this.#validated(plain);
+  }
+
+  async #validated(plain: JsonObject): Promise<JsonObject> {
+    const errors = await validate(this.instantiate(plain), { forbidUnknownValues: false });
+    if (errors.length > 0) throw new InvalidSessionDataError(failuresOf(errors));
     return plain;
   }
 
@@ -217,23 +227,30 @@ interface Description {
   /** What encoded data of this shape begins with. */
   header: string;
   hasRules: boolean;
+  rules: Rules;
   principal: string | undefined;
   /** Whether class-transformer must build instances, by `@Type`: a model of plain values is assigned to one much faster. */
   transforms: boolean;
   /** Properties declared as `Date`, which JSON carries as strings. */
   dates: readonly string[];
+  /** Whether an instance is, as JSON carries it, what it was made from, to the letter. */
+  isPlain: boolean;
 }
 
 function describe(model: ModelClass): Description {
   const rules = rulesOf(model);
   const properties = [...new Set(rules.map(rule => rule.propertyName))];
   const types = properties.map(property => [property, declaredType(model, property)] as const);
+  const transforms = rules.some(asksForInstances) || types.some(([, type]) => isNestedModel(type));
+  const dates = datesOf(model);
   return {
     header: `${FORMAT}.${shapeOf(model)}.`,
     hasRules: rules.length > 0,
+    rules: new Rules(model),
     principal: principalPropertyOf(model),
-    transforms: rules.some(asksForInstances) || types.some(([, type]) => isNestedModel(type)),
-    dates: datesOf(model),
+    transforms,
+    dates,
+    isPlain: !transforms && dates.length === 0 && !('toJSON' in model.prototype),
   };
 }
 
@@ -255,10 +272,6 @@ function reviveNestedDates(value: unknown): void {
   const prototype = Object.getPrototypeOf(value) as object;
   if (prototype !== Object.prototype && !Array.isArray(value)) reviveDates(value, datesOf(prototype.constructor));
   Object.values(value).forEach(reviveNestedDates);
-}
-
-function rulesOf(model: Function): Rule[] {
-  return getMetadataStorage().getTargetValidationMetadatas(model, '', true, false);
 }
 
 function declaredType(model: Function, property: string): unknown {

@@ -67,6 +67,34 @@ describe('Model.create', () => {
     });
   });
 
+  test('stores a date that came as text in the one way in which JSON carries it, in nested models too', async () => {
+    class Birth {
+      @IsString() place!: string;
+      @IsDate() date!: Date;
+    }
+    class Person {
+      @ValidateNested() @Type(() => Birth) birth!: Birth;
+    }
+    const since = '2026-01-01';
+    const stored = new Date(since).toJSON();
+    await expect(model.create({ username: 'ada', since } as never)).resolves.toEqual({
+      username: 'ada',
+      since: stored,
+    });
+    const person = new Model(Person).create({ birth: { place: 'London', date: since } } as never);
+    await expect(person).resolves.toEqual({ birth: { place: 'London', date: stored } });
+  });
+
+  test("stores what the model's own toJSON says", async () => {
+    class Shouting {
+      @IsString() username!: string;
+      toJSON() {
+        return { username: this.username.toUpperCase() };
+      }
+    }
+    await expect(new Model(Shouting).create({ username: 'ada' } as Shouting)).resolves.toEqual({ username: 'ADA' });
+  });
+
   test('names each property that breaks a rule, nested ones by their path', async () => {
     await expect(failuresOf(model.create({ username: 1, visits: 'x' } as never))).resolves.toEqual([
       'username',
