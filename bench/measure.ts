@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { PrivateRedis } from './engines.js';
 import { Launch } from './launch.js';
 import { cookieOf, load, logIn, type Route, spoil } from './load.js';
-import type { Engines, Subject } from './subject.js';
+import { type Engines, needsRedis, type Subject } from './subject.js';
 
 /** How long everything takes: `--quick` is for finding out whether it works. */
 export interface Extent {
@@ -82,7 +82,7 @@ export async function measure(
     return samples as Record<Scenario, Sample>;
   } finally {
     await launch.close();
-    if (subject.store === 'redis') await redis?.flush();
+    if (needsRedis(subject.store)) await redis?.flush();
   }
 }
 
@@ -109,7 +109,7 @@ async function sentFor(
     const { requests } = await load(launch.url, route, { amount: COUNTED, cookies });
     return { statements: ((await launch.ask('statements')) - before) / requests };
   }
-  if (store !== 'redis' || !redis) return {};
+  if (!needsRedis(store) || !redis) return {};
   const before = await redis.commands();
   const { requests } = await load(launch.url, route, { amount: COUNTED, cookies });
   const perRequest = [...(await redis.commands())].map(

@@ -86,9 +86,9 @@ async function main(): Promise<void> {
   bench('encode the data', () => do_not_optimize(model.encode(plain)));
   bench('a deadline', () => deadlines.within(resolved, expired));
   bench('a turn', () => turns.take(id, () => resolved));
-  bench('load from InMemoryBackend', () => do_not_optimize(sessions.load(id, noTransport)));
+  bench('load from InMemoryBackend', () => do_not_optimize(sessions.load(id, noTransport, false)));
   bench('load and update in InMemoryBackend', async () => {
-    const session = await sessions.load(id, noTransport);
+    const session = await sessions.load(id, noTransport, false);
     await session?.update(data => {
       data.visits++;
     });

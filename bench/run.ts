@@ -20,7 +20,7 @@ import {
 import { reportOf } from './report.js';
 import type { Results, SubjectResult } from './results.js';
 import { spreadOf } from './statistics.js';
-import { type Engines, type Subject, SUBJECTS } from './subject.js';
+import { type Engines, needsRedis, type Subject, SUBJECTS } from './subject.js';
 
 /** `build` is inside the folder of the benchmark. */
 const HOME = join(__dirname, '..');
@@ -47,7 +47,7 @@ async function main(options: readonly string[]): Promise<void> {
     if (only) skipped.push(`all but ${only.join(', ')}`);
     if (postgres === undefined) skipped.push('what needs PostgreSQL, for none answers here');
     const subjects = SUBJECTS.filter(({ id }) => only?.includes(id) ?? true).filter(
-      ({ store }) => (store !== 'redis' || redis) && (store !== 'postgres' || engines.postgres),
+      ({ store }) => (!needsRedis(store) || redis) && (store !== 'postgres' || engines.postgres),
     );
     const loadAverage = loadavg();
     pinGenerator();

@@ -3,7 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 /** What a server is built on: its session costs what it adds to the same routes on the same stack without one. */
 export type Stack = 'routing-controllers' | 'express' | 'fastify';
 
-export type Store = 'none' | 'memory' | 'lmdb' | 'redis' | 'postgres' | 'cookie';
+export type Store = 'none' | 'memory' | 'lmdb' | 'redis' | 'redis with a near-cache' | 'postgres' | 'cookie';
+
+export function needsRedis(store: Store): boolean {
+  return store.startsWith('redis');
+}
 
 /** One thing that is measured. */
 export interface Subject {
@@ -50,6 +54,13 @@ export const SUBJECTS: readonly Subject[] = [
   { id: 'ours-memory', title: 'this library, InMemory', stack: rc, store: 'memory', module: 'ours' },
   { id: 'ours-lmdb', title: 'this library, LMDB', stack: rc, store: 'lmdb', module: 'ours' },
   { id: 'ours-redis', title: 'this library, Redis', stack: rc, store: 'redis', module: 'ours' },
+  {
+    id: 'ours-redis-near',
+    title: 'this library, Redis with a near-cache',
+    stack: rc,
+    store: 'redis with a near-cache',
+    module: 'ours',
+  },
   { id: 'ours-postgres', title: 'this library, PostgreSQL', stack: rc, store: 'postgres', module: 'ours' },
   { id: 'koa-memory', title: 'koa-session, memory', stack: rc, store: 'memory', module: 'koa-session' },
   { id: 'koa-redis', title: 'koa-session, Redis', stack: rc, store: 'redis', module: 'koa-session' },

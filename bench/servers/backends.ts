@@ -18,12 +18,13 @@ export async function openBackend(store: Store, engines: Engines): Promise<Opene
       const { LmdbBackend } = await import('routing-controllers-sessions/lmdb');
       return { backend: new LmdbBackend({ path: `${engines.folder}/lmdb-${process.pid}` }) };
     }
-    case 'redis': {
+    case 'redis':
+    case 'redis with a near-cache': {
       const { createClient } = await import('redis');
       const { RedisBackend } = await import('routing-controllers-sessions/redis');
       const client = createClient({ socket: { host: '127.0.0.1', port: engines.redisPort! } });
       await client.connect();
-      return { backend: new RedisBackend({ client }), close: () => client.close() };
+      return { backend: new RedisBackend({ client, nearCache: store !== 'redis' }), close: () => client.close() };
     }
     case 'postgres':
       return openPostgres();
