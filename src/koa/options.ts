@@ -125,7 +125,7 @@ const HOW_TO_REGISTER =
  * @throws SessionConfigurationError naming the option and what to write instead
  */
 export function resolveOptions<T extends object>(given: SessionCookieOptions<T> | undefined): ResolvedOptions<T> {
-  if (typeof given !== 'object' || (given as unknown) === null) throw new SessionConfigurationError(HOW_TO_REGISTER);
+  if (!isOptions(given)) throw new SessionConfigurationError(HOW_TO_REGISTER);
   const known = [...Object.keys(DEFAULTS), 'dataModel', 'secretKey'];
   const unknown = Object.keys(given).find(key => !known.includes(key));
   if (unknown !== undefined) throw refuse(unknown, 'no such option', `one of ${known.join(', ')}`);
@@ -189,6 +189,11 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
       plain: setCookieFor(secure === true || (secure === 'auto' && (isProduction() || !mayBePlain(options)))),
     },
   });
+}
+
+/** A container that makes a service by itself hands over nothing, or, as typedi does, itself. */
+function isOptions(given: unknown): given is object {
+  return typeof given === 'object' && given !== null && ('dataModel' in given || 'secretKey' in given);
 }
 
 /** Only a timeout that was asked for can be too long: the default gives way to a short absolute one. */

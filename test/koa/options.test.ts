@@ -8,6 +8,7 @@ import {
   type SessionCookieOptions,
   SessionData,
 } from 'routing-controllers-sessions';
+import { Container, Service } from 'typedi';
 
 import { resolveOptions } from '../../src/koa/options.js';
 import { SECRET } from '../support/app.js';
@@ -17,6 +18,8 @@ import { inEnvironment } from '../support/environment.js';
 class User {
   @IsString() username!: string;
 }
+
+const HOW_TO_REGISTER = /useContainer\(Container\); Container\.set\(SessionCookie, new SessionCookie\(/;
 
 /** As JavaScript may call it: with anything. */
 function make(options: Record<string, unknown>) {
@@ -148,10 +151,16 @@ describe('an option that cannot work is refused at construction, by its name, wi
     expect(messageOf(options)).toMatch(message);
   });
 
-  test.each([[undefined], [null], ['secret'], [42]])('no options object at all: %p', options => {
+  test.each([[undefined], [null], ['secret'], [42], [{}]])('no options object at all: %p', options => {
     const construct = () => new SessionCookie(options as unknown as SessionCookieOptions<User>);
     expect(construct).toThrow(SessionConfigurationError);
-    expect(construct).toThrow(/useContainer\(Container\); Container\.set\(SessionCookie, new SessionCookie\(/);
+    expect(construct).toThrow(HOW_TO_REGISTER);
+  });
+
+  test('typedi, which hands itself to a service that it makes, is no options object either', () => {
+    @Service()
+    class AdminCookie extends SessionCookie<User> {}
+    expect(() => Container.get(AdminCookie)).toThrow(HOW_TO_REGISTER);
   });
 });
 
