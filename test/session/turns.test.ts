@@ -62,6 +62,46 @@ describe('Turns.take', () => {
       expect(jest.getTimerCount()).toBe(0);
     });
 
+    test('who lost a turn does not end the one that the next has, when it is done at last', async () => {
+      const turns = new Turns(1_000);
+      let finish: () => void = () => undefined;
+      const late = turns.take('key', () => new Promise<void>(resolve => (finish = resolve)));
+      void turns.take('key', () => new Promise<void>(() => undefined));
+      await jest.advanceTimersByTimeAsync(1_000);
+      const third = jest.fn<undefined, []>();
+      void turns.take('key', third);
+      finish();
+      await late;
+      await jest.advanceTimersByTimeAsync(999);
+      expect(third).not.toHaveBeenCalled();
+      await jest.advanceTimersByTimeAsync(1);
+      expect(third).toHaveBeenCalled();
+    });
+
+    test('a turn that nobody waits for sets no timer', async () => {
+      const turns = new Turns(1_000);
+      let finish: () => void = () => undefined;
+      const alone = turns.take('key', () => new Promise<void>(resolve => (finish = resolve)));
+      expect(turns.size).toBe(1);
+      expect(jest.getTimerCount()).toBe(0);
+      finish();
+      await alone;
+    });
+
+    test('who comes when a turn is nearly over waits for no more than what is left of it', async () => {
+      const turns = new Turns(1_000);
+      const stuck = () => new Promise<void>(() => undefined);
+      void turns.take('key', stuck);
+      await jest.advanceTimersByTimeAsync(900);
+      void turns.take('key', stuck);
+      const third = jest.fn<undefined, []>();
+      void turns.take('key', third);
+      await jest.advanceTimersByTimeAsync(1_099);
+      expect(third).not.toHaveBeenCalled();
+      await jest.advanceTimersByTimeAsync(1);
+      expect(third).toHaveBeenCalled();
+    });
+
     test('the patience runs from when the turn began, not from when it was asked for', async () => {
       const turns = new Turns(1_000);
       const log: string[] = [];
@@ -72,6 +112,7 @@ describe('Turns.take', () => {
       await jest.advanceTimersByTimeAsync(1_800);
       expect(log).toEqual(['first', 'second', 'third']);
       await Promise.all([...all, third]);
+      expect(jest.getTimerCount()).toBe(0);
     });
   });
 
