@@ -1,4 +1,4 @@
-import { SessionBackend, type WriteOutcome } from '../core/backend.js';
+import { SessionBackend, type WriteOutcome, type WritesAtOnce } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionRecord } from '../core/record.js';
 
@@ -25,6 +25,23 @@ export class InMemoryBackend extends SessionBackend {
   /** A principal with one session, the usual case, costs a string instead of a Set. */
   readonly #idsByPrincipal = new Map<string, string | Set<string>>();
 
+  readonly #writes: WritesAtOnce = {
+    create: record => {
+      if (this.#records.has(record.id)) return false;
+      this.#add({ ...record });
+      while (this.#records.size > this.#maxSessions) this.#dropLeastRecentlySeen();
+      return true;
+    },
+    update: (record, expectedVersion) => {
+      const stored = this.#records.get(record.id);
+      if (!stored) return 'gone';
+      if (stored.version !== expectedVersion) return 'conflict';
+      this.#remove(stored);
+      this.#add({ ...record, version: expectedVersion + 1 });
+      return 'updated';
+    },
+  };
+
   /** @throws SessionConfigurationError when `maxSessions` is not a positive whole number */
   constructor(options: InMemoryBackendOptions = {}) {
     super();
@@ -46,10 +63,7 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   create(record: SessionRecord): Promise<boolean> {
-    if (this.#records.has(record.id)) return Promise.resolve(false);
-    this.#add({ ...record });
-    while (this.#records.size > this.#maxSessions) this.#dropLeastRecentlySeen();
-    return Promise.resolve(true);
+    return Promise.resolve(this.#writes.create(record));
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
@@ -58,16 +72,16 @@ export class InMemoryBackend extends SessionBackend {
 
   /** @internal Not where `read` was overridden, or is being watched: whoever did that wants to be asked. */
   override peek(id: string): SessionRecord | undefined {
-    return this.read === ownRead ? this.#find(id) : undefined;
+    return this.read === own.read ? this.#find(id) : undefined;
   }
 
   update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    const stored = this.#records.get(record.id);
-    if (!stored) return Promise.resolve('gone');
-    if (stored.version !== expectedVersion) return Promise.resolve('conflict');
-    this.#remove(stored);
-    this.#add({ ...record, version: expectedVersion + 1 });
-    return Promise.resolve('updated');
+    return Promise.resolve(this.#writes.update(record, expectedVersion));
+  }
+
+  /** @internal Not where `create` or `update` was overridden, or is being watched. */
+  override writesAtOnce(): WritesAtOnce | undefined {
+    return this.create === own.create && this.update === own.update ? this.#writes : undefined;
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
@@ -176,4 +190,4 @@ export class InMemoryBackend extends SessionBackend {
 }
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
-const ownRead = InMemoryBackend.prototype.read;
+const own = (({ read, create, update }) => ({ read, create, update }))(InMemoryBackend.prototype);

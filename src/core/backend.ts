@@ -3,6 +3,12 @@ import type { SessionRecord } from './record.js';
 /** How a conditional write ended. Each is an answer, not a failure; a failure is a rejected promise. */
 export type WriteOutcome = 'updated' | 'conflict' | 'gone';
 
+/** @internal What the methods of these names do and answer, done when they return. */
+export interface WritesAtOnce {
+  create(record: SessionRecord): boolean;
+  update(record: SessionRecord, expectedVersion: number): WriteOutcome;
+}
+
 /**
  * Where session records lie. Extend it to keep sessions in an engine of your own, and hold the result to
  * `describeSessionBackend` of `routing-controllers-sessions/testing`.
@@ -76,6 +82,12 @@ export abstract class SessionBackend {
    * `undefined`: `read` has to tell.
    */
   peek?(id: string): SessionRecord | undefined;
+
+  /**
+   * @internal The writes of a backend that keeps records in this process's memory, without their promises. Left out, or
+   * answering `undefined`: it wants to be asked.
+   */
+  writesAtOnce?(): WritesAtOnce | undefined;
 
   /** Releases what the backend itself opened. A client or pool that was handed in stays open: it is its owner's. */
   abstract close(): Promise<void>;

@@ -1,4 +1,5 @@
 import { InvalidSessionDataError, SessionConflictError, SessionGoneError } from '../core/errors.js';
+import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
 import { applyChanges, changesBetween, type Changes } from './changes.js';
 import { isSameJson, type JsonObject } from './json.js';
@@ -138,77 +139,81 @@ export class LiveSession<T extends object> implements Session<T> {
    * @param newId for a rotation: the id under which the session goes on
    * @returns the id that the session had before
    */
-  async #write(change?: Change<T>, newId?: string): Promise<string> {
-    return this.#sessions.turns.take(this.id, async () => {
-      if (this.#ended) throw new SessionGoneError();
-      const { id } = this;
-      const { model } = this.#sessions;
-      const snapshot = this.#data === undefined ? this.#stored : model.toPlain(this.#data);
-      const assigned = changesBetween(this.#stored, snapshot);
-      let base: StoredState = { record: this.#record, data: this.#stored };
-      let fresh = false;
-
-      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-        const next = await this.#apply(assigned, change, base.data);
-        if (newId === undefined && isSameJson(base.data, next)) {
-          // Nothing to write. But "nothing" was decided on what this request knew: make sure that it is what is there.
-          const latest = fresh || !change ? base : await this.#latest();
-          if (latest.record.version === base.record.version) {
-            this.#adopt(base, snapshot);
-            return id;
-          }
-          base = latest;
-          fresh = true;
-          continue;
-        }
-        const record = this.#nextRecord(base.record, await model.validated(next), newId);
-        const outcome = await (newId === undefined
-          ? this.#update(record, base.record.version)
-          : this.#sessions.replace(id, record));
-        if (outcome === 'updated') {
-          this.#sessions.remember(record, next);
-          this.#adopt({ record, data: next }, snapshot);
-          return id;
-        }
-        if (outcome === 'gone') this.#throwGone();
-        await backOff(attempt);
-        base = await this.#latest();
-        fresh = true;
-        this.#reportConflict(assigned, base.data);
-      }
-      throw new SessionConflictError();
-    });
+  #write(change?: Change<T>, newId?: string): Promise<string> {
+    return this.#sessions.turns.take(this.id, () => this.#writeInTurn(change, newId));
   }
 
-  async #apply(assigned: Changes, change: Change<T> | undefined, stored: JsonObject): Promise<JsonObject> {
+  /** Waits only for what is a promise: each would cost a write in memory a good part of what it takes. */
+  async #writeInTurn(change?: Change<T>, newId?: string): Promise<string> {
+    if (this.#ended) throw new SessionGoneError();
+    const { id } = this;
+    const { model } = this.#sessions;
+    const snapshot = this.#data === undefined ? this.#stored : model.toPlain(this.#data);
+    const assigned = changesBetween(this.#stored, snapshot);
+    let base: StoredState = { record: this.#record, data: this.#stored };
+    let fresh = false;
+
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const applied = this.#apply(assigned, change, base.data);
+      const next = applied instanceof Promise ? await applied : applied;
+      if (newId === undefined && isSameJson(base.data, next)) {
+        // Nothing to write. But "nothing" was decided on what this request knew: make sure that it is what is there.
+        const latest = fresh || !change ? base : await this.#latest();
+        if (latest.record.version === base.record.version) {
+          this.#adopt(base, snapshot);
+          return id;
+        }
+        base = latest;
+        fresh = true;
+        continue;
+      }
+      const validated = model.validated(next);
+      if (validated instanceof Promise) await validated;
+      const record = this.#nextRecord(base.record, next, newId);
+      const written =
+        newId === undefined ? this.#sessions.update(record, base.record.version) : this.#sessions.replace(id, record);
+      const outcome = written instanceof Promise ? await written : written;
+      if (outcome === 'updated') {
+        this.#sessions.remember(record, next);
+        this.#adopt({ record, data: next }, snapshot);
+        return id;
+      }
+      if (outcome === 'gone') this.#throwGone();
+      await backOff(attempt);
+      base = await this.#latest();
+      fresh = true;
+      this.#reportConflict(assigned, base.data);
+    }
+    throw new SessionConflictError();
+  }
+
+  #apply(assigned: Changes, change: Change<T> | undefined, stored: JsonObject): Eventual<JsonObject> {
     const { model } = this.#sessions;
     const next = assigned.size === 0 ? stored : applyChanges(stored, assigned);
     if (!change) return next;
     const draft = model.instantiate(next);
-    const result: unknown = await change(draft);
     // An arrow function without braces returns what it assigned; only an object can be meant to take the data's place.
-    return model.toPlain(typeof result === 'object' && result !== null ? result : draft);
+    const changed = (result: unknown) => model.toPlain(typeof result === 'object' && result !== null ? result : draft);
+    const result: unknown = change(draft);
+    return isThenable(result) ? Promise.resolve(result).then(changed) : changed(result);
   }
 
   #nextRecord(base: SessionRecord, data: JsonObject, newId: string | undefined): SessionRecord {
     // What outlived its time while the action ran stays dead: a write must not bring it back.
     if (this.#sessions.expiryOf(base)) this.#throwGone();
-    const { principal: _before, ...rest } = base;
-    const principal = this.#sessions.model.principalOf(data);
     const lastSeenAt = Math.max(base.lastSeenAt, this.#sessions.now());
-    return {
-      ...rest,
-      ...(principal === undefined ? {} : { principal }),
+    const record: SessionRecord = {
+      ...base,
       id: newId ?? base.id,
       data: this.#sessions.model.encode(data),
       version: base.version + 1,
       lastSeenAt,
       expiresAt: this.#sessions.expiresAt(base.createdAt, lastSeenAt),
     };
-  }
-
-  #update(record: SessionRecord, expectedVersion: number) {
-    return this.#sessions.call('update', backend => backend.update(record, expectedVersion));
+    const principal = this.#sessions.model.principalOf(data);
+    if (principal === undefined) delete record.principal;
+    else record.principal = principal;
+    return record;
   }
 
   async #latest(): Promise<StoredState> {
@@ -255,6 +260,11 @@ export class LiveSession<T extends object> implements Session<T> {
     if (properties.length > 0)
       this.#sessions.events.emit('conflict', { ...this.#sessions.eventOf(this.#record), properties });
   }
+}
+
+/** Whatever `await` would wait for: also what is no promise of the language's own. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
 }
 
 /** The first attempts follow at once; later ones give writers of other processes room. */

@@ -49,6 +49,23 @@ interface Decoded {
   data: JsonObject;
 }
 
+/** What a session is made of. */
+interface LogIn {
+  data: JsonObject;
+  encoded: string;
+  principal: string | undefined;
+  transport: Transport;
+  client: ClientInfo;
+  earlierIds: readonly string[];
+}
+
+/** A log-in of a principal who may not have any number of sessions. */
+interface Limit {
+  principal: string;
+  /** When each of the sessions that the log-in finds was last seen. */
+  before: ReadonlyMap<string, number>;
+}
+
 /** How much later than its time a record is removed: a node whose clock runs ahead must not remove what still lives. */
 const SWEEP_GRACE = 3_600_000;
 
@@ -118,13 +135,11 @@ export class Sessions<T extends object> {
   }
 
   #near(id: string): Eventual<SessionRecord | undefined> {
-    try {
+    return this.#callNow('read', () => {
       const record = this.backend().peek?.(id);
       // What a copy takes for idle may have been seen on another node since: only the store can tell.
       return record && this.expiryOf(record) ? undefined : record;
-    } catch (error) {
-      return Promise.reject(this.#failure('read', error));
-    }
+    });
   }
 
   #stateOf(record: unknown, id: string): Eventual<StoredState | null | undefined> {
@@ -176,24 +191,36 @@ export class Sessions<T extends object> {
     const plain = await this.model.create(data);
     const encoded = this.model.encode(plain);
     const principal = this.model.principalOf(plain);
-    const make = () => this.#store(plain, encoded, principal, transport, client, earlierIds);
-    return this.#isLimited(principal) ? this.turns.take(`principal:${principal}`, make) : make();
+    const login: LogIn = { data: plain, encoded, principal, transport, client, earlierIds };
+    if (principal === undefined || !Number.isFinite(this.limits.maxSessionsPerPrincipal)) return this.#store(login);
+    return this.turns.take(`principal:${principal}`, async () =>
+      this.#store(login, { principal, before: await this.#seenNow(principal) }),
+    );
   }
 
-  async #store(
-    data: JsonObject,
-    encoded: string,
-    principal: string | undefined,
-    transport: Transport,
-    client: ClientInfo,
-    earlierIds: readonly string[],
-  ): Promise<LiveSession<T>> {
-    const before = await this.#seenBefore(principal);
+  async #store(login: LogIn, limit?: Limit): Promise<LiveSession<T>> {
+    const { data, transport, earlierIds } = login;
     transport.assertOpen();
     const { token, id } = this.mint();
+    const record = this.#recordOf(id, login, limit);
+    const creating = this.#create(record);
+    if (creating) await creating;
+    try {
+      for (const earlier of earlierIds) await this.end(earlier, 'replaced');
+      if (limit) await this.#evict(limit);
+      transport.issue(token, record.createdAt);
+    } catch (error) {
+      this.forget(id);
+      throw error;
+    }
+    this.events.emit('created', this.eventOf(record));
+    return new LiveSession(this, { record, data }, transport);
+  }
+
+  #recordOf(id: string, { encoded, principal, client }: LogIn, limit: Limit | undefined): SessionRecord {
     const now = this.now();
     // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
-    const lastSeenAt = Math.max(now, ...[...before.values()].map(seen => seen + 1));
+    const lastSeenAt = limit ? Math.max(now, ...[...limit.before.values()].map(seen => seen + 1)) : now;
     const record: SessionRecord = {
       id,
       data: encoded,
@@ -203,29 +230,24 @@ export class Sessions<T extends object> {
       lastSeenAt,
       expiresAt: this.expiresAt(now, lastSeenAt),
     };
-    if (principal !== undefined) Object.assign(record, { principal, ...client });
-
-    await this.#create(record);
-    try {
-      for (const earlier of earlierIds) await this.end(earlier, 'replaced');
-      await this.#evict(principal, before);
-      transport.issue(token, now);
-    } catch (error) {
-      this.forget(id);
-      throw error;
-    }
-    this.events.emit('created', this.eventOf(record));
-    return new LiveSession(this, { record, data }, transport);
+    return principal === undefined ? record : { ...record, principal, ...client };
   }
 
-  async #create(record: SessionRecord): Promise<void> {
-    const created = await this.#orUndo(
-      'create',
-      backend => backend.create(record),
-      () => this.forget(record.id),
-    );
-    // 256 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
-    if (!created) throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
+  /** A promise only where there is something to wait for. */
+  #create(record: SessionRecord): Eventual<void> {
+    const backend = this.backend();
+    const atOnce = backend.writesAtOnce?.();
+    const created = atOnce
+      ? this.#callNow('create', () => atOnce.create(record))
+      : this.#orUndo(
+          'create',
+          () => backend.create(record),
+          () => this.forget(record.id),
+        );
+    return after(created, done => {
+      // 256 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
+      if (!done) throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
+    });
   }
 
   /** Ends a session. `true`: it was there. Needs no readable record, and writes none. */
@@ -294,9 +316,27 @@ export class Sessions<T extends object> {
     }
   }
 
+  /** A call to a backend that answers at once. */
+  #callNow<R>(operation: keyof SessionBackend, run: () => R): Eventual<R> {
+    try {
+      return run();
+    } catch (error) {
+      return Promise.reject(this.#failure(operation, error));
+    }
+  }
+
   #failure(operation: string, error: unknown): SessionError {
     this.events.emit('unavailable', { operation, error, time: new Date(this.now()) });
     return error instanceof SessionError ? error : new SessionUnavailableError({ cause: error });
+  }
+
+  /** Replaces a record that is still at the version that this one was made from. */
+  update(record: SessionRecord, expectedVersion: number): Eventual<WriteOutcome> {
+    const backend = this.backend();
+    const atOnce = backend.writesAtOnce?.();
+    return atOnce
+      ? this.#callNow('update', () => atOnce.update(record, expectedVersion))
+      : this.call('update', () => backend.update(record, expectedVersion));
   }
 
   /** Moves a record to a new id in one step, or not at all: nobody knows the new token of one that seemed to fail. */
@@ -356,14 +396,8 @@ export class Sessions<T extends object> {
     );
   }
 
-  /** Whether this principal may have only so many sessions. */
-  #isLimited(principal: string | undefined): principal is string {
-    return principal !== undefined && Number.isFinite(this.limits.maxSessionsPerPrincipal);
-  }
-
-  /** When each of a principal's sessions was last seen, as a log-in finds them; none where there is no limit. */
-  async #seenBefore(principal: string | undefined): Promise<ReadonlyMap<string, number>> {
-    if (!this.#isLimited(principal)) return new Map();
+  /** When each of a principal's sessions was last seen. */
+  async #seenNow(principal: string): Promise<ReadonlyMap<string, number>> {
     return new Map((await this.#livingRecords(principal)).map(record => [record.id, record.lastSeenAt]));
   }
 
@@ -371,8 +405,7 @@ export class Sessions<T extends object> {
    * Ends what a principal has too many, the least recently seen at the head. All processes agree on one order, so that
    * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
    */
-  async #evict(principal: string | undefined, before: ReadonlyMap<string, number>): Promise<void> {
-    if (!this.#isLimited(principal)) return;
+  async #evict({ principal, before }: Limit): Promise<void> {
     const records = await this.#livingRecords(principal);
     const surplus = records.length - this.limits.maxSessionsPerPrincipal;
     if (surplus <= 0) return;

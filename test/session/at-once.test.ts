@@ -1,0 +1,143 @@
+import 'reflect-metadata';
+
+import { InMemoryBackend, type SessionRecord, SessionUnavailableError } from 'routing-controllers-sessions';
+
+import { Tokens } from '../../src/cookie/tokens.js';
+import { SessionEventHub } from '../../src/session/events.js';
+import { Model } from '../../src/session/model.js';
+import type { Transport } from '../../src/session/session.js';
+import { Sessions } from '../../src/session/sessions.js';
+
+interface Basket {
+  apples: { count: number };
+}
+
+const LIMITS = {
+  idleTimeout: 60_000,
+  absoluteTimeout: 60_000,
+  touchInterval: 60_000,
+  backendTimeout: 2_000,
+  maxSessionsPerPrincipal: Infinity,
+};
+
+const transport: Transport = { assertOpen: () => undefined, issue: () => undefined, clear: () => undefined };
+
+function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {
+  const tokens = new Tokens(['0123456789abcdef0123456789abcdef'], 'session');
+  const model = new Model(Object as unknown as new () => Basket);
+  return new Sessions(
+    model,
+    new SessionEventHub(),
+    tokens,
+    LIMITS,
+    () => 1_000,
+    () => backend,
+  );
+}
+
+test('a record in memory is read without a promise', async () => {
+  const sessions = sessionsOn(new InMemoryBackend());
+  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  expect(sessions.load(id, transport, false)).not.toBeInstanceOf(Promise);
+});
+
+test('a subclass that overrides read is asked', async () => {
+  const asked: string[] = [];
+  class CountingBackend extends InMemoryBackend {
+    override read(id: string): Promise<SessionRecord | undefined> {
+      asked.push(id);
+      return super.read(id);
+    }
+  }
+  const sessions = sessionsOn(new CountingBackend());
+  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  await sessions.load(id, transport, false);
+  expect(asked).toEqual([id]);
+});
+
+test('a read that is watched is asked', async () => {
+  const backend = new InMemoryBackend();
+  const read = jest.spyOn(backend, 'read');
+  const sessions = sessionsOn(backend);
+  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  await sessions.load(id, transport, false);
+  expect(read).toHaveBeenCalledTimes(1);
+});
+
+test('a record in memory is updated without a promise', async () => {
+  const backend = new InMemoryBackend();
+  const sessions = sessionsOn(backend);
+  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  const record = (await backend.read(id))!;
+  expect(sessions.update(record, 1)).toBe('updated');
+  expect(sessions.update(record, 1)).toBe('conflict');
+});
+
+test.each(['create', 'update'] as const)(
+  '%s is asked where it is watched, or a subclass overrides it',
+  async method => {
+    const asked: string[] = [];
+    class CountingBackend extends InMemoryBackend {
+      override create(record: SessionRecord) {
+        asked.push('create');
+        return super.create(record);
+      }
+      override update(record: SessionRecord, expectedVersion: number) {
+        asked.push('update');
+        return super.update(record, expectedVersion);
+      }
+    }
+    const watched = new InMemoryBackend();
+    const spy = jest.spyOn(watched, method);
+    for (const backend of [new CountingBackend(), watched]) {
+      const session = await sessionsOn(backend).create({ apples: { count: 1 } }, transport, {}, []);
+      session.data.apples.count = 2;
+      await session.commit();
+    }
+    expect(asked).toEqual(['create', 'update']);
+    expect(spy).toHaveBeenCalledTimes(1);
+  },
+);
+
+test('a write in memory that fails is reported, and answered as any other failure', async () => {
+  const backend = new InMemoryBackend();
+  const sessions = sessionsOn(backend);
+  const session = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  const failing = () => {
+    throw new RangeError('no memory');
+  };
+  backend.writesAtOnce = () => ({ create: failing, update: failing });
+  const failures: unknown[] = [];
+  sessions.events.on('unavailable', ({ operation, error }) => failures.push(operation, String(error)));
+
+  session.data.apples.count = 2;
+  await expect(session.commit()).rejects.toThrow(SessionUnavailableError);
+  await expect(sessions.create({ apples: { count: 1 } }, transport, {}, [])).rejects.toThrow(SessionUnavailableError);
+  expect(failures).toEqual(['update', 'RangeError: no memory', 'create', 'RangeError: no memory']);
+});
+
+test('a change that is no promise of the language’s own is waited for, and so is what it changes', async () => {
+  const sessions = sessionsOn(new InMemoryBackend());
+  const session = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  await session.update(data => {
+    const thenable: PromiseLike<void> = {
+      then: (resolve, reject) =>
+        new Promise<void>(done => setImmediate(done)).then(() => void (data.apples.count = 7)).then(resolve, reject),
+    };
+    return thenable as Promise<void>;
+  });
+  expect((await sessions.load(session.id, transport, false))!.data.apples.count).toBe(7);
+});
+
+test('what one request changes in nested data, no other sees before it is saved, though the text was decoded once', async () => {
+  const sessions = sessionsOn(new InMemoryBackend());
+  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  const [one, other] = [await sessions.load(id, transport, false), await sessions.load(id, transport, false)];
+  one!.data.apples.count = 2;
+  expect(other!.data.apples.count).toBe(1);
+  expect((await sessions.load(id, transport, false))!.data.apples.count).toBe(1);
+
+  await one!.commit();
+  expect((await sessions.load(id, transport, false))!.data.apples.count).toBe(2);
+  expect(other!.data.apples.count).toBe(1);
+});
