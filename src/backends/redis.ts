@@ -96,7 +96,7 @@ export class RedisBackend extends SessionBackend {
     return this.read === ownRead ? this.#near?.get(id) : undefined;
   }
 
-  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+  async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     return this.#changing([record.id], this.#store.update({ ...record }, expectedVersion));
   }
 
@@ -104,7 +104,7 @@ export class RedisBackend extends SessionBackend {
     return this.#changing([id], this.#store.touch(id, lastSeenAt, expiresAt));
   }
 
-  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
+  async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
     return this.#changing([oldId, record.id], this.#store.replace(oldId, { ...record }));
   }
 

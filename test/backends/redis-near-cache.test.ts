@@ -455,6 +455,17 @@ describeWith('redis', 'with a near-cache', () => {
     expect(await client.ping()).toBe('PONG');
   });
 
+  it('close leaves no connection behind that is being opened', async () => {
+    const client = await connected();
+    const duplicate = jest.spyOn(client, 'duplicate');
+    const backend = open(client);
+    const feed = duplicate.mock.results[0]!.value as Client;
+    const ready = new Promise<void>(resolve => feed.once('ready', resolve));
+    await backend.close();
+    await ready;
+    await until(async () => (await feeds()).length === 0, 'the end of the connection');
+  });
+
   it('needs a client of createClient', () => {
     const url = 'redis://127.0.0.1:1';
     const others = [

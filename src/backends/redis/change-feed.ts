@@ -101,6 +101,11 @@ export class ChangeFeed {
   async #subscribe(connection: FeedConnection): Promise<void> {
     await connection.connect();
     connection.unref();
+    // A client that is destroyed while it connects connects nevertheless.
+    if (connection !== this.#connection) {
+      connection.destroy();
+      return;
+    }
     // The client has turned on the other kind of tracking, of keys that this connection read.
     await connection.sendCommand(['CLIENT', 'TRACKING', 'OFF']);
     const prefixes = this.#prefixes.flatMap(prefix => ['PREFIX', this.#keyPrefix + prefix]);
