@@ -6,7 +6,7 @@ import type { SessionRecord } from '../core/record.js';
 export interface InMemoryBackendOptions {
   /**
    * How many sessions are kept at most; 1,000,000. One more drops the session that was seen least recently.
-   * A record with 300 bytes of data takes less than 900 bytes.
+   * A record with 300 bytes of data takes less than 1,000 bytes.
    */
   maxSessions?: number;
 }
@@ -14,30 +14,46 @@ export interface InMemoryBackendOptions {
 /** How many records the clean-up looks at before it lets requests have their turn: well under a millisecond's work. */
 const SWEEP_SLICE = 1_000;
 
+/** A record in the list that has the most recently seen one at its end. */
+interface Kept {
+  record: SessionRecord;
+  earlier: Kept | undefined;
+  later: Kept | undefined;
+}
+
 /**
  * Sessions in this process's memory: for tests, for development, and for a server of one process that may forget
  * everybody when it restarts.
  */
 export class InMemoryBackend extends SessionBackend {
   readonly #maxSessions: number;
-  /** In order of "last seen", the least recent first: a Map keeps the order in which its keys were set. */
-  readonly #records = new Map<string, SessionRecord>();
+  readonly #kept = new Map<string, Kept>();
+  /*
+   * The order of "last seen" is a list of its own. A Map keeps the order in which its keys were set, but a key that is deleted
+   * and set again and again, as that of a busy session, leaves something to be searched each time.
+   */
+  #first: Kept | undefined;
+  #last: Kept | undefined;
   /** A principal with one session, the usual case, costs a string instead of a Set. */
   readonly #idsByPrincipal = new Map<string, string | Set<string>>();
 
   readonly #writes: WritesAtOnce = {
     create: record => {
-      if (this.#records.has(record.id)) return false;
+      if (this.#kept.has(record.id)) return false;
       this.#add({ ...record });
-      while (this.#records.size > this.#maxSessions) this.#dropLeastRecentlySeen();
+      while (this.#first && this.#kept.size > this.#maxSessions) this.#remove(this.#first);
       return true;
     },
     update: (record, expectedVersion) => {
-      const stored = this.#records.get(record.id);
-      if (!stored) return 'gone';
-      if (stored.version !== expectedVersion) return 'conflict';
-      this.#remove(stored);
-      this.#add({ ...record, version: expectedVersion + 1 });
+      const kept = this.#kept.get(record.id);
+      if (!kept) return 'gone';
+      if (kept.record.version !== expectedVersion) return 'conflict';
+      if (kept.record.principal !== record.principal) {
+        this.#unindex(kept.record);
+        this.#index(record);
+      }
+      kept.record = { ...record, version: expectedVersion + 1 };
+      this.#moveToEnd(kept);
       return 'updated';
     },
   };
@@ -59,7 +75,7 @@ export class InMemoryBackend extends SessionBackend {
 
   /** How many records are kept, expired ones that were not swept yet included. */
   get size(): number {
-    return this.#records.size;
+    return this.#kept.size;
   }
 
   create(record: SessionRecord): Promise<boolean> {
@@ -85,60 +101,49 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    const stored = this.#records.get(id);
-    if (!stored) return Promise.resolve(false);
-    if (lastSeenAt > stored.lastSeenAt) {
-      stored.lastSeenAt = lastSeenAt;
-      stored.expiresAt = expiresAt;
-      this.#records.delete(id);
-      this.#records.set(id, stored);
+    const kept = this.#kept.get(id);
+    if (!kept) return Promise.resolve(false);
+    if (lastSeenAt > kept.record.lastSeenAt) {
+      kept.record.lastSeenAt = lastSeenAt;
+      kept.record.expiresAt = expiresAt;
+      this.#moveToEnd(kept);
     }
     return Promise.resolve(true);
   }
 
   replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    const stored = this.#records.get(oldId);
-    if (!stored) return Promise.resolve('gone');
-    if (stored.version !== record.version - 1 || this.#records.has(record.id)) return Promise.resolve('conflict');
-    this.#remove(stored);
+    const kept = this.#kept.get(oldId);
+    if (!kept) return Promise.resolve('gone');
+    if (kept.record.version !== record.version - 1 || this.#kept.has(record.id)) return Promise.resolve('conflict');
+    this.#remove(kept);
     this.#add({ ...record });
     return Promise.resolve('updated');
   }
 
   delete(id: string): Promise<boolean> {
-    const stored = this.#records.get(id);
-    if (stored) this.#remove(stored);
-    return Promise.resolve(stored !== undefined);
+    const kept = this.#kept.get(id);
+    if (kept) this.#remove(kept);
+    return Promise.resolve(kept !== undefined);
   }
 
   listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    const records: SessionRecord[] = [];
-    for (const id of this.#idsOf(principal)) {
-      const record = this.#records.get(id);
-      if (record) records.push({ ...record });
-    }
-    return Promise.resolve(records);
+    return Promise.resolve(this.#keptOf(principal).map(({ record }) => ({ ...record })));
   }
 
   deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    const ended: string[] = [];
-    for (const id of this.#idsOf(principal)) {
-      const record = this.#records.get(id);
-      if (!record || id === exceptId) continue;
-      this.#remove(record);
-      ended.push(id);
-    }
-    return Promise.resolve(ended);
+    const ended = this.#keptOf(principal).filter(({ record }) => record.id !== exceptId);
+    for (const kept of ended) this.#remove(kept);
+    return Promise.resolve(ended.map(({ record }) => record.id));
   }
 
   async deleteExpired(now: number): Promise<number> {
     let deleted = 0;
-    // Counted down from the size at the start: a record that is touched meanwhile moves to the end and must not be met for ever.
-    let left = this.#records.size;
-    for (const record of this.#records.values()) {
+    // Counted down from the size at the start: what is added meanwhile need not be met.
+    let left = this.#kept.size;
+    for (const kept of this.#kept.values()) {
       if (left-- === 0) break;
-      if (record.expiresAt <= now) {
-        this.#remove(record);
+      if (kept.record.expiresAt <= now) {
+        this.#remove(kept);
         deleted++;
       }
       if (left % SWEEP_SLICE === 0) await new Promise(resolve => setImmediate(resolve));
@@ -147,45 +152,73 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   close(): Promise<void> {
-    this.#records.clear();
+    this.#kept.clear();
     this.#idsByPrincipal.clear();
+    this.#first = this.#last = undefined;
     return Promise.resolve();
   }
 
   #find(id: string): SessionRecord | undefined {
-    const record = this.#records.get(id);
-    return record && { ...record };
+    const kept = this.#kept.get(id);
+    return kept && { ...kept.record };
   }
 
   /** A snapshot, so that it can be walked while sessions are removed. */
-  #idsOf(principal: string): string[] {
-    const ids = this.#idsByPrincipal.get(principal);
-    if (ids === undefined) return [];
-    return typeof ids === 'string' ? [ids] : [...ids];
+  #keptOf(principal: string): Kept[] {
+    const ids = this.#idsByPrincipal.get(principal) ?? [];
+    return (typeof ids === 'string' ? [ids] : [...ids]).flatMap(id => this.#kept.get(id) ?? []);
   }
 
   #add(record: SessionRecord): void {
-    this.#records.set(record.id, record);
-    if (record.principal === undefined) return;
-    const ids = this.#idsByPrincipal.get(record.principal);
-    if (ids === undefined) this.#idsByPrincipal.set(record.principal, record.id);
-    else if (typeof ids === 'string') this.#idsByPrincipal.set(record.principal, new Set([ids, record.id]));
-    else ids.add(record.id);
+    const kept: Kept = { record, earlier: undefined, later: undefined };
+    this.#kept.set(record.id, kept);
+    this.#append(kept);
+    this.#index(record);
   }
 
-  #remove(record: SessionRecord): void {
-    this.#records.delete(record.id);
-    if (record.principal === undefined) return;
-    const ids = this.#idsByPrincipal.get(record.principal);
-    if (ids instanceof Set && ids.size > 1) ids.delete(record.id);
-    else this.#idsByPrincipal.delete(record.principal);
+  #remove(kept: Kept): void {
+    this.#kept.delete(kept.record.id);
+    this.#unlink(kept);
+    this.#unindex(kept.record);
   }
 
-  #dropLeastRecentlySeen(): void {
-    for (const record of this.#records.values()) {
-      this.#remove(record);
-      return;
-    }
+  #moveToEnd(kept: Kept): void {
+    if (kept === this.#last) return;
+    this.#unlink(kept);
+    this.#append(kept);
+  }
+
+  #append(kept: Kept): void {
+    kept.earlier = this.#last;
+    kept.later = undefined;
+    if (this.#last) this.#last.later = kept;
+    else this.#first = kept;
+    this.#last = kept;
+  }
+
+  #unlink(kept: Kept): void {
+    const { earlier, later } = kept;
+    // Garbage that points to what lives on would keep it once that is garbage, too.
+    kept.earlier = kept.later = undefined;
+    if (earlier) earlier.later = later;
+    else this.#first = later;
+    if (later) later.earlier = earlier;
+    else this.#last = earlier;
+  }
+
+  #index({ id, principal }: SessionRecord): void {
+    if (principal === undefined) return;
+    const ids = this.#idsByPrincipal.get(principal);
+    if (ids === undefined) this.#idsByPrincipal.set(principal, id);
+    else if (typeof ids === 'string') this.#idsByPrincipal.set(principal, new Set([ids, id]));
+    else ids.add(id);
+  }
+
+  #unindex({ id, principal }: SessionRecord): void {
+    if (principal === undefined) return;
+    const ids = this.#idsByPrincipal.get(principal);
+    if (ids instanceof Set && ids.size > 1) ids.delete(id);
+    else this.#idsByPrincipal.delete(principal);
   }
 }
 

@@ -1,0 +1,111 @@
+import 'reflect-metadata';
+
+import fc from 'fast-check';
+import { InMemoryBackend, type SessionRecord } from 'routing-controllers-sessions';
+
+import { seed } from '../support/seed.js';
+
+const IDS = ['a', 'b', 'c', 'd', 'e', 'f'];
+const PRINCIPALS = [undefined, 'ada', 'bob'];
+const MAX_SESSIONS = 4;
+
+function recordOf(id: string, principal: string | undefined, version: number, lastSeenAt: number): SessionRecord {
+  const times = { createdAt: 0, authenticatedAt: 0, lastSeenAt, expiresAt: 1e6 };
+  return { id, data: 'x', version, ...times, ...(principal === undefined ? {} : { principal }) };
+}
+
+type Step = [
+  kind: 'create' | 'update' | 'touch' | 'replace' | 'delete' | 'end',
+  id: string,
+  other: string,
+  principal: string | undefined,
+];
+
+const step: fc.Arbitrary<Step> = fc.tuple(
+  fc.constantFrom('create', 'create', 'update', 'touch', 'replace', 'delete', 'end'),
+  fc.constantFrom(...IDS),
+  fc.constantFrom(...IDS),
+  fc.constantFrom(...PRINCIPALS),
+);
+
+/** What is kept, told with an array: the least recently seen first. */
+class Told {
+  kept: SessionRecord[] = [];
+
+  find(id: string): SessionRecord | undefined {
+    return this.kept.find(record => record.id === id);
+  }
+
+  toEnd(record: SessionRecord): void {
+    this.kept = [...this.kept.filter(({ id }) => id !== record.id), record].slice(-MAX_SESSIONS);
+  }
+
+  remove(gone: (record: SessionRecord) => boolean): void {
+    this.kept = this.kept.filter(record => !gone(record));
+  }
+}
+
+async function take(
+  [kind, id, other, principal]: Step,
+  now: number,
+  backend: InMemoryBackend,
+  told: Told,
+): Promise<void> {
+  const known = told.find(id);
+  const version = known?.version ?? 1;
+  if (kind === 'create') {
+    const record = recordOf(id, principal, 1, now);
+    expect(await backend.create(record)).toBe(!known);
+    if (!known) told.toEnd(record);
+  } else if (kind === 'update') {
+    const record = recordOf(id, principal, version + 1, now);
+    expect(await backend.update(record, version)).toBe(known ? 'updated' : 'gone');
+    if (known) told.toEnd(record);
+  } else if (kind === 'touch') {
+    expect(await backend.touch(id, now, 1e6)).toBe(known !== undefined);
+    if (known) told.toEnd({ ...known, lastSeenAt: now });
+  } else if (kind === 'replace') {
+    const record = recordOf(other, principal, version + 1, now);
+    expect(await backend.replace(id, record)).toBe(!known ? 'gone' : told.find(other) ? 'conflict' : 'updated');
+    if (known && !told.find(other)) {
+      told.remove(one => one.id === id);
+      told.toEnd(record);
+    }
+  } else if (kind === 'delete') {
+    expect(await backend.delete(id)).toBe(known !== undefined);
+    told.remove(record => record.id === id);
+  } else if (principal !== undefined) {
+    const gone = (record: SessionRecord) => record.principal === principal && record.id !== id;
+    expect((await backend.deleteByPrincipal(principal, id)).sort()).toEqual(
+      told.kept
+        .filter(gone)
+        .map(record => record.id)
+        .sort(),
+    );
+    told.remove(gone);
+  }
+}
+
+test('500 generated histories: what is dropped is what was seen least recently, and who has which is known', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async steps => {
+      const backend = new InMemoryBackend({ maxSessions: MAX_SESSIONS });
+      const told = new Told();
+      for (const [now, one] of steps.entries()) {
+        await take(one, now + 1, backend, told);
+        expect(backend.size).toBe(told.kept.length);
+        for (const id of IDS) expect(await backend.read(id)).toEqual(told.find(id));
+        for (const name of ['ada', 'bob']) {
+          const ids = (await backend.listByPrincipal(name)).map(({ id }) => id).sort();
+          expect(ids).toEqual(
+            told.kept
+              .filter(record => record.principal === name)
+              .map(({ id }) => id)
+              .sort(),
+          );
+        }
+      }
+    }),
+    { seed, numRuns: 500 },
+  );
+});
