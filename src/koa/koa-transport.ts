@@ -11,7 +11,7 @@ export class KoaTransport implements Transport {
 
   constructor(
     private readonly ctx: Context,
-    private readonly setCookie: SetCookie,
+    private readonly setCookie: () => SetCookie,
     /** Seconds that a cookie of a session made at that time may live; `undefined` for one that goes with the browser. */
     private readonly maxAgeOf: (createdAt: number) => number | undefined,
     /** The client went away before the response began, and never got the token. */
@@ -25,11 +25,14 @@ export class KoaTransport implements Transport {
   issue(token: string, createdAt: number): void {
     this.assertOpen();
     if (!this.#issued) this.#watch();
-    setCookieHeader(this.ctx, this.setCookie.name, this.setCookie.set(token, this.maxAgeOf(createdAt)));
+    const setCookie = this.setCookie();
+    setCookieHeader(this.ctx, setCookie.name, setCookie.set(token, this.maxAgeOf(createdAt)));
   }
 
   clear(): void {
-    if (this.#isOpen()) setCookieHeader(this.ctx, this.setCookie.name, this.setCookie.clear());
+    if (!this.#isOpen()) return;
+    const setCookie = this.setCookie();
+    setCookieHeader(this.ctx, setCookie.name, setCookie.clear());
   }
 
   #watch(): void {

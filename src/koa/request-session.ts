@@ -10,7 +10,7 @@ import type { Sessions } from '../session/sessions.js';
 export interface RequestSessionParts<T extends object> {
   sessions: Sessions<T>;
   tokens: Tokens;
-  setCookie: SetCookie;
+  setCookie: () => SetCookie;
   transport: Transport;
 }
 
@@ -146,7 +146,7 @@ export class RequestSession<T extends object = object> {
     const ids: string[] = [];
     let fault: TokenFault | undefined;
     let reissue: string | undefined;
-    for (const value of cookieValues(this.cookieHeader, setCookie.name)) {
+    for (const value of cookieValues(this.cookieHeader, setCookie().name)) {
       const verified = tokens.verify(value);
       if (typeof verified === 'string') fault = verified;
       else if (!ids.includes(verified.id)) {

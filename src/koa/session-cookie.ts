@@ -135,7 +135,7 @@ export class SessionCookie<T extends object> {
       return undefined;
     }
     // What comes of it may be open for hours: worth a look into the store itself.
-    return this.#makeRequestSession(client, noTransport).get(true);
+    return this.#makeRequestSession(client, this.#setCookieFor(client), noTransport).get(true);
   }
 
   /**
@@ -262,24 +262,27 @@ export class SessionCookie<T extends object> {
     const known = scope.find(this) as RequestSession<T> | undefined;
     if (known) return known;
     const client = clientRequestOf(ctx);
+    const setCookie = this.#setCookieFor(client);
     const transport = new KoaTransport(
       ctx,
-      this.#setCookieFor(client),
+      setCookie,
       createdAt => this.#maxAgeOf(createdAt),
       () => request.withdraw(),
     );
-    const request = scope.add(this.#makeRequestSession(client, transport));
+    const request = scope.add(this.#makeRequestSession(client, setCookie, transport));
     return request;
   }
 
-  #makeRequestSession(client: ClientRequest, transport: Transport): RequestSession<T> {
-    const parts = { sessions: this.#sessions, tokens: this.#tokens, setCookie: this.#setCookieFor(client), transport };
+  #makeRequestSession(client: ClientRequest, setCookie: () => SetCookie, transport: Transport): RequestSession<T> {
+    const parts = { sessions: this.#sessions, tokens: this.#tokens, setCookie, transport };
     return new RequestSession(this, client.headers.cookie, parts);
   }
 
-  #setCookieFor(client: ClientRequest): SetCookie {
+  /** Found out once for each request, and not at all for one that has no cookie and gets none. */
+  #setCookieFor(client: ClientRequest): () => SetCookie {
     const { secure, plain } = this.#options.setCookie;
-    return secure.name !== plain.name && isPlainLoopback(client) ? plain : secure;
+    let found: SetCookie | undefined;
+    return () => (found ??= secure.name !== plain.name && isPlainLoopback(client) ? plain : secure);
   }
 
   #maxAgeOf(createdAt: number): number | undefined {
