@@ -43,11 +43,12 @@ export function toJson(value: unknown, path = '', depth = 0): Json {
     throw new NotJsonError(path, `a ${kind}, which JSON cannot carry: use a plain object or an array`);
 
   const copy: JsonObject = {};
-  for (const [key, item] of Object.entries(value)) {
+  for (const key of Object.keys(value)) {
+    const item = (value as Record<string, unknown>)[key];
     if (item === undefined) continue;
-    const at = join(path, key);
-    if (key === '__proto__') throw new NotJsonError(at, 'a name that is not allowed');
-    copy[key] = toJson(item, at, depth + 1);
+    if (key === '__proto__') throw new NotJsonError(join(path, key), 'a name that is not allowed');
+    // Most values are strings, for which nobody needs to know where they lie.
+    copy[key] = typeof item === 'string' ? item : toJson(item, join(path, key), depth + 1);
   }
   return copy;
 }
