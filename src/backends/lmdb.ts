@@ -6,6 +6,7 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionRecord } from '../core/record.js';
 import { refuseUnknown } from './options.js';
+import { Pace } from './pace.js';
 import { decodeRecord, encodeRecord, isWellFormed } from './record-text.js';
 
 /** Options of {@link LmdbBackend}. */
@@ -20,8 +21,8 @@ const FORMAT = 'routing-controllers-sessions 1';
 /** The contract's limit. With it, index keys stay below LMDB's own limit of 1,978 bytes. */
 const LONGEST_ID = 1024;
 
-/** How many expired records one transaction removes: no request waits for more than that. */
-const SWEEP_BATCH = 200;
+/** How many expired records one transaction removes: less than a millisecond's work, and no request waits for more. */
+const SWEEP_BATCH = 50;
 
 /** With less of it free, in bytes, a write that failed has failed for that: no transaction of ours needs more. */
 const ROOM_TO_WRITE = 4 * 1024 * 1024;
@@ -151,15 +152,18 @@ export class LmdbBackend extends SessionBackend {
 
   async deleteExpired(now: number): Promise<number> {
     let deleted = 0;
-    for (;;) {
-      // Looked up before any transaction, so that a sweep which finds nothing keeps no other process from writing.
-      if ((await this.#read(() => this.#expired(now, 1))).length === 0) return deleted;
+    const pace = new Pace();
+    // Looked up before any transaction, so that a sweep which finds nothing keeps no other process from writing.
+    while ((await this.#read(() => this.#expired(now, 1))).length > 0) {
       deleted += await this.#write(() => {
         const rows = this.#expired(now, SWEEP_BATCH);
         for (const row of rows) this.#remove(row);
         return rows.length;
       });
+      await pace.rest();
+      if (this.#closing) break;
     }
+    return deleted;
   }
 
   close(): Promise<void> {

@@ -2,8 +2,9 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionRecord } from '../core/record.js';
 import { refuseUnknown } from './options.js';
+import { Pace } from './pace.js';
 import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './postgres/pool.js';
-import { DEFAULT_TABLE, Table } from './postgres/table.js';
+import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './postgres/table.js';
 import { fromColumn, toColumn } from './postgres/text.js';
 
 /** Options of {@link PostgresBackend}. */
@@ -16,9 +17,6 @@ export interface PostgresBackendOptions {
 
 /** Options of {@link migrate}. */
 export type MigrateOptions = Pick<PostgresBackendOptions, 'table'>;
-
-/** How many expired records one statement removes. */
-const SWEEP_BATCH = 500;
 
 /** How often a statement is run that PostgreSQL undid because of another one's. */
 const ATTEMPTS = 3;
@@ -47,6 +45,7 @@ const MIGRATION_LOCK = '5210947381106742913';
 export class PostgresBackend extends SessionBackend {
   readonly #pool: PostgresPool;
   readonly #table: Table;
+  #isClosed = false;
 
   /** @throws SessionConfigurationError when `pool` is none, or `table` no plain name */
   constructor(options: PostgresBackendOptions) {
@@ -120,14 +119,22 @@ export class PostgresBackend extends SessionBackend {
 
   async deleteExpired(now: number): Promise<number> {
     let deleted = 0;
+    let from = -Infinity;
+    const pace = new Pace();
     for (;;) {
-      const { rowCount } = await this.#run('sweep', this.#table.sweep, [now, SWEEP_BATCH]);
-      deleted += rowCount ?? 0;
-      if ((rowCount ?? 0) < SWEEP_BATCH) return deleted;
+      const { rows } = await this.#run('sweep', this.#table.sweep, [now, from]);
+      deleted += rows.length;
+      if (rows.length < SWEEP_BATCH) return deleted;
+      // What the batch before has deleted stays in the index until a vacuum: the next one begins behind it.
+      from = Math.max(...rows.map(([expiresAt]) => expiresAt as number));
+      await pace.rest();
+      if (this.#isClosed) return deleted;
     }
   }
 
+  /** The pool stays open. A clean-up that is under way ends after its batch. */
   close(): Promise<void> {
+    this.#isClosed = true;
     return Promise.resolve();
   }
 

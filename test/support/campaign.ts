@@ -14,5 +14,8 @@ export const RACES = countOf('RACES', 1000);
 /** How often a process is killed for each engine. */
 export const KILLS = countOf('KILLS', 3);
 
+/** How many sessions there are in a large store. */
+export const SESSIONS = countOf('SESSIONS', 2_000);
+
 /** Seconds that one case may take, with room for a machine that does other things as well. */
 export const raceTimeout = 120 + RACES / 20;

@@ -3,6 +3,9 @@ import { SessionConfigurationError } from '../../core/errors.js';
 
 export const DEFAULT_TABLE = 'routing_controllers_sessions';
 
+/** How many expired records one statement removes. Part of its text, so that the planner knows how few they are. */
+export const SWEEP_BATCH = 100;
+
 /** PostgreSQL cuts names off at 63 characters; those of the indexes are up to 11 longer than the table's. */
 const LONGEST_NAME = 52;
 
@@ -113,11 +116,15 @@ export class Table {
     return `DELETE FROM ${this.#quoted} WHERE principal = $1 AND id IS DISTINCT FROM $2 RETURNING id`;
   }
 
-  /** Leaves what somebody else has in hand: another process's clean-up, or a touch that prolongs it. */
+  /**
+   * Removes a batch of what has expired between $2 and $1. In the order of expiry, so that it goes along the index and never
+   * over the table. Leaves what somebody else has in hand: another process's clean-up, or a touch that prolongs it.
+   */
   get sweep(): string {
     return (
       `DELETE FROM ${this.#quoted} WHERE id = ANY (ARRAY(` +
-      `SELECT id FROM ${this.#quoted} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))`
+      `SELECT id FROM ${this.#quoted} WHERE expires_at BETWEEN $2 AND $1 ORDER BY expires_at LIMIT ${SWEEP_BATCH} ` +
+      'FOR UPDATE SKIP LOCKED)) RETURNING expires_at'
     );
   }
 }

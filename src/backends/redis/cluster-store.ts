@@ -130,7 +130,12 @@ export class ClusterStore implements RedisStore {
     }
   }
 
-  async expire(member: string, now: number): Promise<boolean> {
+  async expire(members: string[], now: number): Promise<number> {
+    const expired = await Promise.all(members.map(member => this.#expire(member, now)));
+    return expired.filter(Boolean).length;
+  }
+
+  async #expire(member: string, now: number): Promise<boolean> {
     const [state, principal] = await this.#run(apart.expire, idOfMember(member), [now]);
     if (state !== 'updated') return false;
     await this.#unindex(principal, member);

@@ -58,8 +58,6 @@ export interface RecordScripts {
   touch: Script;
   /** ARGV: name, and if it is to be only a certain principal's, that. */
   remove: Script;
-  /** ARGV: name, now. */
-  expire: Script;
 }
 
 function recordScripts(indexing: string): RecordScripts {
@@ -100,13 +98,6 @@ if ARGV[2] and ARGV[2] ~= principal then return {'other', principal} end
 redis.call('DEL', key)
 unindex(prefix, principal, member)
 return {'updated', principal}`),
-
-    expire: script(`
-${unlessHere}
-if not expires or tonumber(expires) > tonumber(ARGV[2]) then return {'here'} end
-redis.call('DEL', key)
-unindex(prefix, principal, member)
-return {'updated', principal}`),
   };
 }
 
@@ -124,6 +115,19 @@ unindex(prefix, principal, ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 index(prefix, ARGV[5], ARGV[2], ARGV[4])
 return {'updated'}`),
+
+  /** KEYS: records. ARGV: now, then their names. Answers how many of them had expired. */
+  expire: new Script(`${FUNCTIONS}${TOGETHER}
+local prefix, now, count = prefixOf(KEYS[1], ARGV[2]), tonumber(ARGV[1]), 0
+for n, key in ipairs(KEYS) do
+  local state, principal, version, seen, expires = load(key)
+  if state == 'here' and expires and tonumber(expires) <= now then
+    redis.call('DEL', key)
+    unindex(prefix, principal, ARGV[n + 1])
+    count = count + 1
+  end
+end
+return count`),
 
   /** KEYS: index. ARGV: principal. Answers names and texts in turn. */
   list: new Script(`${FUNCTIONS}
@@ -156,6 +160,14 @@ export const ENDING = '!';
 
 export const apart = {
   ...recordScripts(APART),
+
+  /** KEYS: record. ARGV: name, now. */
+  expire: new Script(`${FUNCTIONS}
+local state, principal, version, seen, expires = load(KEYS[1])
+if state ~= 'here' then return {state, principal} end
+if not expires or tonumber(expires) > tonumber(ARGV[2]) then return {'here'} end
+redis.call('DEL', KEYS[1])
+return {'updated', principal}`),
 
   /** KEYS: record. ARGV: name, expected version, the new id as JSON, ttl. The one step in which a rotation happens. */
   move: new Script(`${FUNCTIONS}

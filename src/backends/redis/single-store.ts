@@ -5,9 +5,12 @@ import { decode, encode, hashPrincipal, idOfMember, memberOf, principalOf, ttlOf
 import { together } from './scripts.js';
 
 /** What `RedisBackend` leaves to one of two ways of keeping records: on one server, or over a cluster's. */
-export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'peek' | 'deleteExpired'> & {
-  /** Removes the record of that name if it has expired. */
-  expire(member: string, now: number): Promise<boolean>;
+export type RedisStore = Omit<
+  SessionBackend,
+  'close' | 'forgetsByItself' | 'peek' | 'writesAtOnce' | 'deleteExpired'
+> & {
+  /** Removes those of the records by these names that have expired, and answers how many. */
+  expire(members: string[], now: number): Promise<number>;
 };
 
 /** All keys on one server (with replicas, maybe): each operation is one command, which nothing comes between. */
@@ -73,8 +76,9 @@ export class SingleStore implements RedisStore {
     return textsOf(await together.revoke.run(this.#client, [this.#layout.indexKey(hash)], args)).map(idOfMember);
   }
 
-  async expire(member: string, now: number): Promise<boolean> {
-    const [state] = textsOf(await together.expire.run(this.#client, [this.#layout.prefix + member], [member, now]));
-    return state === 'updated';
+  async expire(members: string[], now: number): Promise<number> {
+    if (members.length === 0) return 0;
+    const keys = members.map(member => this.#layout.prefix + member);
+    return Number(await together.expire.run(this.#client, keys, [now, ...members]));
   }
 }
