@@ -125,6 +125,16 @@ describe('InMemoryBackend', () => {
     const backend = new InMemoryBackend({ maxSessions: SESSIONS * 2 });
     return { backend, looks: () => looks.taken(), close: () => backend.close() };
   });
+
+  it('that is full drops who was seen least recently without looking at anybody else', async () => {
+    const backend = new InMemoryBackend({ maxSessions: SESSIONS });
+    await fill(backend, SESSIONS - FEW.sessions - MANY.sessions);
+    expect(backend.size).toBe(SESSIONS);
+    looks.taken();
+    for (let n = 0; n < 1_000; n++) await backend.create(sessionOf('new'));
+    expect(looks.taken()).toBeLessThan(1_000 * 15);
+    expect(backend.size).toBe(SESSIONS);
+  });
 });
 
 /** The databases that were opened, so that looks into them can be counted: each open one has methods of its own. */
