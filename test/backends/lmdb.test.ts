@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { open as openLmdb } from 'lmdb';
 import { LmdbBackend } from '../../src/backends/lmdb.js';
+import { Pace } from '../../src/backends/pace.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
@@ -85,6 +86,20 @@ describe('LmdbBackend', () => {
     await expect(backend.read('x')).rejects.toThrow('LmdbBackend is closed');
     await expect(backend.create(record())).rejects.toThrow('LmdbBackend is closed');
     await expect(backend.deleteExpired(1)).rejects.toThrow('LmdbBackend is closed');
+  });
+
+  it('closed while it is swept ends that after the batch, and says what it removed', async () => {
+    const made = folder();
+    const backend = new LmdbBackend({ path: made });
+    await Promise.all(Array.from({ length: 120 }, () => backend.create(record())));
+    const rest = jest.spyOn(Pace.prototype, 'rest').mockImplementation(() => backend.close());
+    const removed = await backend.deleteExpired(2);
+    rest.mockRestore();
+    expect(removed).toBeGreaterThan(0);
+    const again = new LmdbBackend({ path: made });
+    expect(removed + (await again.deleteExpired(2))).toBe(120);
+    await again.close();
+    expect(removed).toBeLessThan(120);
   });
 
   it('rejects an id that is longer than the contract allows, and stores nothing of it', async () => {

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { Pool } from 'pg';
+import { Pace } from '../../src/backends/pace.js';
 import { migrate, PostgresBackend } from '../../src/backends/postgres.js';
 import type { PostgresPool, Statement } from '../../src/backends/postgres/pool.js';
 import { Table } from '../../src/backends/postgres/table.js';
@@ -321,6 +322,17 @@ describeWith('postgres', 'on a real server', () => {
       await expect(new PostgresBackend({ pool: losing, table }).deleteByPrincipal('ada')).rejects.toThrow();
       expect(await backend.read(kept.id)).toEqual(kept);
       await own.end();
+    });
+
+    it('closed while it is swept ends that after the batch, and says what it removed', async () => {
+      const backend = await open();
+      await Promise.all(Array.from({ length: 250 }, () => backend.create(record())));
+      const rest = jest.spyOn(Pace.prototype, 'rest').mockImplementation(() => backend.close());
+      const removed = await backend.deleteExpired(2000);
+      rest.mockRestore();
+      expect(removed).toBe(100);
+      const again = new PostgresBackend({ pool, table: tableOf.get(backend)! });
+      expect(await again.deleteExpired(2000)).toBe(150);
     });
 
     it('close leaves the pool open: it is its owner’s', async () => {
