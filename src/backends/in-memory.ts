@@ -26,6 +26,14 @@ interface Kept {
   later: Kept | undefined;
 }
 
+/** A clean-up that is under way. */
+interface Sweep {
+  all: Iterator<Kept, undefined>;
+  /** How many records are still to be looked at. */
+  left: number;
+  deleted: number;
+}
+
 /**
  * Sessions in this process's memory: for tests, for development, and for a server of one process that may forget
  * everybody when it restarts.
@@ -142,23 +150,28 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   async deleteExpired(now: number): Promise<number> {
-    let deleted = 0;
-    // Counted down from the size at the start: what is added meanwhile need not be met.
-    let left = this.#kept.size;
-    let looks = 0;
+    // As many as there are now: what is added meanwhile need not be met.
+    const sweep = { all: this.#kept.values(), left: this.#kept.size, deleted: 0 };
     const pace = new Pace();
-    for (const kept of this.#kept.values()) {
-      if (kept.record.expiresAt <= now) {
-        this.#remove(kept);
-        deleted++;
+    while (this.#sweepSlice(sweep, now)) await pace.rest();
+    return sweep.deleted;
+  }
+
+  /** No part of the function above: only where nothing is waited for does walking over a Map make no garbage. */
+  #sweepSlice(sweep: Sweep, now: number): boolean {
+    let looks = 0;
+    while (looks < SWEEP_SLICE) {
+      const { value, done } = sweep.all.next();
+      if (done) return false;
+      if (value.record.expiresAt <= now) {
+        this.#remove(value);
+        sweep.deleted++;
         looks += LOOKS_OF_REMOVAL;
       }
-      if (--left === 0) break;
-      if (++looks < SWEEP_SLICE) continue;
-      looks = 0;
-      await pace.rest();
+      looks++;
+      if (--sweep.left === 0) return false;
     }
-    return deleted;
+    return true;
   }
 
   close(): Promise<void> {

@@ -3,7 +3,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 /** How many times as long as it worked a clean-up rests: so it has a tenth of the time at most, and requests the others. */
 const REST = 9;
 
-/** Milliseconds. An engine that is slow just now is left alone, but not for ever. */
+/** Milliseconds. Even the smallest batch is followed by several requests, and an engine that is slow is not left alone for ever. */
+const SHORTEST_REST = 5;
 const LONGEST_REST = 1_000;
 
 /**
@@ -16,7 +17,7 @@ export class Pace {
   /** After a batch, when there is another one to do. */
   async rest(): Promise<void> {
     const worked = performance.now() - this.#begun;
-    await wait(Math.min(worked * REST, LONGEST_REST));
+    await wait(Math.min(Math.max(worked * REST, SHORTEST_REST), LONGEST_REST));
     this.#begun = performance.now();
   }
 }
