@@ -1,7 +1,7 @@
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-import type { Order, Question, Questions } from './server.js';
+import type { Order, Questions } from './server.js';
 import type { Engines, Subject } from './subject.js';
 
 /** The core that servers run on; the load generator runs on the other one. */
@@ -10,33 +10,47 @@ const GENERATOR_CORE = 1;
 
 const ANSWER_WITHIN = 120_000;
 
-/** A server in a fresh process of its own. */
-export class Launch {
+type Asked<Q> = Record<keyof Q, { argument: unknown; answer: unknown }>;
+
+/** A server in a fresh process of its own, which is asked to do things. */
+export class Launch<Q extends Asked<Q> = Questions> {
   private constructor(
     private readonly child: ChildProcess,
+    private readonly within: number,
     readonly url: string,
   ) {}
 
-  static async of({ module, store }: Subject, engines: Engines): Promise<Launch> {
+  static of({ module, store }: Subject, engines: Engines): Promise<Launch> {
     const order: Order = { module, store, engines };
-    const child = fork(join(__dirname, 'server.js'), [JSON.stringify(order)], {
+    return Launch.start('server', order);
+  }
+
+  /** @param within milliseconds that it may take for each answer */
+  static async start<Q extends Asked<Q>>(
+    module: string,
+    order: object,
+    within: number = ANSWER_WITHIN,
+  ): Promise<Launch<Q>> {
+    const child = fork(join(__dirname, `${module}.js`), [JSON.stringify(order)], {
       execArgv: ['--expose-gc'],
       env: { ...process.env, NODE_ENV: 'production' },
     });
     if (child.pid !== undefined) pin(child.pid, SERVER_CORE);
-    const port = await answerOf<number>(child);
-    return new Launch(child, `http://127.0.0.1:${port}`);
+    const port = await answerOf<number>(child, within);
+    return new Launch(child, within, `http://127.0.0.1:${port}`);
   }
 
-  ask<Q extends Question>(question: Q, argument?: Questions[Q]['argument']): Promise<Questions[Q]['answer']> {
-    const answer = answerOf<Questions[Q]['answer']>(this.child);
+  ask<K extends keyof Q>(question: K, argument?: Q[K]['argument']): Promise<Q[K]['answer']> {
+    const answer = answerOf<Q[K]['answer']>(this.child, this.within);
     this.child.send({ question, argument });
     return answer;
   }
 
   async close(): Promise<void> {
     const exited = new Promise(resolve => this.child.once('exit', resolve));
-    await this.ask('close');
+    const answer = answerOf(this.child, this.within);
+    this.child.send({ question: 'close' });
+    await answer;
     const giveUp = setTimeout(() => this.child.kill('SIGKILL'), 2_000);
     await exited;
     clearTimeout(giveUp);
@@ -55,7 +69,7 @@ function pin(pid: number, core: number): void {
   if (canPin) spawnSync('taskset', ['-a', '-cp', String(core), String(pid)]);
 }
 
-function answerOf<T>(child: ChildProcess): Promise<T> {
+function answerOf<T>(child: ChildProcess, within: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = () => {
       clearTimeout(timer);
@@ -71,8 +85,8 @@ function answerOf<T>(child: ChildProcess): Promise<T> {
     };
     const timer = setTimeout(() => {
       settle();
-      reject(new Error(`a server did not answer within ${ANSWER_WITHIN} ms`));
-    }, ANSWER_WITHIN);
+      reject(new Error(`a server did not answer within ${within} ms`));
+    }, within);
     child.on('message', onMessage).on('exit', onExit);
   });
 }

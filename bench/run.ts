@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 
@@ -21,6 +21,7 @@ import { reportOf } from './report.js';
 import type { Results, SubjectResult } from './results.js';
 import { spreadOf } from './statistics.js';
 import { type Engines, needsRedis, type Subject, SUBJECTS } from './subject.js';
+import { peers, versions } from './versions.js';
 
 /** `build` is inside the folder of the benchmark. */
 const HOME = join(__dirname, '..');
@@ -62,7 +63,7 @@ async function main(options: readonly string[]): Promise<void> {
         pinned: canPin,
         loadAverage,
       },
-      versions: versions(redis?.version, postgres),
+      versions: versions(peers(), redis?.version, postgres),
       rounds: extent.rounds,
       subjects: await measureAll(subjects, engines, extent, redis, options.includes('--growth')),
       importTime: spreadOf(importTimes(extent)),
@@ -132,23 +133,6 @@ function summary(subject: Subject, rounds: readonly Round[]): SubjectResult {
     return spreadOf(of(subject.id, scenario).map(({ cpu }, round) => cpu - (without[round]?.cpu ?? NaN)));
   });
   return { subject, scenarios, added: subject.store === 'none' ? undefined : added };
-}
-
-function versions(redis: string | undefined, postgres: string | undefined): Record<string, string> {
-  const { version } = manifest(join(HOME, '..', 'package.json'));
-  const { dependencies } = manifest(join(HOME, 'package.json'));
-  const peers = Object.entries(dependencies).filter(([, wanted]) => !wanted.startsWith('file:'));
-  return {
-    node: process.versions.node,
-    'routing-controllers-sessions': version,
-    ...Object.fromEntries(peers),
-    ...(redis !== undefined && { 'redis-server': redis }),
-    ...(postgres !== undefined && { postgresql: postgres }),
-  };
-}
-
-function manifest(path: string): { version: string; dependencies: Record<string, string> } {
-  return JSON.parse(readFileSync(path, 'utf8')) as { version: string; dependencies: Record<string, string> };
 }
 
 function write(results: Results): void {

@@ -74,15 +74,8 @@ class OurController {
 /** This library as its documentation shows it: a model with rules, the guard, the session's data as a parameter. */
 export async function open(store: Store, engines: Engines): Promise<Opened> {
   const { backend, statements, close } = await openBackend(store, engines);
-  useContainer(Container);
-  Container.set(SessionBackend, backend);
-  Container.set(
-    SessionCookie,
-    new SessionCookie({ secretKey: SECRET, dataModel: UserSession, absoluteTimeout: LIFETIME }),
-  );
-  const app = createKoaServer({ controllers: [OurController] }) as Koa;
   return {
-    listener: app.callback(),
+    listener: serve(backend),
     ...(statements && { statements }),
     grow: count => growBackend(backend, count),
     close: async () => {
@@ -90,4 +83,15 @@ export async function open(store: Store, engines: Engines): Promise<Opened> {
       await close?.();
     },
   };
+}
+
+/** The application on that backend. Once in a process: there is one container. */
+export function serve(backend: SessionBackend): Opened['listener'] {
+  useContainer(Container);
+  Container.set(SessionBackend, backend);
+  Container.set(
+    SessionCookie,
+    new SessionCookie({ secretKey: SECRET, dataModel: UserSession, absoluteTimeout: LIFETIME }),
+  );
+  return (createKoaServer({ controllers: [OurController] }) as Koa).callback();
 }

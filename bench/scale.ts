@@ -1,0 +1,153 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
+import { dirname, join } from 'node:path';
+
+import { postgresVersion, PrivateRedis } from './engines.js';
+import { canPin, Launch, pinGenerator } from './launch.js';
+import { writeInto } from './scale/document.js';
+import { reportOf } from './scale/report.js';
+import type { ScaleResults, StoreResult, SweepEffect } from './scale/results.js';
+import { SteadyLoad } from './scale/steady-load.js';
+import { STORES, type StoreName } from './scale/stores.js';
+import type { Questions, Size } from './scale/worker.js';
+import { type Engines } from './subject.js';
+import { drivers, versions } from './versions.js';
+
+/** `build` is inside the folder of the benchmark. */
+const HOME = join(__dirname, '..');
+const RESULTS = join(HOME, 'results', 'scale.json');
+const DOCUMENT = join(HOME, '..', 'docs', 'backends.md');
+
+const SIZES = [1_000, 10_000, 100_000, 1_000_000];
+
+/** In how many parts the expired sessions are swept, each between two stretches of the same load without a sweep. */
+const ROUNDS = 5;
+
+/** A stretch without a sweep takes as long as the one with it, within these bounds; milliseconds. */
+const SHORTEST = 2_000;
+const LONGEST = 10_000;
+
+const FILL_WITHIN = 15 * 60_000;
+
+async function main(options: readonly string[]): Promise<void> {
+  const { sessions, only } = parse(options);
+  const folder = mkdtempSync(join(tmpdir(), 'sessions-scale-'));
+  const redis = await PrivateRedis.start(folder);
+  try {
+    const postgres = await postgresVersion();
+    const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
+    const stores = STORES.filter(store => only.includes(store)).filter(
+      store => (store !== 'redis' || redis) && (store !== 'postgres' || engines.postgres),
+    );
+    const loadAverage = loadavg();
+    pinGenerator();
+    const begun = performance.now();
+    const results: ScaleResults = {
+      date: new Date().toISOString(),
+      sessions,
+      machine: {
+        cpu: cpus()[0]?.model ?? '',
+        cores: cpus().length,
+        memory: totalmem(),
+        platform: `${type()} ${release()}`,
+        pinned: canPin,
+        loadAverage,
+      },
+      versions: versions(drivers(), redis?.version, postgres),
+      rounds: ROUNDS,
+      stores: [],
+      minutes: 0,
+    };
+    for (const store of stores) {
+      results.stores.push(await measureStore(store, engines, sessions));
+      results.minutes = (performance.now() - begun) / 60_000;
+      // After each: whoever has to stop a long run keeps what it found.
+      write(results);
+    }
+    const { report } = reportOf(results);
+    process.stdout.write(report);
+    if (options.includes('--write')) writeInto(DOCUMENT, report);
+    if (results.stores.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
+  } finally {
+    redis?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function parse(options: readonly string[]): { sessions: number; only: readonly string[] } {
+  const unknown = options.find(option => !/^(--sessions=\d+|--only=.+|--write)$/.test(option));
+  if (unknown !== undefined)
+    throw new Error(`${unknown}: no such option; there are --sessions=1000000, --only=memory,lmdb and --write`);
+  const valueOf = (name: string) => options.find(option => option.startsWith(`--${name}=`))?.split('=', 2)[1];
+  const sessions = Number(valueOf('sessions') ?? SIZES.at(-1));
+  if (sessions < SIZES[0]!) throw new Error(`--sessions=${sessions}: at least ${SIZES[0]} are needed`);
+  return { sessions, only: valueOf('only')?.split(',') ?? STORES };
+}
+
+async function measureStore(store: StoreName, engines: Engines, sessions: number): Promise<StoreResult> {
+  const order = { store, engines, groups: ROUNDS };
+  const launch = await Launch.start<Questions>('scale/worker', order, FILL_WITHIN);
+  try {
+    const empty = await launch.ask('bytes');
+    const result: StoreResult = {
+      store,
+      fillSeconds: 0,
+      bytesPerSession: NaN,
+      residentPerSession: NaN,
+      times: {},
+      sweeps: [],
+      violations: [],
+    };
+    for (const size of [...SIZES.filter(size => size < sessions), sessions]) {
+      say(`${store}: ${size} sessions`);
+      result.fillSeconds += await launch.ask('grow', size);
+      const full = await launch.ask('bytes');
+      const perSession = (what: keyof Size) => (full[what] - empty[what]) / size;
+      result.bytesPerSession = perSession('bytes');
+      result.residentPerSession = perSession('resident');
+      const { medians, violations } = await launch.ask('operations');
+      result.times[size] = medians;
+      result.violations.push(...violations);
+    }
+    await sweepUnderLoad(launch, result);
+    result.violations.push(...(await launch.ask('inspect')));
+    return result;
+  } finally {
+    await launch.close();
+  }
+}
+
+async function sweepUnderLoad(launch: Launch<Questions>, result: StoreResult): Promise<void> {
+  const load = await SteadyLoad.start(launch.url);
+  const pause = (milliseconds: number) => () => new Promise(resolve => setTimeout(resolve, milliseconds));
+  // All that the requests need has been run before the first one counts.
+  await load.during(pause(LONGEST));
+  let stretch = SHORTEST;
+  for (let round = 0; round < ROUNDS; round++) {
+    say(`${result.store}: sweep ${round + 1} of ${ROUNDS}`);
+    const before = await load.during(pause(stretch));
+    const effect: SweepEffect = { deleted: 0, seconds: 0, before, during: [], after: [] };
+    effect.during = await load.during(async () => {
+      const { deleted, expected, seconds } = await launch.ask('sweep', round);
+      Object.assign(effect, { deleted, seconds });
+      if (deleted !== expected) result.violations.push(`${deleted} of ${expected} expired sessions were swept`);
+    });
+    stretch = Math.min(Math.max(effect.seconds * 1000, SHORTEST), LONGEST);
+    effect.after = await load.during(pause(stretch));
+    result.sweeps.push(effect);
+  }
+  load.stop();
+}
+
+function write(results: ScaleResults): void {
+  const { figures } = reportOf(results);
+  mkdirSync(dirname(RESULTS), { recursive: true });
+  writeFileSync(RESULTS, `${JSON.stringify(figures, undefined, 2)}\n`);
+  say(`written to ${RESULTS}`);
+}
+
+function say(what: string): void {
+  process.stderr.write(`${what}\n`);
+}
+
+void main(process.argv.slice(2));

@@ -1,0 +1,98 @@
+import { statSync } from 'node:fs';
+
+import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
+
+import { POSTGRES } from '../servers/backends.js';
+import type { Engines } from '../subject.js';
+
+export const STORES = ['memory', 'lmdb', 'redis', 'postgres'] as const;
+export type StoreName = (typeof STORES)[number];
+
+/** Milliseconds. */
+const FORGOTTEN_WITHIN = 5_000;
+
+/** A backend, and what only its engine knows. */
+export interface OpenStore {
+  backend: SessionBackend;
+  /** The same store for filling it, where that has a faster way than one on which every answer is durable. */
+  filling?: SessionBackend;
+  /**
+   * Where the engine forgets by itself and is not swept: lets these sessions' time run out over the next seconds. Answers how
+   * many it has removed by then.
+   */
+  forget?: (ids: readonly string[]) => Promise<number>;
+  /** Called once it is filled: what the engine does after that anyway, by and by. */
+  settle?: () => Promise<unknown>;
+  /** What the sessions take at the moment: heap, file, the server's memory, or table with indexes. */
+  bytes: () => Promise<number>;
+  close: () => Promise<unknown>;
+}
+
+export function openStore(store: StoreName, engines: Engines): Promise<OpenStore> | OpenStore {
+  switch (store) {
+    case 'memory':
+      return openMemory();
+    case 'lmdb':
+      return openLmdb(engines.folder);
+    case 'redis':
+      return openRedis(engines.redisPort);
+    case 'postgres':
+      return openPostgres();
+  }
+}
+
+function openMemory(): OpenStore {
+  const backend = new InMemoryBackend({ maxSessions: 2_000_000 });
+  const bytes = (): Promise<number> => {
+    for (let pass = 0; pass < 3; pass++) globalThis.gc?.();
+    const { heapUsed, external } = process.memoryUsage();
+    return Promise.resolve(heapUsed + external);
+  };
+  return { backend, bytes, close: () => backend.close() };
+}
+
+async function openLmdb(folder: string): Promise<OpenStore> {
+  const { LmdbBackend } = await import('routing-controllers-sessions/lmdb');
+  const path = `${folder}/lmdb-${process.pid}`;
+  const backend = new LmdbBackend({ path });
+  return { backend, bytes: () => Promise.resolve(statSync(`${path}/data.mdb`).size), close: () => backend.close() };
+}
+
+async function openRedis(port: number | undefined): Promise<OpenStore> {
+  const { createClient } = await import('redis');
+  const { RedisBackend } = await import('routing-controllers-sessions/redis');
+  const client = createClient({ socket: { host: '127.0.0.1', port: port ?? 0 } });
+  await client.connect();
+  const bytes = async () => Number(/^used_memory:(\d+)/m.exec(await client.info('memory'))?.[1]);
+  const forget = async (ids: readonly string[]) => {
+    const size = await client.dbSize();
+    const within = (n: number) => Math.ceil(((n + 1) * FORGOTTEN_WITHIN) / ids.length);
+    await Promise.all(ids.map((id, n) => client.pExpire(`session:r:${id}`, within(n))));
+    await new Promise(resolve => setTimeout(resolve, FORGOTTEN_WITHIN));
+    // It looks for what has expired by sampling, and leaves some for later: those are not counted.
+    return size - (await client.dbSize());
+  };
+  return { backend: new RedisBackend({ client }), forget, bytes, close: () => client.close() };
+}
+
+async function openPostgres(): Promise<OpenStore> {
+  const { Pool } = await import('pg');
+  const { PostgresBackend } = await import('routing-controllers-sessions/postgres');
+  const pool = new Pool(POSTGRES);
+  const hasty = new Pool({ ...POSTGRES, options: '-c synchronous_commit=off' });
+  const table = `scale_sessions_${process.pid}`;
+  const backend = new PostgresBackend({ pool, table });
+  await backend.migrate();
+  const bytes = async () => {
+    const { rows } = await pool.query<{ bytes: string }>(`SELECT pg_total_relation_size('${table}') AS bytes`);
+    return Number(rows[0]?.bytes);
+  };
+  const close = async () => {
+    await pool.query(`DROP TABLE ${table}`);
+    await pool.end();
+    await hasty.end();
+  };
+  // As autovacuum does some time later; when exactly must not make the difference between two sizes.
+  const settle = () => pool.query(`VACUUM ANALYZE ${table}`);
+  return { backend, filling: new PostgresBackend({ pool: hasty, table }), settle, bytes, close };
+}

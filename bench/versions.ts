@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** `build` is inside the folder of the benchmark. */
+const HOME = join(__dirname, '..');
+
+/** What took part in a measurement, by name. */
+export function versions(
+  packages: Record<string, string>,
+  redis: string | undefined,
+  postgres: string | undefined,
+): Record<string, string> {
+  return {
+    node: process.versions.node,
+    'routing-controllers-sessions': manifest(join(HOME, '..', 'package.json')).version,
+    ...packages,
+    ...(redis !== undefined && { 'redis-server': redis }),
+    ...(postgres !== undefined && { postgresql: postgres }),
+  };
+}
+
+/** What the benchmark compares with. */
+export function peers(): Record<string, string> {
+  const { dependencies = {} } = manifest(join(HOME, 'package.json'));
+  return Object.fromEntries(Object.entries(dependencies).filter(([, wanted]) => !wanted.startsWith('file:')));
+}
+
+/** The drivers of the backends, as they are installed. */
+export function drivers(): Record<string, string> {
+  const names = ['lmdb', 'redis', 'pg'];
+  return Object.fromEntries(names.map(name => [name, manifest(installed(name)).version]));
+}
+
+/** Not every package lets its package.json be imported: it is looked for above the file that is. */
+function installed(name: string): string {
+  const entry = require.resolve(name);
+  const folder = join('node_modules', name);
+  return join(entry.slice(0, entry.lastIndexOf(folder)), folder, 'package.json');
+}
+
+function manifest(path: string): { version: string; dependencies?: Record<string, string> } {
+  return JSON.parse(readFileSync(path, 'utf8')) as { version: string; dependencies?: Record<string, string> };
+}
