@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 
+import { SessionUnavailableError } from '../../src/core/errors.js';
 import { Turns } from '../../src/session/turns.js';
 import { seed } from '../support/seed.js';
 
@@ -39,6 +40,35 @@ describe('Turns.take', () => {
       throw new Error('at once');
     });
     await expect(thrown).rejects.toThrow('at once');
+  });
+
+  test('where a task finds the store unavailable, all who wait begin at once, and the next to come has a turn again', async () => {
+    const turns = new Turns(60_000);
+    const log: string[] = [];
+    const finish = new Map<string, () => void>();
+    const task = (name: string) => () => {
+      log.push(name);
+      return new Promise<void>(resolve => finish.set(name, resolve));
+    };
+    const failing = turns.take('key', () => Promise.reject(new SessionUnavailableError()));
+    const waiting = ['a', 'b', 'c'].map(name => turns.take('key', task(name)));
+    await expect(failing).rejects.toThrow(SessionUnavailableError);
+    await soon();
+    expect(log).toEqual(['a', 'b', 'c']);
+
+    const later = ['d', 'e'].map(name => turns.take('key', task(name)));
+    await soon();
+    // Those who went on together hold nothing, and so pass nothing on.
+    for (const name of ['a', 'b', 'c']) finish.get(name)!();
+    await Promise.all(waiting);
+    await soon();
+    expect(log).toEqual(['a', 'b', 'c', 'd']);
+    finish.get('d')!();
+    await soon();
+    expect(log).toEqual(['a', 'b', 'c', 'd', 'e']);
+    finish.get('e')!();
+    await Promise.all(later);
+    expect(turns.size).toBe(0);
   });
 
   describe('with a clock of its own', () => {
