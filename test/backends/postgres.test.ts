@@ -12,6 +12,12 @@ import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, postgresUrl, startPostgres, until } from '../support/engines.js';
 
+/** What one party of a race waits for, and another one does. */
+class Gate {
+  open = (): void => undefined;
+  readonly opened = new Promise<void>(resolve => (this.open = resolve));
+}
+
 describeWith('postgres', 'on a real server', () => {
   const schema = `rcs_test_${process.pid}`;
   let engine: Awaited<ReturnType<typeof postgresUrl>>;
@@ -333,6 +339,44 @@ describeWith('postgres', 'on a real server', () => {
       expect(removed).toBe(100);
       const again = new PostgresBackend({ pool, table: tableOf.get(backend)! });
       expect(await again.deleteExpired(2000)).toBe(150);
+    });
+
+    it('a revocation that is cut off between two statements, unknown to the server, keeps nobody from logging in for long', async () => {
+      const backend = await open();
+      const kept = record({ principal: 'ada' });
+      await backend.create(kept);
+      const own = new Pool({ connectionString: engine.url, max: 1 });
+      const isCutOff = new Gate();
+      const isNoticed = new Gate();
+      const silent: PostgresPool = {
+        query: statement => own.query(statement),
+        connect: async () => {
+          const client = await own.connect();
+          const query = async (statement: Statement) => {
+            if (!statement.text.startsWith('DELETE')) return client.query(statement);
+            isCutOff.open();
+            await isNoticed.opened;
+            throw new Error('No answer');
+          };
+          return {
+            query,
+            release: destroy => client.release(destroy),
+            on: (event, listener) => client.on(event, listener),
+            off: (event, listener) => client.off(event, listener),
+          };
+        },
+      };
+      const table = tableOf.get(backend)!;
+      const revocation = new PostgresBackend({ pool: silent, table }).deleteByPrincipal('ada');
+      await isCutOff.opened;
+      const patient = new Pool({ connectionString: engine.url, max: 1, query_timeout: 30_000 });
+      await expect(new PostgresBackend({ pool: patient, table }).create(record({ principal: 'ada' }))).resolves.toBe(
+        true,
+      );
+      isNoticed.open();
+      await expect(revocation).rejects.toThrow('No answer');
+      expect(await backend.read(kept.id)).toEqual(kept);
+      await Promise.all([own.end(), patient.end()]);
     });
 
     it('close leaves the pool open: it is its owner’s', async () => {

@@ -24,6 +24,14 @@ export interface Result {
   rowCount: number | null;
 }
 
+/**
+ * Milliseconds that a transaction may wait for its next statement. A client that is cut off in between, with nothing that
+ * tells the server, would otherwise keep its locks for hours; its caller was told by now that it failed.
+ */
+const IDLE_IN_TRANSACTION = 2000;
+
+const BEGIN = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION}`;
+
 /** Runs `work` in a transaction in which each statement sees what was committed before it began. */
 export async function inTransaction<T>(pool: PostgresPool, work: (client: PostgresClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
@@ -33,7 +41,7 @@ export async function inTransaction<T>(pool: PostgresPool, work: (client: Postgr
   const ignore = (): void => undefined;
   client.on('error', ignore);
   try {
-    await client.query({ text: 'BEGIN ISOLATION LEVEL READ COMMITTED', rowMode: 'array' });
+    await client.query({ text: BEGIN, rowMode: 'array' });
     const answer = await work(client);
     await client.query({ text: 'COMMIT', rowMode: 'array' });
     isWhole = true;
