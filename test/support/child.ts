@@ -5,6 +5,9 @@ import { buildSync } from 'esbuild';
 
 const ROOT = path.resolve(__dirname, '../..');
 
+/** Written once: a child that was forked a moment ago may still be reading it. */
+const bundles = new Map<string, string>();
+
 /** Forks a TypeScript module of this folder. */
 export function forkModule(name: string, args: string[] = [], options: ForkOptions = {}): ChildProcess {
   return fork(bundleModule(name), args, { execArgv: [], ...options });
@@ -15,6 +18,8 @@ export function forkModule(name: string, args: string[] = [], options: ForkOptio
  * answers where that is. Packages stay where they are.
  */
 export function bundleModule(name: string): string {
+  const bundled = bundles.get(name);
+  if (bundled !== undefined) return bundled;
   const outfile = path.join(ROOT, 'build/test-children', String(process.pid), `${name}.js`);
   mkdirSync(path.dirname(outfile), { recursive: true });
   buildSync({
@@ -27,5 +32,6 @@ export function bundleModule(name: string): string {
     tsconfigRaw: {},
     logLevel: 'error',
   });
+  bundles.set(name, outfile);
   return outfile;
 }
