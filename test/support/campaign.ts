@@ -11,6 +11,9 @@ function countOf(variable: string, short: number): number {
 /** Random races of one session for each way to open a backend; a tenth as many of a revocation. */
 export const RACES = countOf('RACES', 1000);
 
+/** Random races on each backend from several processes. */
+export const PROCESS_RACES = countOf('RACES', 400);
+
 /** How often a process is killed for each engine. */
 export const KILLS = countOf('KILLS', 3);
 
