@@ -170,3 +170,15 @@ describe('commands in the documents', () => {
       expect(scripts(path.posix.join(folder, 'package.json'))).toContain(name);
   });
 });
+
+test('the clients that docs/backends.md recommends are those that the outage campaign tests', () => {
+  const withoutImports = (code: string): string => code.replace(/^import .*\n/gm, '').trim();
+  // The campaign breaks the network on purpose, and need not read about it.
+  const tested = source('test/support/steady-clients.ts').replaceAll("'error', () => undefined", 'REPORT');
+  const { text } = readDocument('docs/backends.md');
+  const recommended = [...text.matchAll(/file=away-\w+\.ts -->\n```ts\n(.*?)```/gs)].map(([, code = '']) =>
+    withoutImports(code).replaceAll("'error', error => console.error(error)", 'REPORT'),
+  );
+  expect(recommended).toHaveLength(2);
+  for (const code of recommended) expect(tested).toContain(code);
+});

@@ -20,5 +20,8 @@ export const KILLS = countOf('KILLS', 3);
 /** How many sessions there are in a large store. */
 export const SESSIONS = countOf('SESSIONS', 2_000);
 
+/** How many outages of each kind there are for each engine. */
+export const OUTAGES = countOf('OUTAGES', 1);
+
 /** Seconds that one case may take, with room for a machine that does other things as well. */
 export const raceTimeout = 120 + RACES / 20;

@@ -16,7 +16,8 @@ export class HttpServer {
   private constructor(private readonly server: Server) {}
 
   static async start(listener: RequestListener): Promise<HttpServer> {
-    const server = createServer(listener);
+    // Node closes connections that were idle for long, at times just when the client sends on one.
+    const server = createServer({ keepAliveTimeout: 0 }, listener);
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
     return new HttpServer(server);
   }
