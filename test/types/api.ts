@@ -80,7 +80,13 @@ export class Controller {
     return [user, same, admin, this.sessions, this.admins];
   }
 
-  @RequireSession({ autoError: false, cookie: AdminCookie, maxAuthAge: 60, authoritative: true, check: (admin: Admin) => admin.id > 0 })
+  @RequireSession({
+    autoError: false,
+    cookie: AdminCookie,
+    maxAuthAge: 60,
+    authoritative: true,
+    check: (admin: Admin) => admin.id > 0,
+  })
   options(@CurrentSession() session?: Session<Admin>) {
     return session;
   }
