@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { postgresVersion, PrivateRedis } from './engines.js';
 import { canPin, Launch, pinGenerator } from './launch.js';
 import { writeInto } from './scale/document.js';
-import { reportOf } from './scale/report.js';
+import { figuresOfAll, reportOf, rowOf } from './scale/report.js';
 import type { ScaleResults, StoreResult, SweepEffect } from './scale/results.js';
 import { SteadyLoad } from './scale/steady-load.js';
 import { STORES, type StoreName } from './scale/stores.js';
@@ -64,9 +64,9 @@ async function main(options: readonly string[]): Promise<void> {
       // After each: whoever has to stop a long run keeps what it found.
       write(results);
     }
-    const { report } = reportOf(results);
-    process.stdout.write(report);
-    if (options.includes('--write')) writeInto(DOCUMENT, report);
+    const figures = figuresOfAll(results);
+    process.stdout.write(reportOf(figures));
+    if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures), rowOf(figures));
     if (results.stores.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
   } finally {
     redis?.stop();
@@ -136,13 +136,12 @@ async function sweepUnderLoad(launch: Launch<Questions>, result: StoreResult): P
     effect.after = await load.during(pause(stretch));
     result.sweeps.push(effect);
   }
-  load.stop();
+  result.violations.push(...load.stop());
 }
 
 function write(results: ScaleResults): void {
-  const { figures } = reportOf(results);
   mkdirSync(dirname(RESULTS), { recursive: true });
-  writeFileSync(RESULTS, `${JSON.stringify(figures, undefined, 2)}\n`);
+  writeFileSync(RESULTS, `${JSON.stringify(figuresOfAll(results), undefined, 2)}\n`);
   say(`written to ${RESULTS}`);
 }
 

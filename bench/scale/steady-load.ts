@@ -22,7 +22,8 @@ export class SteadyLoad {
   readonly #answered: Answered[] = [];
   readonly #begun = performance.now();
   #count = 0;
-  #failed = 0;
+  /** What came of those that were not answered with 200: their status, or the error's code. */
+  readonly #failed = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(
@@ -43,15 +44,23 @@ export class SteadyLoad {
     const to = performance.now();
     // Those that are still on their way belong to it, too.
     const sent = this.#count;
-    while (this.#answered.length + this.#failed < sent) await new Promise(resolve => setTimeout(resolve, 5));
+    while (this.#answered.length + this.#failures < sent) await new Promise(resolve => setTimeout(resolve, 5));
     return this.#answered.filter(answer => answer.sent >= from && answer.sent < to).map(({ taken }) => taken);
   }
 
-  /** @throws Error when a request failed or was not answered with 200 */
-  stop(): void {
+  /** Answers what was not as it must be: a line for each way in which requests failed. */
+  stop(): string[] {
     clearTimeout(this.#timer);
     this.#agent.destroy();
-    if (this.#failed > 0) throw new Error(`${this.#failed} of ${this.#count} requests failed`);
+    return [...this.#failed].map(([what, times]) => `${times} of ${this.#count} requests failed: ${what}`);
+  }
+
+  get #failures(): number {
+    return [...this.#failed.values()].reduce((sum, times) => sum + times, 0);
+  }
+
+  #fail(what: string): void {
+    this.#failed.set(what, (this.#failed.get(what) ?? 0) + 1);
   }
 
   #tick(): void {
@@ -71,10 +80,10 @@ export class SteadyLoad {
     request(`${this.url}${changes ? '/visit' : '/me'}`, options, response => {
       response.resume().once('end', () => {
         if (response.statusCode === 200) this.#answered.push({ sent, taken: performance.now() - sent });
-        else this.#failed++;
+        else this.#fail(`status ${String(response.statusCode)}`);
       });
     })
-      .once('error', () => this.#failed++)
+      .once('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message))
       .end();
   }
 }
