@@ -106,7 +106,7 @@ export class LiveSession<T extends object> implements Session<T> {
     try {
       this.#transport.issue(token, this.#record.createdAt);
     } catch (error) {
-      this.#sessions.takeBack(previousId, this.#record);
+      this.#sessions.undo.takeBack(previousId, this.#record);
       throw error;
     }
     this.#sessions.events.emit('rotated', { ...this.#sessions.eventOf(this.#record), previousId });
@@ -128,8 +128,8 @@ export class LiveSession<T extends object> implements Session<T> {
   /** Undoes a log-in or a rotation whose token did not reach the client: it would be nobody's session. */
   withdraw(): void {
     if (this.#ended || this.id === this.#presentedId) return;
-    if (this.#presentedId === undefined) this.#sessions.forget(this.id);
-    else this.#sessions.takeBack(this.#presentedId, this.#record);
+    if (this.#presentedId === undefined) this.#sessions.undo.forget(this.id);
+    else this.#sessions.undo.takeBack(this.#presentedId, this.#record);
   }
 
   /**

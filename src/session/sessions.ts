@@ -12,6 +12,7 @@ import { LiveSession } from './live-session.js';
 import type { Model } from './model.js';
 import type { SessionInfo, Transport } from './session.js';
 import { Turns } from './turns.js';
+import { Undo } from './undo.js';
 
 /** The settings of a session's life. Milliseconds. */
 export interface SessionLimits {
@@ -78,6 +79,7 @@ const TURN_IN_CALLS = 3;
  */
 export class Sessions<T extends object> {
   readonly turns: Turns;
+  readonly undo: Undo;
   readonly #deadlines: Deadlines;
   readonly #reported = new Recent<true>(REMEMBERED);
   readonly #touched = new Recent<number>(REMEMBERED);
@@ -96,6 +98,7 @@ export class Sessions<T extends object> {
   ) {
     this.#deadlines = new Deadlines(limits.backendTimeout);
     this.turns = new Turns(limits.backendTimeout * TURN_IN_CALLS);
+    this.undo = new Undo((operation, run, onLate) => this.call(operation, run, onLate));
   }
 
   now(): number {
@@ -210,7 +213,7 @@ export class Sessions<T extends object> {
       if (limit) await this.#evict(limit);
       transport.issue(token, record.createdAt);
     } catch (error) {
-      this.forget(id);
+      this.undo.forget(id);
       throw error;
     }
     this.events.emit('created', this.eventOf(record));
@@ -242,7 +245,7 @@ export class Sessions<T extends object> {
       : this.#orUndo(
           'create',
           () => backend.create(record),
-          () => this.forget(record.id),
+          () => this.undo.forget(record.id),
         );
     return after(created, done => {
       // 256 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
@@ -252,6 +255,7 @@ export class Sessions<T extends object> {
 
   /** Ends a session. `true`: it was there. Needs no readable record, and writes none. */
   async end(id: string, reason: SessionEvents['ended']['reason'], principal?: string): Promise<boolean> {
+    this.undo.noteEnded(id);
     const ended = await this.call('delete', backend => backend.delete(id));
     if (ended) this.events.emit('ended', { ...this.eventOf({ id, principal }), reason });
     return ended;
@@ -310,7 +314,9 @@ export class Sessions<T extends object> {
     try {
       const expired = () =>
         new Error(`the session backend did not answer ${operation} within ${this.limits.backendTimeout} ms`);
-      return await this.#deadlines.within(run(backend), expired, onLate);
+      const answer = await this.#deadlines.within(run(backend), expired, onLate);
+      this.undo.catchUp();
+      return answer;
     } catch (error) {
       throw this.#failure(operation, error);
     }
@@ -344,14 +350,8 @@ export class Sessions<T extends object> {
     return this.#orUndo(
       'replace',
       backend => backend.replace(oldId, record),
-      () => this.takeBack(oldId, record),
+      () => this.undo.takeBack(oldId, record),
     );
-  }
-
-  /** Undoes a rotation whose token could not be handed over. */
-  takeBack(oldId: string, record: SessionRecord): void {
-    const restored = { ...record, id: oldId, version: record.version + 1 };
-    this.call('replace', backend => backend.replace(record.id, restored)).catch(() => undefined);
   }
 
   /** Removes expired records. Without a deadline, for a large store takes its time; a failure is left to the next sweep. */
@@ -382,11 +382,6 @@ export class Sessions<T extends object> {
   } {
     const time = new Date(this.now());
     return principal === undefined ? { id, time } : { id, principal, time };
-  }
-
-  /** Removes a record that nobody has the token of. If this fails too, its timeout ends it. */
-  forget(id: string): void {
-    this.call('delete', backend => backend.delete(id)).catch(() => undefined);
   }
 
   async #livingRecords(principal: string): Promise<SessionRecord[]> {
