@@ -8,19 +8,11 @@ import type { Engines } from '../subject.js';
 export const STORES = ['memory', 'lmdb', 'redis', 'postgres'] as const;
 export type StoreName = (typeof STORES)[number];
 
-/** Milliseconds. */
-const FORGOTTEN_WITHIN = 5_000;
-
 /** A backend, and what only its engine knows. */
 export interface OpenStore {
   backend: SessionBackend;
   /** The same store for filling it, where that has a faster way than one on which every answer is durable. */
   filling?: SessionBackend;
-  /**
-   * Where the engine forgets by itself and is not swept: lets these sessions' time run out over the next seconds. Answers how
-   * many it has removed by then.
-   */
-  forget?: (ids: readonly string[]) => Promise<number>;
   /** Called once it is filled: what the engine does after that anyway, by and by. */
   settle?: () => Promise<unknown>;
   /** What the sessions take at the moment: heap, file, the server's memory, or table with indexes. */
@@ -64,15 +56,7 @@ async function openRedis(port: number | undefined): Promise<OpenStore> {
   const client = createClient({ socket: { host: '127.0.0.1', port: port ?? 0 } });
   await client.connect();
   const bytes = async () => Number(/^used_memory:(\d+)/m.exec(await client.info('memory'))?.[1]);
-  const forget = async (ids: readonly string[]) => {
-    const size = await client.dbSize();
-    const within = (n: number) => Math.ceil(((n + 1) * FORGOTTEN_WITHIN) / ids.length);
-    await Promise.all(ids.map((id, n) => client.pExpire(`session:r:${id}`, within(n))));
-    await new Promise(resolve => setTimeout(resolve, FORGOTTEN_WITHIN));
-    // It looks for what has expired by sampling, and leaves some for later: those are not counted.
-    return size - (await client.dbSize());
-  };
-  return { backend: new RedisBackend({ client }), forget, bytes, close: () => client.close() };
+  return { backend: new RedisBackend({ client }), bytes, close: () => client.close() };
 }
 
 async function openPostgres(): Promise<OpenStore> {

@@ -42,7 +42,7 @@ export interface Sweep {
 }
 
 async function main({ store, engines, groups }: Order): Promise<void> {
-  const { backend, filling = backend, forget, settle, bytes, close } = await openStore(store, engines);
+  const { backend, filling = backend, settle, bytes, close } = await openStore(store, engines);
   const population = new Population(filling, groups);
   const handler = serve(backend);
   const server = createServer((request, response) => void handler(request, response)).listen(0, '127.0.0.1');
@@ -69,8 +69,8 @@ async function main({ store, engines, groups }: Order): Promise<void> {
     sweep: async group => {
       const begun = performance.now();
       const ids = population.expired[group] ?? [];
-      const deleted = await (forget ? forget(ids) : backend.deleteExpired(Population.expiryOf(group)));
-      return { deleted, expected: forget ? deleted : ids.length, seconds: (performance.now() - begun) / 1000 };
+      const deleted = await backend.deleteExpired(Population.expiryOf(group));
+      return { deleted, expected: ids.length, seconds: (performance.now() - begun) / 1000 };
     },
     inspect: async () => (await timeOperations(backend, population)).violations,
     close: async () => {

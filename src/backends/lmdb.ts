@@ -6,7 +6,7 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionRecord } from '../core/record.js';
 import { refuseUnknown } from './options.js';
-import { Pace } from './pace.js';
+import { Pace, RESTS_OF_A_DISK } from './pace.js';
 import { decodeRecord, encodeRecord, isWellFormed } from './record-text.js';
 
 /** Options of {@link LmdbBackend}. */
@@ -21,7 +21,7 @@ const FORMAT = 'routing-controllers-sessions 1';
 /** The contract's limit. With it, index keys stay below LMDB's own limit of 1,978 bytes. */
 const LONGEST_ID = 1024;
 
-/** How many expired records one transaction removes: less than a millisecond's work, and no request waits for more. */
+/** How many expired records one transaction removes: about a millisecond's work. */
 const SWEEP_BATCH = 50;
 
 /** With less of it free, in bytes, a write that failed has failed for that: no transaction of ours needs more. */
@@ -152,7 +152,7 @@ export class LmdbBackend extends SessionBackend {
 
   async deleteExpired(now: number): Promise<number> {
     let deleted = 0;
-    const pace = new Pace();
+    const pace = new Pace(RESTS_OF_A_DISK);
     // Looked up before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     while ((await this.#read(() => this.#expired(now, 1))).length > 0) {
       deleted += await this.#write(() => {

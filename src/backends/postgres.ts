@@ -2,7 +2,7 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionRecord } from '../core/record.js';
 import { refuseUnknown } from './options.js';
-import { Pace } from './pace.js';
+import { Pace, RESTS_OF_A_DISK } from './pace.js';
 import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './postgres/pool.js';
 import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './postgres/table.js';
 import { fromColumn, toColumn } from './postgres/text.js';
@@ -120,7 +120,7 @@ export class PostgresBackend extends SessionBackend {
   async deleteExpired(now: number): Promise<number> {
     let deleted = 0;
     let from = -Infinity;
-    const pace = new Pace();
+    const pace = new Pace(RESTS_OF_A_DISK);
     for (;;) {
       const { rows } = await this.#run('sweep', this.#table.sweep, [now, from]);
       deleted += rows.length;
