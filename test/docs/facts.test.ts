@@ -182,3 +182,25 @@ test('the clients that docs/backends.md recommends are those that the outage cam
   expect(recommended).toHaveLength(2);
   for (const code of recommended) expect(tested).toContain(code);
 });
+
+describe('the table of costs in README.md', () => {
+  interface Figures {
+    subjects: {
+      subject: { title: string; store: string };
+      added?: Record<'read' | 'bad' | 'login' | 'update', { median: number }>;
+      lostUpdates?: number;
+    }[];
+  }
+  const [, file = ''] = /\[All figures\]\((bench\/results\/[\d-]+)\.md\)/.exec(readme.text) ?? [];
+  const { subjects } = JSON.parse(readFileSync(path.join(root, `${file}.json`), 'utf8')) as Figures;
+
+  test.each(tableUnder(readme, 'What it costs'))(
+    'has the figures of %s from the benchmark’s file',
+    (title, ...figures) => {
+      const measured = subjects.find(({ subject }) => subject.title === title && subject.store !== 'none');
+      const { read, bad, login, update } = measured!.added!;
+      const medians = [read, bad, login, update].map(({ median }) => median.toFixed(0));
+      expect(figures).toEqual([...medians, String(measured!.lostUpdates)]);
+    },
+  );
+});
