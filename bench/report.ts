@@ -1,6 +1,6 @@
+import { spread, table, versionList } from './markdown.js';
 import { SCENARIOS, type Scenario } from './measure.js';
 import type { Results, SubjectResult } from './results.js';
-import type { Spread } from './statistics.js';
 
 const HEADINGS: Record<Scenario, string> = {
   read: 'authenticated read',
@@ -111,21 +111,4 @@ function sentFor({ scenarios }: SubjectResult, scenario: 'read' | 'login' | 'upd
 
 function round(value: number): string {
   return String(Math.round(value * 100) / 100);
-}
-
-function spread(value: Spread | undefined, digits: number): string {
-  if (!value) return '';
-  const [median, least, most] = [value.median, value.least, value.most].map(figure => figure.toFixed(digits));
-  return `${median} (${least} to ${most})`;
-}
-
-function versionList(versions: Record<string, string>): string {
-  return Object.entries(versions)
-    .map(([name, version]) => `${name} ${version}`)
-    .join(', ');
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }

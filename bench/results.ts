@@ -1,3 +1,4 @@
+import type { Machine } from './machine.js';
 import type { Sample, Scenario } from './measure.js';
 import type { Spread } from './statistics.js';
 import type { Subject } from './subject.js';
@@ -21,7 +22,7 @@ export interface SubjectResult {
 export interface Results {
   date: string;
   quick: boolean;
-  machine: { cpu: string; cores: number; memory: number; platform: string; pinned: boolean; loadAverage: number[] };
+  machine: Machine;
   versions: Record<string, string>;
   rounds: number;
   subjects: SubjectResult[];

@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { postgresVersion, PrivateRedis } from './engines.js';
-import { canPin, pinGenerator } from './launch.js';
+import { pinGenerator } from './launch.js';
+import { thisMachine } from './machine.js';
 import {
   type Extent,
   FULL,
@@ -50,19 +51,12 @@ async function main(options: readonly string[]): Promise<void> {
     const subjects = SUBJECTS.filter(({ id }) => only?.includes(id) ?? true).filter(
       ({ store }) => (!needsRedis(store) || redis) && (store !== 'postgres' || engines.postgres),
     );
-    const loadAverage = loadavg();
+    const machine = thisMachine();
     pinGenerator();
     const results: Results = {
       date: new Date().toISOString(),
       quick: extent === QUICK,
-      machine: {
-        cpu: cpus()[0]?.model ?? '',
-        cores: cpus().length,
-        memory: totalmem(),
-        platform: `${type()} ${release()}`,
-        pinned: canPin,
-        loadAverage,
-      },
+      machine,
       versions: versions(peers(), redis?.version, postgres),
       rounds: extent.rounds,
       subjects: await measureAll(subjects, engines, extent, redis, options.includes('--growth')),

@@ -1,9 +1,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { postgresVersion, PrivateRedis } from './engines.js';
-import { canPin, Launch, pinGenerator } from './launch.js';
+import { Launch, pinGenerator } from './launch.js';
+import { thisMachine } from './machine.js';
 import { writeInto } from './scale/document.js';
 import { figuresOfAll, reportOf, rowOf } from './scale/report.js';
 import type { ScaleResults, StoreResult, SweepEffect } from './scale/results.js';
@@ -39,20 +40,13 @@ async function main(options: readonly string[]): Promise<void> {
     const stores = STORES.filter(store => only.includes(store)).filter(
       store => (store !== 'redis' || redis) && (store !== 'postgres' || engines.postgres),
     );
-    const loadAverage = loadavg();
+    const machine = thisMachine();
     pinGenerator();
     const begun = performance.now();
     const results: ScaleResults = {
       date: new Date().toISOString(),
       sessions,
-      machine: {
-        cpu: cpus()[0]?.model ?? '',
-        cores: cpus().length,
-        memory: totalmem(),
-        platform: `${type()} ${release()}`,
-        pinned: canPin,
-        loadAverage,
-      },
+      machine,
       versions: versions(drivers(), redis?.version, postgres),
       rounds: ROUNDS,
       stores: [],

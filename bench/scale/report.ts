@@ -1,3 +1,4 @@
+import { spread, table, versionList } from '../markdown.js';
 import { spreadOf } from '../statistics.js';
 import { type Operation, OPERATIONS } from './operations.js';
 import type { ScaleFigures, ScaleResults, SweepEffect, SweepFigures } from './results.js';
@@ -96,9 +97,8 @@ export function reportOf({ date, sessions, machine, versions, rounds, minutes, s
           count(deleted / seconds),
           p99.without.toFixed(2),
           p99.with.toFixed(2),
-          ...[ratio, noise].map(
-            ({ median, least, most }) => `${median.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`,
-          ),
+          spread(ratio, 2),
+          spread(noise, 2),
         ]),
     ),
     ...stores.flatMap(({ store, violations }) => violations.map(violation => `**${BACKENDS[store]}: ${violation}**`)),
@@ -116,15 +116,4 @@ function sum(values: readonly number[]): number {
 
 function count(value: number): string {
   return Math.round(value).toLocaleString('en-GB');
-}
-
-function versionList(versions: Record<string, string>): string {
-  return Object.entries(versions)
-    .map(([name, version]) => `${name} ${version}`)
-    .join(', ');
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }

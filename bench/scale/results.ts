@@ -1,3 +1,4 @@
+import type { Machine } from '../machine.js';
 import type { Spread } from '../statistics.js';
 import type { Operation } from './operations.js';
 import type { StoreName } from './stores.js';
@@ -43,7 +44,7 @@ export interface SweepFigures {
 interface Campaign {
   date: string;
   sessions: number;
-  machine: { cpu: string; cores: number; memory: number; platform: string; pinned: boolean; loadAverage: number[] };
+  machine: Machine;
   versions: Record<string, string>;
   rounds: number;
   minutes: number;
