@@ -154,16 +154,18 @@ export class LmdbBackend extends SessionBackend {
     let deleted = 0;
     const pace = new Pace(RESTS_OF_A_DISK);
     // Looked up before any transaction, so that a sweep which finds nothing keeps no other process from writing.
-    while ((await this.#read(() => this.#expired(now, 1))).length > 0) {
-      deleted += await this.#write(() => {
+    if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
+    for (;;) {
+      const removed = await this.#write(() => {
         const rows = this.#expired(now, SWEEP_BATCH);
         for (const row of rows) this.#remove(row);
         return rows.length;
       });
+      deleted += removed;
+      if (removed < SWEEP_BATCH) return deleted;
       await pace.rest();
-      if (this.#closing) break;
+      if (this.#closing) return deleted;
     }
-    return deleted;
   }
 
   close(): Promise<void> {

@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -11,6 +10,7 @@ import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
+import { sessionRecord } from '../support/session-record.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-lmdb-'));
 const children = [forkModule('serve-lmdb'), forkModule('serve-lmdb')];
@@ -39,16 +39,7 @@ describeSessionBackend('LmdbBackend, shared by three processes', open, {
 
 describe('LmdbBackend', () => {
   const folder = () => path.join(work, `own-${folders++}`);
-  const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
-    id: randomUUID(),
-    data: '{}',
-    version: 1,
-    createdAt: 1,
-    authenticatedAt: 1,
-    lastSeenAt: 1,
-    expiresAt: 2,
-    ...changes,
-  });
+  const record = (changes: Partial<SessionRecord> = {}): SessionRecord => sessionRecord({ expiresAt: 2, ...changes });
   const modeOf = (file: string) => (statSync(file).mode & 0o777).toString(8);
 
   it('keeps its files from everybody else, whatever the umask is', async () => {
@@ -100,6 +91,18 @@ describe('LmdbBackend', () => {
     expect(removed + (await again.deleteExpired(2))).toBe(120);
     await again.close();
     expect(removed).toBeLessThan(120);
+  });
+
+  it('rests between the batches of a sweep, and not after the last one', async () => {
+    const backend = new LmdbBackend({ path: folder() });
+    await Promise.all(Array.from({ length: 120 }, () => backend.create(record())));
+    const rest = jest.spyOn(Pace.prototype, 'rest').mockResolvedValue();
+    expect(await backend.deleteExpired(2)).toBe(120);
+    expect(rest).toHaveBeenCalledTimes(2);
+    expect(await backend.deleteExpired(2)).toBe(0);
+    expect(rest).toHaveBeenCalledTimes(2);
+    rest.mockRestore();
+    await backend.close();
   });
 
   it('rejects an id that is longer than the contract allows, and stores nothing of it', async () => {
