@@ -1,9 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { Pool } from 'pg';
+import { Pool, type PoolClient } from 'pg';
 import { Pace } from '../../src/backends/pace.js';
 import { migrate, PostgresBackend } from '../../src/backends/postgres.js';
-import type { PostgresPool, Statement } from '../../src/backends/postgres/pool.js';
+import type { PostgresPool, Result, Statement } from '../../src/backends/postgres/pool.js';
 import { Table } from '../../src/backends/postgres/table.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
@@ -11,11 +10,23 @@ import { describeSessionBackend, openInProcess } from '../../src/testing/index.j
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, postgresUrl, startPostgres, until } from '../support/engines.js';
+import { Gate } from '../support/gate.js';
+import { sessionRecord } from '../support/session-record.js';
 
-/** What one party of a race waits for, and another one does. */
-class Gate {
-  open = (): void => undefined;
-  readonly opened = new Promise<void>(resolve => (this.open = resolve));
+/** A pool whose clients, in a transaction, send each statement as the test wants it. */
+function intercepted(own: Pool, send: (client: PoolClient, statement: Statement) => Promise<Result>): PostgresPool {
+  return {
+    query: statement => own.query(statement),
+    connect: async () => {
+      const client = await own.connect();
+      return {
+        query: statement => send(client, statement),
+        release: destroy => client.release(destroy),
+        on: (event, listener) => client.on(event, listener),
+        off: (event, listener) => client.off(event, listener),
+      };
+    },
+  };
 }
 
 describeWith('postgres', 'on a real server', () => {
@@ -53,16 +64,8 @@ describeWith('postgres', 'on a real server', () => {
   });
 
   describe('PostgresBackend', () => {
-    const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
-      id: randomBytes(32).toString('base64url'),
-      data: '{}',
-      version: 1,
-      createdAt: 1000,
-      authenticatedAt: 1000,
-      lastSeenAt: 1000,
-      expiresAt: 2000,
-      ...changes,
-    });
+    const record = (changes: Partial<SessionRecord> = {}): SessionRecord =>
+      sessionRecord({ expiresAt: 2000, ...changes });
 
     it('migrates any number of times, and twenty times at once over several connections', async () => {
       const table = `${schema}.at_once`;
@@ -303,27 +306,15 @@ describeWith('postgres', 'on a real server', () => {
       const kept = record({ principal: 'ada' });
       await backend.create(kept);
       const own = new Pool({ connectionString: engine.url, max: 1 });
-      const losing: PostgresPool = {
-        query: statement => own.query(statement),
-        connect: async () => {
-          const client = await own.connect();
-          const query = async (statement: Statement) => {
-            if (statement.text.startsWith('DELETE')) {
-              const lost = new Promise(resolve => client.once('end', resolve));
-              const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-              await pool.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
-              await lost;
-            }
-            return client.query(statement);
-          };
-          return {
-            query,
-            release: destroy => client.release(destroy),
-            on: (event, listener) => client.on(event, listener),
-            off: (event, listener) => client.off(event, listener),
-          };
-        },
-      };
+      const losing = intercepted(own, async (client, statement) => {
+        if (statement.text.startsWith('DELETE')) {
+          const lost = new Promise(resolve => client.once('end', resolve));
+          const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+          await pool.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
+          await lost;
+        }
+        return client.query(statement);
+      });
       const table = tableOf.get(backend)!;
       await expect(new PostgresBackend({ pool: losing, table }).deleteByPrincipal('ada')).rejects.toThrow();
       expect(await backend.read(kept.id)).toEqual(kept);
@@ -348,24 +339,12 @@ describeWith('postgres', 'on a real server', () => {
       const own = new Pool({ connectionString: engine.url, max: 1 });
       const isCutOff = new Gate();
       const isNoticed = new Gate();
-      const silent: PostgresPool = {
-        query: statement => own.query(statement),
-        connect: async () => {
-          const client = await own.connect();
-          const query = async (statement: Statement) => {
-            if (!statement.text.startsWith('DELETE')) return client.query(statement);
-            isCutOff.open();
-            await isNoticed.opened;
-            throw new Error('No answer');
-          };
-          return {
-            query,
-            release: destroy => client.release(destroy),
-            on: (event, listener) => client.on(event, listener),
-            off: (event, listener) => client.off(event, listener),
-          };
-        },
-      };
+      const silent = intercepted(own, async (client, statement) => {
+        if (!statement.text.startsWith('DELETE')) return client.query(statement);
+        isCutOff.open();
+        await isNoticed.opened;
+        throw new Error('No answer');
+      });
       const table = tableOf.get(backend)!;
       const revocation = new PostgresBackend({ pool: silent, table }).deleteByPrincipal('ada');
       await isCutOff.opened;

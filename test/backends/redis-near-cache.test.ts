@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 
 import { createClient, createClientPool, createCluster, createSentinel } from 'redis';
 
@@ -11,6 +10,7 @@ import { describeSessionBackend, openInProcess } from '../../src/testing/index.j
 import { forkModule } from '../support/child.js';
 import { describeWith, startRedis, until, type PrivateServer } from '../support/engines.js';
 import { OutageProxy } from '../support/outage-proxy.js';
+import { sessionRecord } from '../support/session-record.js';
 
 /** Named by its address and not by a URL, which would overrule it in a duplicate of the client. */
 const makeClient = (port: number, options: { keyPrefix?: string; username?: string; password?: string } = {}) =>
@@ -27,16 +27,8 @@ const KILLED = 5;
 const real = performance.now.bind(performance);
 
 let prefixes = 0;
-const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
-  id: randomBytes(32).toString('base64url'),
-  data: '{"name":"ada"}',
-  version: 1,
-  createdAt: 1000,
-  authenticatedAt: 1000,
-  lastSeenAt: 1000,
-  expiresAt: 1000 + 3_600_000,
-  ...changes,
-});
+const record = (changes: Partial<SessionRecord> = {}): SessionRecord =>
+  sessionRecord({ data: '{"name":"ada"}', ...changes });
 
 describeWith('redis', 'with a near-cache', () => {
   let server: PrivateServer;

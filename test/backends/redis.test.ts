@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis';
 import { RedisBackend } from '../../src/backends/redis.js';
 import type { ScriptOptions } from '../../src/backends/redis/client.js';
@@ -9,7 +8,9 @@ import { describeSessionBackend, openInProcess } from '../../src/testing/index.j
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, startRedis, startSentinel, type PrivateServer } from '../support/engines.js';
+import { Gate } from '../support/gate.js';
 import { startRedisCluster, withClient } from '../support/redis-cluster.js';
+import { sessionRecord as record } from '../support/session-record.js';
 
 let prefixes = 0;
 const prefixOf = new WeakMap<SessionBackend, string>();
@@ -18,22 +19,6 @@ function open(client: ConstructorParameters<typeof RedisBackend>[0]['client']): 
   const backend = new RedisBackend({ client, prefix });
   prefixOf.set(backend, prefix);
   return backend;
-}
-
-const record = (changes: Partial<SessionRecord> = {}): SessionRecord => ({
-  id: randomBytes(32).toString('base64url'),
-  data: '{}',
-  version: 1,
-  createdAt: 1000,
-  authenticatedAt: 1000,
-  lastSeenAt: 1000,
-  expiresAt: 1000 + 3_600_000,
-  ...changes,
-});
-/** What one party of a race waits for, and another one does. */
-class Gate {
-  open = (): void => undefined;
-  readonly opened = new Promise<void>(resolve => (this.open = resolve));
 }
 
 const next = (of: SessionRecord): SessionRecord => record({ ...of, id: record().id, version: of.version + 1 });
