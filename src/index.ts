@@ -25,5 +25,5 @@ export type { SessionCookieOptions } from './koa/options.js';
 export type { CookieIdentifier, RequireSessionOptions } from './koa/requirements.js';
 export { SessionCookie } from './koa/session-cookie.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from './session/events.js';
-export type { Migrate, ModelClass } from './session/model.js';
+export type { Migrate, ModelClass } from './model/model.js';
 export type { Session, SessionInfo } from './session/session.js';

@@ -7,21 +7,22 @@ const SRC = path.resolve(__dirname, '../src');
 const MAY_IMPORT: Record<string, readonly string[]> = {
   core: [],
   cookie: ['core'],
-  session: ['cookie', 'core'],
-  koa: ['session', 'cookie', 'core'],
-  decorators: ['koa', 'session', 'core'],
+  model: ['core'],
+  session: ['model', 'cookie', 'core'],
+  koa: ['session', 'model', 'cookie', 'core'],
+  decorators: ['koa', 'session', 'model', 'core'],
   backends: ['core'],
   openapi: ['koa', 'core'],
   testing: ['koa', 'core'],
-  '': ['decorators', 'koa', 'session', 'core', 'backends'],
+  '': ['decorators', 'koa', 'session', 'model', 'core', 'backends'],
 };
 
 /** The one folder or two that may know a package that only some users have installed, or that is a matter of one layer. */
 const PACKAGES: Record<string, readonly string[]> = {
   koa: ['koa'],
   'routing-controllers': ['koa', 'decorators', 'openapi'],
-  'class-validator': ['session'],
-  'class-transformer': ['session'],
+  'class-validator': ['model'],
+  'class-transformer': ['model'],
   cookie: ['cookie'],
   lmdb: ['backends'],
   redis: ['backends'],

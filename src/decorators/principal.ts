@@ -1,5 +1,5 @@
 import { SessionConfigurationError } from '../core/errors.js';
-import { notePrincipal } from '../session/model.js';
+import { notePrincipal } from '../model/model.js';
 import { assertCalled, isMethod, ownerOf } from './place.js';
 
 /**

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { SetCookie, type CookieAttributes } from '../cookie/set-cookie.js';
-import type { ModelClass } from '../session/model.js';
+import type { ModelClass } from '../model/model.js';
 import type { SessionLimits } from '../session/sessions.js';
 
 /** Options of {@link SessionCookie}. Durations are seconds. */

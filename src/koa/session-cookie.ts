@@ -8,7 +8,7 @@ import type { SetCookie } from '../cookie/set-cookie.js';
 import { SessionBackend } from '../core/backend.js';
 import { CrossOriginRequestError, SessionConfigurationError } from '../core/errors.js';
 import { SessionEventHub, type SessionEventListener, type SessionEventName } from '../session/events.js';
-import { Model } from '../session/model.js';
+import { Model } from '../model/model.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
 import { type ClientInfo, Sessions } from '../session/sessions.js';
 import { Sweeper } from '../session/sweeper.js';

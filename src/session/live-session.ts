@@ -1,8 +1,8 @@
 import { InvalidSessionDataError, SessionConflictError, SessionGoneError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
-import { applyChanges, changesBetween, type Changes } from './changes.js';
-import { isSameJson, type JsonObject } from './json.js';
+import { applyChanges, changesBetween, type Changes } from '../model/changes.js';
+import { isSameJson, type JsonObject } from '../model/json.js';
 import type { Change, Session, Transport } from './session.js';
 import type { Sessions, StoredState } from './sessions.js';
 

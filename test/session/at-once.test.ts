@@ -4,7 +4,7 @@ import { InMemoryBackend, type SessionRecord, SessionUnavailableError } from 'ro
 
 import { Tokens } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
-import { Model } from '../../src/session/model.js';
+import { Model } from '../../src/model/model.js';
 import type { Transport } from '../../src/session/session.js';
 import { Sessions } from '../../src/session/sessions.js';
 

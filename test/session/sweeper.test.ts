@@ -4,7 +4,7 @@ import { InMemoryBackend, type SessionBackend, SessionCookie, type SessionRecord
 
 import { Tokens } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
-import { Model } from '../../src/session/model.js';
+import { Model } from '../../src/model/model.js';
 import { Sessions } from '../../src/session/sessions.js';
 import { Sweeper } from '../../src/session/sweeper.js';
 

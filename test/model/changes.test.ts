@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
-import { applyChanges, changesBetween } from '../../src/session/changes.js';
-import { copyJson, type JsonObject } from '../../src/session/json.js';
+import { applyChanges, changesBetween } from '../../src/model/changes.js';
+import { copyJson, type JsonObject } from '../../src/model/json.js';
 import { seed } from '../support/seed.js';
 
 const runs = { seed, numRuns: 1_000 };

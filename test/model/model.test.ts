@@ -5,8 +5,8 @@ import { ArrayMaxSize, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Min, V
 import fc from 'fast-check';
 import { InvalidSessionDataError, Principal, SessionData } from 'routing-controllers-sessions';
 
-import type { JsonObject } from '../../src/session/json.js';
-import { MAX_DATA_BYTES, Model, type ModelClass } from '../../src/session/model.js';
+import type { JsonObject } from '../../src/model/json.js';
+import { MAX_DATA_BYTES, Model, type ModelClass } from '../../src/model/model.js';
 import { seed } from '../support/seed.js';
 
 @SessionData

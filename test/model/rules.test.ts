@@ -21,8 +21,8 @@ import {
 } from 'class-validator';
 import fc from 'fast-check';
 
-import { Model } from '../../src/session/model.js';
-import { Rules } from '../../src/session/rules.js';
+import { Model } from '../../src/model/model.js';
+import { Rules } from '../../src/model/rules.js';
 import { seed } from '../support/seed.js';
 
 @ValidatorConstraint({ name: 'below' })

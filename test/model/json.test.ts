@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { copyJson, isSafeJson, isSameJson, type Json, NotJsonError, toJson } from '../../src/session/json.js';
+import { copyJson, isSafeJson, isSameJson, type Json, NotJsonError, toJson } from '../../src/model/json.js';
 import { seed } from '../support/seed.js';
 
 const runs = { seed, numRuns: 1_000 };
