@@ -3,12 +3,6 @@ import type { SessionRecord } from './record.js';
 /** How a conditional write ended. Each is an answer, not a failure; a failure is a rejected promise. */
 export type WriteOutcome = 'updated' | 'conflict' | 'gone';
 
-/** @internal What the methods of these names do and answer, done when they return. */
-export interface WritesAtOnce {
-  create(record: SessionRecord): boolean;
-  update(record: SessionRecord, expectedVersion: number): WriteOutcome;
-}
-
 /**
  * Where session records lie. Extend it to keep sessions in an engine of your own, and hold the result to
  * `describeSessionBackend` of `routing-controllers-sessions/testing`.
@@ -17,7 +11,7 @@ export interface WritesAtOnce {
  *
  * - Absence is a value, failure is an error. A method rejects only when the engine could not do or could not tell.
  * - When a promise resolves, what it says is as durable as the engine gets.
- * - Nothing here creates by accident: `create` never overwrites, `update`, `touch` and `replace` never revive. A session
+ * - Nothing creates by accident: `create` never overwrites, `update` and `touch` never revive. A session
  *   that was ended stays ended, whatever was in flight.
  * - Records are copied in and out. Changing one afterwards changes nothing in the store.
  * - A backend may forget a record once `expiresAt` has passed, and need not: the library decides on its own, when it
@@ -40,8 +34,9 @@ export abstract class SessionBackend {
   abstract read(id: string): Promise<SessionRecord | undefined>;
 
   /**
-   * Replaces the record of the same id if it is still at `expectedVersion`, in one step; the stored version becomes
-   * `expectedVersion + 1`. `'conflict'`: another write came first, nothing changed. `'gone'`: no such record, none was made.
+   * Overwrites the record of the same id if it is still at `expectedVersion`, in one step; the stored version becomes
+   * `expectedVersion + 1`. A rotation is an update, too: it brings another `proof`. `'conflict'`: another write came first,
+   * nothing changed. `'gone'`: there is no such record, and none was made.
    */
   abstract update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome>;
 
@@ -51,14 +46,6 @@ export abstract class SessionBackend {
    */
   abstract touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean>;
 
-  /**
-   * Rotation: removes the record `oldId` and adds `record` under its new id, in one step. At any instant exactly one of
-   * the two is alive, also when the process dies in between. `record.version` is one more than the version of the record
-   * it was made from: if the stored one is not at that version any more, or the new id is taken, the answer is
-   * `'conflict'` and nothing changed. `'gone'`: there is no `oldId`, and nothing was added.
-   */
-  abstract replace(oldId: string, record: SessionRecord): Promise<WriteOutcome>;
-
   /** Removes a record. `true`: it was there and this call removed it. Idempotent. */
   abstract delete(id: string): Promise<boolean>;
 
@@ -66,8 +53,9 @@ export abstract class SessionBackend {
   abstract listByPrincipal(principal: string): Promise<SessionRecord[]>;
 
   /**
-   * Ends all sessions of a principal but `exceptId`, and names those that it ended. Misses nothing that was created, or
-   * came of a rotation, before it gives its answer.
+   * Ends all sessions of a principal but `exceptId`, and returns the ids of those that it ended. There is one instant
+   * between the call and its answer at which every session of that principal that existed is ended. A `create` that overlaps
+   * the call is either ended by it or counts as later, and any number of them cannot keep it from answering.
    */
   abstract deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]>;
 
@@ -76,18 +64,6 @@ export abstract class SessionBackend {
    * many. Correctness never depends on it.
    */
   abstract deleteExpired(now: number): Promise<number>;
-
-  /**
-   * @internal The record, where it is at hand in this process, without the promise that would cost more than the look-up.
-   * `undefined`: `read` has to tell.
-   */
-  peek?(id: string): SessionRecord | undefined;
-
-  /**
-   * @internal The writes of a backend that keeps records in this process's memory, without their promises. Left out, or
-   * answering `undefined`: it wants to be asked.
-   */
-  writesAtOnce?(): WritesAtOnce | undefined;
 
   /** Releases what the backend itself opened. A client or pool that was handed in stays open: it is its owner's. */
   abstract close(): Promise<void>;

@@ -1,21 +1,26 @@
 /**
  * What a backend keeps for one session: plain data, copied in and out. Instants are epoch milliseconds.
  *
- * There is no token in it. `id` is the SHA-256 of the secret in the cookie, so that whoever reads the whole store finds
- * nothing to log in with.
+ * Nothing in it opens the session. `id` is public; `proof` is derived from a hash of the secret in the cookie, so that
+ * whoever reads the whole store finds nothing to log in with.
  */
 export interface SessionRecord {
-  /** base64url(SHA-256(secret)), 43 characters. Safe to list, to log, and to revoke by. */
+  /** The session's name from log-in to log-out: 16 random bytes in base64url, 22 characters. Safe to list, log and revoke by. */
   id: string;
   /** Whose session this is: the value of the model's `@Principal()` property. Backends index it. */
   principal?: string;
   /** The session's data, encoded by the library. Opaque to backends; at most 64 KiB of UTF-8. */
   data: string;
-  /** 1 for a new record; counts up by one with each `update` and `replace`. A `touch` leaves it alone. */
+  /**
+   * What a token must match to open the session, encoded by the library; a rotation exchanges it. Opaque to backends, which
+   * store it byte for byte and never compare it; at most 1,024 bytes of UTF-8.
+   */
+  proof: string;
+  /** 1 for a new record; counts up by one with each `update`. A `touch` leaves it alone. */
   version: number;
-  /** When the session began: its log-in. A rotation keeps it. */
+  /** When the session began: its log-in. */
   createdAt: number;
-  /** When the user last proved who they are. Differs from `createdAt` where a rotation kept a session's age. */
+  /** When the user last proved who they are. */
   authenticatedAt: number;
   /** When a request last came with it, to within the touch interval. */
   lastSeenAt: number;
@@ -28,8 +33,8 @@ export interface SessionRecord {
 }
 
 /**
- * Whether what a backend handed out can be a record at all. A store may have been written to by anything; what fails here
- * counts as no session, never as an error.
+ * Whether a value from a backend has the form of a record. A store may have been written to by anything; a value that fails
+ * this check counts as no session, never as an error.
  */
 export function isSessionRecord(value: unknown, id: string): value is SessionRecord {
   if (typeof value !== 'object' || value === null) return false;
@@ -37,6 +42,7 @@ export function isSessionRecord(value: unknown, id: string): value is SessionRec
   return (
     record.id === id &&
     typeof record.data === 'string' &&
+    typeof record.proof === 'string' &&
     Number.isSafeInteger(record.version) &&
     Number.isFinite(record.createdAt) &&
     Number.isFinite(record.authenticatedAt) &&
