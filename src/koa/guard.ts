@@ -2,6 +2,7 @@ import type { Context, Middleware, Next } from 'koa';
 
 import { type SessionError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import { isStale } from '../session/times.js';
 import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
 import type { RequestSession } from './request-session.js';
 import type { RequireSessionOptions } from './requirements.js';
@@ -109,7 +110,7 @@ function judge({ service, options }: Demand, request: RequestSession): Eventual<
   };
   const session = request.current;
   if (!session) return refuse(() => new SessionRequiredError(unauthenticatedStatus));
-  if (maxAuthAge !== undefined && isStale(session.authenticatedAt, maxAuthAge, clock()))
+  if (maxAuthAge !== undefined && isStale(session.authenticatedAt.getTime(), maxAuthAge * 1000, clock()))
     return refuse(() => new SessionNotFreshError());
   if (!check) return undefined;
   return pass(check(session.data, session), () => refuse(() => new SessionRequiredError(unauthenticatedStatus)));
@@ -118,10 +119,6 @@ function judge({ service, options }: Demand, request: RequestSession): Eventual<
 /** Awaits whatever a `check` answers: also what is no promise of the language's own. */
 async function pass(verdict: boolean | Promise<boolean>, refuse: () => void): Promise<void> {
   if (!(await verdict)) refuse();
-}
-
-function isStale(authenticatedAt: Date, maxAuthAge: number, now: number): boolean {
-  return now - authenticatedAt.getTime() > maxAuthAge * 1000;
 }
 
 /** What the action had answered must not show through the error. */

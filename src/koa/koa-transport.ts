@@ -22,6 +22,11 @@ export class KoaTransport implements Transport {
     if (!this.#isOpen()) throw new SessionHeadersSentError();
   }
 
+  isLost(): boolean {
+    const { res } = this.ctx;
+    return !res.headersSent && (res.closed || res.destroyed);
+  }
+
   issue(token: string, createdAt: number): void {
     this.assertOpen();
     if (!this.#issued) this.#watch();
@@ -45,8 +50,7 @@ export class KoaTransport implements Transport {
 
   /** Nothing was sent yet, and someone is there to send it to. */
   #isOpen(): boolean {
-    const { res } = this.ctx;
-    return !res.headersSent && !res.closed && !res.destroyed;
+    return !this.ctx.res.headersSent && !this.isLost();
   }
 }
 
@@ -55,6 +59,7 @@ export const noTransport: Transport = {
   assertOpen(): void {
     throw new SessionHeadersSentError();
   },
+  isLost: () => false,
   issue(): void {
     throw new SessionHeadersSentError();
   },

@@ -4,7 +4,7 @@ import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { SetCookie, type CookieAttributes } from '../cookie/set-cookie.js';
 import type { ModelClass } from '../model/model.js';
-import type { SessionLimits } from '../session/sessions.js';
+import type { SessionLimits } from '../session/times.js';
 
 /** Options of {@link SessionCookie}. Durations are seconds. */
 export interface SessionCookieOptions<T extends object> {
@@ -33,7 +33,7 @@ export interface SessionCookieOptions<T extends object> {
   idleTimeout?: number;
   /** A session is over so long after its log-in, whatever happens in it; 14 days (ASVS 7.3.2). */
   absoluteTimeout?: number;
-  /** The least time between two writes of "last seen"; 60. */
+  /** The least time between two writes of "last seen"; 60, or a quarter of a shorter `idleTimeout`. At most half of it. */
   touchInterval?: number;
   /** `true`: the cookie's Max-Age is what remains of the absolute timeout. `false`: it goes when the browser closes. */
   persistent?: boolean;
@@ -175,7 +175,7 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
     limits: {
       idleTimeout: idleTimeout * 1000,
       absoluteTimeout: absoluteTimeout * 1000,
-      touchInterval: options.touchInterval * 1000,
+      touchInterval: resolveTouchInterval(given.touchInterval, idleTimeout) * 1000,
       backendTimeout: options.backendTimeout * 1000,
       maxSessionsPerPrincipal,
     },
@@ -201,6 +201,17 @@ function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number):
   if (given === undefined) return Math.min(DEFAULTS.idleTimeout, absoluteTimeout);
   if (given > absoluteTimeout)
     throw refuse('idleTimeout', String(given), `at most absoluteTimeout (${absoluteTimeout})`);
+  return given;
+}
+
+/**
+ * A session in use must not time out as idle because its last use was not written yet: with a touch at least twice in each
+ * idle timeout, requests that come more often than that keep it alive.
+ */
+function resolveTouchInterval(given: number | undefined, idleTimeout: number): number {
+  if (given === undefined) return Math.min(DEFAULTS.touchInterval, idleTimeout / 4);
+  if (given > idleTimeout / 2)
+    throw refuse('touchInterval', String(given), `at most half of idleTimeout (${idleTimeout}), so that use counts`);
   return given;
 }
 

@@ -1,8 +1,9 @@
 import { after, type Eventual } from '../core/eventual.js';
 import { cookieValues } from '../cookie/cookie-values.js';
 import type { SetCookie } from '../cookie/set-cookie.js';
-import type { TokenFault, Tokens } from '../cookie/tokens.js';
-import type { LiveSession } from '../session/live-session.js';
+import type { TokenFault, Tokens, VerifiedToken } from '../cookie/tokens.js';
+import { LiveSession } from '../session/live-session.js';
+import type { Closed } from '../session/records.js';
 import type { Transport } from '../session/session.js';
 import type { Sessions } from '../session/sessions.js';
 
@@ -14,24 +15,22 @@ export interface RequestSessionParts<T extends object> {
   transport: Transport;
 }
 
-/** What a request presented under a cookie's name. */
-interface Presented {
-  /** The ids of all valid tokens: none, one, or several different ones. */
-  ids: readonly string[];
-  reissue: string | undefined;
-}
-
-const NOTHING: Presented = { ids: [], reissue: undefined };
+const NOTHING: readonly VerifiedToken[] = [];
 
 /** One cookie service's session in one request: presented at most once, loaded at most once, settled at the end. */
 export class RequestSession<T extends object = object> {
-  #presented: Presented | undefined;
+  /** The tokens with a right MAC that the request brought: none, one, or several different ones. */
+  #presented: readonly VerifiedToken[] | undefined;
   #loading: Eventual<void> | 'not yet' = 'not yet';
-  /** Whether the store itself was asked, and not what a near-cache has of it. */
+  /** Whether the store itself was asked, and not a copy that is at hand. */
   #authoritative = false;
   #session: LiveSession<T> | undefined;
-  /** Whether the guard let the session through. What did not pass its `check` is, to this route, no session. */
+  /** The other sessions that the request's tokens belong to: of two living ones, or one whose data cannot be read. */
+  #others: readonly string[] = [];
+  /** Whether the guard let the session through. One that did not pass its `check` is no session to this route. */
   #admitted = true;
+  /** Log-ins of one request follow one another, so that one session remains. */
+  #lastLogIn: Promise<unknown> = Promise.resolve();
 
   constructor(
     /** The cookie service. */
@@ -44,11 +43,14 @@ export class RequestSession<T extends object = object> {
     return this.parts.transport;
   }
 
-  /** Its own ids: of all valid tokens that it brought, alive or not, and the one under which a rotation goes on. */
+  /** The ids of all sessions that the request's own tokens open, or opened. Loaded before it is asked. */
   get ownIds(): readonly string[] {
-    const { ids } = this.#present();
-    const id = this.#session?.id;
-    return id === undefined || ids.includes(id) ? ids : [...ids, id];
+    return this.#session ? [this.#session.id, ...this.#others] : this.#others;
+  }
+
+  /** Whether the request came with a token of that session, or made it. */
+  owns(id: string): boolean {
+    return this.#session?.id === id || this.#present().some(token => token.id === id);
   }
 
   /** The session as the action may see it, if it was loaded. */
@@ -83,78 +85,117 @@ export class RequestSession<T extends object = object> {
     this.#admitted = false;
   }
 
-  /** A session that was made in this request takes the place of the one that it came with. */
-  replace(session: LiveSession<T>): void {
-    this.#session?.markEnded({ clear: false });
-    this.#session = session;
-    this.#loading = undefined;
-    this.#authoritative = true;
-    this.#admitted = true;
-    this.#presented = { ids: [session.id], reissue: undefined };
+  /** Makes a session that takes the place of those that the request came with, after other log-ins of this request. */
+  logIn(create: (ownIds: readonly string[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
+    const loggedIn = this.#lastLogIn.then(async () => {
+      await this.load();
+      const session = await create(this.ownIds);
+      this.#session?.markEnded({ clear: false });
+      this.#session = session;
+      this.#others = [];
+      this.#loading = undefined;
+      this.#authoritative = true;
+      this.#admitted = true;
+      this.#presented = NOTHING;
+      return session;
+    });
+    this.#lastLogIn = loggedIn.catch(() => undefined);
+    return loggedIn;
   }
 
   /** Notes that the session of an id was ended from outside of it. */
   markEnded(id: string, { clear }: { clear: boolean }): void {
     if (this.#session?.id === id) this.#session.markEnded({ clear });
-    else if (clear && !this.#session && this.#present().ids.includes(id)) this.transport.clear();
+    else if (clear && !this.#session && this.owns(id)) this.transport.clear();
   }
 
-  /** The response never began: what token it had is lost. */
+  /** The response never began: a token that it would have brought is lost. */
   withdraw(): void {
     this.#session?.withdraw();
   }
 
   get isUnsettled(): boolean {
     const session = this.current;
-    return session !== undefined && (session.changed || this.#presented?.reissue !== undefined);
+    return session !== undefined && (session.changed || this.#reissuable(session) !== undefined);
   }
 
   async settle(): Promise<void> {
     const session = this.current;
     if (!session) return;
     await session.commit();
-    const { ids, reissue } = this.#present();
-    if (reissue === undefined || session.id !== ids[0]) return;
+    const token = this.#reissuable(session);
+    if (token?.reissue === undefined) return;
     // Asked once more: a rotation in another request may have replaced the cookie, and this one must not come back.
-    if (await this.parts.sessions.read(session.id)) this.transport.issue(reissue, session.createdAt.getTime());
+    await session.refresh();
+    if (!session.ended && session.hasCurrentToken) this.transport.issue(token.reissue, session.createdAt.getTime());
+  }
+
+  /** The session's token as the request brought it, where it is to be signed anew. */
+  #reissuable(session: LiveSession<T>): VerifiedToken | undefined {
+    return this.#presented?.find(token => token.reissue !== undefined && session.isOpenedBy(token));
   }
 
   #load(authoritative: boolean): Eventual<void> {
+    const tokens = this.#present();
+    const [token] = tokens;
+    if (token === undefined) return undefined;
+    if (tokens.length > 1) return this.#loadSeveral(tokens, authoritative);
     const { sessions, transport } = this.parts;
-    const { ids } = this.#present();
-    const [id] = ids;
-    if (id === undefined) return undefined;
-    if (ids.length > 1) {
-      sessions.events.emit('rejected', { reason: 'duplicate', time: new Date(sessions.now()) });
-      return undefined;
-    }
-    return after(sessions.load(id, transport, authoritative), session => {
-      // A log-in in this very request may have come first; what it made is what counts.
-      if (this.#session) return;
-      this.#session = session;
-      session?.touch();
+    return after(sessions.open(token, transport, authoritative), opened => {
+      if (opened instanceof LiveSession) this.#take(opened);
+      else this.#note(opened);
     });
   }
 
-  #present(): Presented {
+  /** One living session among them counts, so that a dead or planted cookie shuts nobody out. Two: none counts. */
+  async #loadSeveral(tokens: readonly VerifiedToken[], authoritative: boolean): Promise<void> {
+    const { sessions, transport } = this.parts;
+    const living = new Map<string, LiveSession<T>>();
+    const closed: Closed[] = [];
+    for (const opened of await Promise.all(tokens.map(token => sessions.open(token, transport, authoritative)))) {
+      if (!(opened instanceof LiveSession)) closed.push(opened);
+      else if (opened.hasCurrentToken || !living.has(opened.id)) living.set(opened.id, opened);
+    }
+    const [only, another] = living.values();
+    if (another) {
+      sessions.events.emit('rejected', { reason: 'duplicate', time: new Date(sessions.times.now()) });
+      this.#others = [...living.keys()];
+    } else if (only) this.#take(only);
+    else closed.forEach(one => this.#note(one));
+  }
+
+  #take(session: LiveSession<T>): void {
+    this.#session = session;
+    session.touch();
+  }
+
+  /** Notes why a token opened nothing. Records that expired, or cannot be read, were reported when they were read. */
+  #note({ closed, ...session }: Closed): void {
+    const { sessions } = this.parts;
+    if (closed === 'expired' || closed === 'unreadable') {
+      this.#others = [...this.#others, session.id];
+      return;
+    }
+    const reason = closed === 'absent' ? 'unknown' : 'superseded';
+    sessions.events.emit('rejected', { ...sessions.eventOf(session), reason });
+  }
+
+  #present(): readonly VerifiedToken[] {
     return (this.#presented ??= this.#readTokens());
   }
 
-  #readTokens(): Presented {
+  #readTokens(): readonly VerifiedToken[] {
     if (this.cookieHeader === undefined) return NOTHING;
     const { sessions, tokens, setCookie } = this.parts;
-    const ids: string[] = [];
+    let found: readonly VerifiedToken[] = NOTHING;
     let fault: TokenFault | undefined;
-    let reissue: string | undefined;
     for (const value of cookieValues(this.cookieHeader, setCookie().name)) {
       const verified = tokens.verify(value);
       if (typeof verified === 'string') fault = verified;
-      else if (!ids.includes(verified.id)) {
-        ids.push(verified.id);
-        reissue = verified.reissue;
-      }
+      else if (!found.some(({ hash }) => hash === verified.hash)) found = [...found, verified];
     }
-    if (ids.length === 0 && fault) sessions.events.emit('rejected', { reason: fault, time: new Date(sessions.now()) });
-    return { ids, reissue };
+    if (found.length === 0 && fault)
+      sessions.events.emit('rejected', { reason: fault, time: new Date(sessions.times.now()) });
+    return found;
   }
 }

@@ -3,17 +3,18 @@ import type { IncomingMessage } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import { type Action, type AuthorizationChecker, type CurrentUserChecker, getFromContainer } from 'routing-controllers';
 
-import { Tokens } from '../cookie/tokens.js';
+import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import { SessionBackend } from '../core/backend.js';
-import { CrossOriginRequestError, SessionConfigurationError } from '../core/errors.js';
+import { CrossOriginRequestError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { SessionEventHub, type SessionEventListener, type SessionEventName } from '../session/events.js';
 import { Model } from '../model/model.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
-import { type ClientInfo, Sessions } from '../session/sessions.js';
+import type { ClientInfo } from '../session/log-in.js';
+import { Sessions } from '../session/sessions.js';
 import { Sweeper } from '../session/sweeper.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
-import { assertRequirement } from './assert-options.js';
+import { assertKnownOptions, assertRequirement } from './assert-options.js';
 import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
 import { guard } from './guard.js';
 import { KoaTransport, noTransport } from './koa-transport.js';
@@ -22,6 +23,23 @@ import { RequestSession } from './request-session.js';
 import { runningScope, scopeOf } from './request-scope.js';
 import type { RequireSessionOptions } from './requirements.js';
 import { varyByCookie } from './response-headers.js';
+
+/** Options of {@link SessionCookie.createSession}. */
+export interface CreateSessionOptions {
+  /** A session that the new one takes the place of, beside the one that the request came with. */
+  previousId?: string;
+  /**
+   * `true`: rejects with SessionGoneError, and stores nothing, unless the previous session (that of `previousId`, else the
+   * request's own) is still there when the new one takes its place. For a log-in that is made of an earlier session's data.
+   */
+  requirePrevious?: boolean;
+}
+
+function resolveCreateOptions(options: string | CreateSessionOptions): CreateSessionOptions {
+  if (typeof options === 'string') return { previousId: options };
+  assertKnownOptions(options, ['previousId', 'requirePrevious'], 'createSession');
+  return options;
+}
 
 /** Of a User-Agent, so much is kept. */
 const MAX_USER_AGENT = 256;
@@ -55,27 +73,32 @@ export class SessionCookie<T extends object> {
       resolved.clock,
       () => this.#resolveBackend(),
     );
-    this.#sweeper = new Sweeper(() => this.#sessions.sweep(), resolved.sweepInterval);
+    this.#sweeper = new Sweeper(() => this.#sessions.store.sweep(), resolved.sweepInterval);
   }
 
   /**
    * Logs in: makes a session with a new id and sets its cookie. The session that the request came with, and the one of
    * `previousId`, are dead when it resolves; a token that the client brought is never adopted.
    *
+   * @param options a string is `previousId`
+   * @throws SessionGoneError with `requirePrevious`, when the previous session is not there; nothing is stored
    * @throws InvalidSessionDataError when data breaks its model; nothing is stored, no cookie is set
    * @throws CrossOriginRequestError when a page of another origin sent the request
    * @throws SessionUnavailableError when the backend fails; no cookie is set
    * @throws SessionHeadersSentError when the response has begun
    */
-  async createSession(data: T, ctx: Context, previousId?: string): Promise<Session<T>> {
+  async createSession(data: T, ctx: Context, options: string | CreateSessionOptions = {}): Promise<Session<T>> {
     this.assertSameOrigin(ctx);
     const request = this.#requestSession(ctx);
-    request.transport.assertOpen();
-    const earlier = new Set(request.ownIds);
-    if (previousId !== undefined) earlier.add(previousId);
-    const session = await this.#sessions.create(data, request.transport, this.#clientOf(ctx), [...earlier]);
-    request.replace(session);
-    return session;
+    const { transport } = request;
+    transport.assertOpen();
+    const { previousId, requirePrevious } = resolveCreateOptions(options);
+    return request.logIn(ownIds => {
+      const requiredId = requirePrevious ? (previousId ?? request.current?.id) : undefined;
+      if (requirePrevious && requiredId === undefined) throw new SessionGoneError();
+      const earlierIds = [...new Set(previousId === undefined ? ownIds : [...ownIds, previousId])];
+      return this.#sessions.create(data, { transport, client: this.#clientOf(ctx), earlierIds, requiredId });
+    });
   }
 
   /**
@@ -90,14 +113,19 @@ export class SessionCookie<T extends object> {
 
   /**
    * Logs out: ends a session by its public id, be it the request's own, whose cookie is cleared, or another device's.
-   * Ending what is not there is no error.
+   * Ending one that is not there is not an error.
+   *
+   * @returns whether it was there
+   * @throws SessionUnavailableError when the backend fails
    */
-  async endSession(sessionId: string, ctx: Context): Promise<void> {
+  async endSession(sessionId: string, ctx: Context): Promise<boolean> {
+    if (!isSessionId(sessionId)) return false;
     const request = this.#requestSession(ctx);
-    const own = request.ownIds.includes(sessionId);
+    const own = request.owns(sessionId);
     const principal = request.current?.id === sessionId ? request.current.principal : undefined;
     const ended = await this.#sessions.end(sessionId, own ? 'logout' : 'revoked', principal);
     if (own) request.markEnded(sessionId, { clear: ended });
+    return ended;
   }
 
   /** The session of the request that the running code belongs to, anywhere below a guarded action. */
@@ -234,8 +262,8 @@ export class SessionCookie<T extends object> {
    */
   async mintFor(data: T): Promise<string> {
     let minted = '';
-    const capture = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
-    await this.#sessions.create(data, capture, {}, []);
+    const transport = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
+    await this.#sessions.create(data, { transport, client: {}, earlierIds: [] });
     return minted;
   }
 
@@ -250,7 +278,7 @@ export class SessionCookie<T extends object> {
   }
 
   #reportCrossOrigin(): void {
-    this.#events.emit('rejected', { reason: 'cross-origin', time: new Date(this.#sessions.now()) });
+    this.#events.emit('rejected', { reason: 'cross-origin', time: new Date(this.#sessions.times.now()) });
   }
 
   #running(): RequestSession<T> | undefined {
@@ -287,7 +315,7 @@ export class SessionCookie<T extends object> {
 
   #maxAgeOf(createdAt: number): number | undefined {
     if (!this.#options.persistent) return undefined;
-    const remaining = createdAt + this.#options.limits.absoluteTimeout - this.#sessions.now();
+    const remaining = createdAt + this.#options.limits.absoluteTimeout - this.#sessions.times.now();
     // Rounded up: a cookie that outlives its session by less than a second opens nothing.
     return Math.max(0, Math.ceil(remaining / 1000));
   }

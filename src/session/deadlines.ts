@@ -1,37 +1,42 @@
+import { afterPendingInput, monotonicNow, startTimer, type Timer } from '../core/timers.js';
+
 interface Pending {
   expire: () => void;
   at: number;
 }
 
 /**
- * Gives promises a deadline. All calls of one service have the same, so that they expire in the order in which they began:
- * one timer watches the oldest, where a timer for each call would cost more than the call.
+ * Gives promises a deadline. All calls of one instance have the same, so that they expire in the order in which they began:
+ * one timer watches the oldest, because a timer for each call would cost more than the call.
+ *
+ * A deadline that has passed first lets pending input be read: after the process itself was busy for longer than the
+ * deadline, the answer is often there already.
  */
 export class Deadlines {
   readonly #milliseconds: number;
   readonly #pending = new Set<Pending>();
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
 
   constructor(milliseconds: number) {
     this.#milliseconds = milliseconds;
   }
 
   /**
-   * What `promise` settles with, or a rejection with what `onExpired` makes once the deadline has passed. When it settles
-   * later than that, `onLate` is told, whatever it settles with.
+   * What `promise` settles with, or a rejection with what `onExpired` makes once the deadline has passed. `onLate` is called
+   * when the promise settles later than that, whatever it settles with.
    */
   within<R>(promise: Promise<R>, onExpired: () => Error, onLate?: () => void): Promise<R> {
     return new Promise<R>((resolve, reject) => {
-      const call: Pending = { at: performance.now() + this.#milliseconds, expire: () => reject(onExpired()) };
+      const call: Pending = { at: monotonicNow() + this.#milliseconds, expire: () => reject(onExpired()) };
       this.#pending.add(call);
-      this.#arm();
+      this.#timer ??= startTimer(this.#onTimer, this.#milliseconds);
       promise.then(
         result => {
           if (this.#settle(call)) resolve(result);
           else onLate?.();
         },
         (error: unknown) => {
-          // The engine's own rejection is handed on as it is; core wraps it.
+          // The engine's own rejection is handed on as it is; the store wraps it.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
           if (this.#settle(call)) reject(error);
           else onLate?.();
@@ -49,21 +54,26 @@ export class Deadlines {
     return this.#pending.delete(call);
   }
 
-  #arm(): void {
-    this.#timer ??= setTimeout(() => this.#sweep(), this.#milliseconds).unref();
-  }
+  readonly #onTimer = (): void => {
+    const due = monotonicNow();
+    const [oldest] = this.#pending;
+    if (oldest && oldest.at <= due) afterPendingInput(() => this.#expire(due));
+    else this.#rearm(due);
+  };
 
-  #sweep(): void {
-    this.#timer = undefined;
-    const now = performance.now();
+  #expire(due: number): void {
     for (const call of this.#pending) {
-      if (call.at > now) {
-        this.#timer = setTimeout(() => this.#sweep(), call.at - now).unref();
-        return;
-      }
+      if (call.at > due) break;
       this.#pending.delete(call);
       call.expire();
     }
+    this.#rearm(due);
+  }
+
+  #rearm(now: number): void {
+    const [oldest] = this.#pending;
+    // At least a millisecond: the timers' clock and this one may disagree by a fraction of it.
+    this.#timer = oldest && startTimer(this.#onTimer, Math.max(1, oldest.at - now));
   }
 }
 

@@ -14,21 +14,24 @@ export interface SessionEvent {
 export interface SessionEvents {
   /** A session was made and is stored. */
   created: SessionEvent & { id: string };
-  /** A session goes on under a new id. */
-  rotated: SessionEvent & { id: string; previousId: string };
+  /** A session's token was exchanged. */
+  rotated: SessionEvent & { id: string };
   /**
-   * A session was ended: by its own request (`logout`), from elsewhere (`revoked`), by a new log-in of the same client
-   * (`replaced`), or because its principal had too many (`evicted`).
+   * A session was ended: by its own request (`logout`), from elsewhere or because its token did not reach the client
+   * (`revoked`), by a new log-in of the same client (`replaced`), or because its principal had too many (`evicted`).
    */
   ended: SessionEvent & { id: string; reason: 'logout' | 'revoked' | 'replaced' | 'evicted' };
   /** A cookie named a session whose time is up. Reported once per session and process. */
   expired: SessionEvent & { id: string; reason: 'idle' | 'absolute' };
   /**
    * A cookie was not accepted: not a token (`malformed`), not signed by this service (`signature`), no such session
-   * (`unknown`), two different valid ones (`duplicate`), a record that cannot be trusted (`data`, once per session and
-   * process); or the request came from a page of another origin (`cross-origin`).
+   * (`unknown`), a token that was exchanged for another one since (`superseded`), tokens of two living sessions
+   * (`duplicate`), a record that cannot be trusted (`data`, once per session and process); or the request came from a page
+   * of another origin (`cross-origin`).
    */
-  rejected: SessionEvent & { reason: 'malformed' | 'signature' | 'unknown' | 'duplicate' | 'data' | 'cross-origin' };
+  rejected: SessionEvent & {
+    reason: 'malformed' | 'signature' | 'unknown' | 'superseded' | 'duplicate' | 'data' | 'cross-origin';
+  };
   /** Two requests changed the same properties at once; the later commit won. */
   conflict: SessionEvent & { id: string; properties: readonly string[] };
   /** A backend call failed or took too long. `error` is the engine's own: for the log, not for clients. */

@@ -1,46 +1,53 @@
-import { InvalidSessionDataError, SessionConflictError, SessionGoneError } from '../core/errors.js';
-import type { Eventual } from '../core/eventual.js';
-import type { SessionRecord } from '../core/record.js';
-import { applyChanges, changesBetween, type Changes } from '../model/changes.js';
+import { isCurrentProof, rotatedProof } from '../cookie/proof.js';
+import type { VerifiedToken } from '../cookie/tokens.js';
+import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
+import { after, type Eventual } from '../core/eventual.js';
+import { applyChanges, changesBetween } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
-import type { Change, Session, Transport } from './session.js';
-import type { Sessions, StoredState } from './sessions.js';
+import type { SessionParts } from './parts.js';
+import { isClosed, type StoredState } from './records.js';
+import type { Change, RotateOptions, Session, Transport } from './session.js';
+import type { Rotation } from './write-queue.js';
 
-/** How often a write is tried when others keep coming first. Within one process they take turns, so it takes several. */
-const MAX_ATTEMPTS = 50;
-/** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
-const MAX_BACKOFF = 64;
+/** The longest grace period of a rotation, in seconds: more than any page needs for the requests that it has under way. */
+const MAX_GRACE = 60;
 
 /**
  * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
  * application has it now. What differs between the two is what there is to save.
  */
 export class LiveSession<T extends object> implements Session<T> {
-  readonly #sessions: Sessions<T>;
+  readonly #parts: SessionParts<T>;
   readonly #transport: Transport;
-  /** The id that the client has the token of until this response reaches it; `undefined` for a log-in. */
-  readonly #presentedId: string | undefined;
-  #record: SessionRecord;
-  /** What is stored at `#record.version`, as far as this request knows. */
-  #stored: JsonObject;
+  /** The hash of the secret that the client has, or gets with this response. */
+  #hash: string;
+  /** Whether this response brings the client its token. */
+  #isIssued: boolean;
+  /** What is stored, as far as this request knows. */
+  #stored: StoredState;
   /** Made when it is first asked for: many a guarded action never looks. */
   #data: T | undefined;
   #ended = false;
 
-  constructor(sessions: Sessions<T>, { record, data }: StoredState, transport: Transport, presentedId?: string) {
-    this.#sessions = sessions;
-    this.#presentedId = presentedId;
-    this.#record = record;
-    this.#stored = data;
+  /** @param isNew whether the session was made in this request */
+  constructor(
+    parts: SessionParts<T>,
+    stored: StoredState,
+    { transport, hash, isNew }: { transport: Transport; hash: string; isNew: boolean },
+  ) {
+    this.#parts = parts;
+    this.#stored = stored;
     this.#transport = transport;
+    this.#hash = hash;
+    this.#isIssued = isNew;
   }
 
   get id(): string {
-    return this.#record.id;
+    return this.#stored.record.id;
   }
 
   get data(): T {
-    return (this.#data ??= this.#sessions.model.instantiate(this.#stored));
+    return (this.#data ??= this.#parts.model.instantiate(this.#stored.data));
   }
 
   set data(data: T) {
@@ -48,23 +55,23 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   get principal(): string | undefined {
-    return this.#record.principal;
+    return this.#stored.record.principal;
   }
 
   get createdAt(): Date {
-    return new Date(this.#record.createdAt);
+    return new Date(this.#stored.record.createdAt);
   }
 
   get authenticatedAt(): Date {
-    return new Date(this.#record.authenticatedAt);
+    return new Date(this.#stored.record.authenticatedAt);
   }
 
   get lastSeenAt(): Date {
-    return new Date(this.#record.lastSeenAt);
+    return new Date(this.#stored.record.lastSeenAt);
   }
 
   get expiresAt(): Date {
-    return new Date(this.#sessions.expiresAt(this.#record.createdAt, this.#record.lastSeenAt));
+    return new Date(this.#parts.times.endOf(this.#stored.record));
   }
 
   /** Whether it was ended in this request, as far as that is known. */
@@ -74,47 +81,57 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Whether the data differs from what is stored. */
   get changed(): boolean {
-    return this.#data !== undefined && !isSameJson(this.#stored, this.#data);
+    return this.#data !== undefined && !isSameJson(this.#stored.data, this.#data);
   }
 
+  /** Notes that the session was seen, at most once per touch interval, without waiting for the store. */
   touch(): void {
-    this.#record.lastSeenAt = this.#sessions.touch(this.#record);
+    const { record } = this.#stored;
+    const seen = this.#parts.touches.touch(record);
+    if (seen === undefined) return;
+    record.lastSeenAt = seen;
+    record.expiresAt = this.#parts.times.expiresAt(record.createdAt, seen);
   }
 
   async update(change: Change<T>): Promise<T> {
-    await this.#write(change);
+    await this.#save(change);
     return this.data;
-  }
-
-  /** Looks into the store once more. What was assigned so far stays assigned; if there is no session there, it is over. */
-  async refresh(): Promise<void> {
-    if (this.#ended) return;
-    const latest = await this.#sessions.read(this.id);
-    if (latest) this.#adopt(latest, this.#stored);
-    else this.#ended = true;
   }
 
   /** Saves what was assigned. Nothing is written when nothing changed. */
   async commit(): Promise<void> {
-    if (this.changed) await this.#write();
+    if (this.changed) await this.#save();
   }
 
-  async rotate(): Promise<void> {
+  async rotate({ grace = 0 }: RotateOptions = {}): Promise<void> {
+    if (!(grace >= 0 && grace <= MAX_GRACE)) {
+      throw new SessionConfigurationError(`rotate: grace: ${String(grace)}; write seconds, from 0 to ${MAX_GRACE}`);
+    }
+    if (this.#ended) throw new SessionGoneError();
+    const { tokens, times, events } = this.#parts;
+    if (this.#transport.isLost()) {
+      // Whoever called this wants the old token dead. Nobody is there to get a new one, so the session ends.
+      await this.end();
+      throw new SessionGoneError();
+    }
     this.#transport.assertOpen();
-    const { token, id } = this.#sessions.mint();
-    const previousId = await this.#write(undefined, id);
+    const { token, hash } = tokens.mint(this.id);
+    const until = grace === 0 ? undefined : times.now() + grace * 1000;
+    await this.#write(undefined, { from: this.#hash, proof: rotatedProof(hash, this.#hash, until) });
+    this.#hash = hash;
+    this.#isIssued = true;
     try {
-      this.#transport.issue(token, this.#record.createdAt);
+      this.#transport.issue(token, this.#stored.record.createdAt);
     } catch (error) {
-      this.#sessions.undo.takeBack(previousId, this.#record);
+      this.withdraw();
       throw error;
     }
-    this.#sessions.events.emit('rotated', { ...this.#sessions.eventOf(this.#record), previousId });
+    events.emit('rotated', this.#parts.eventOf(this.#stored.record));
   }
 
   /** A cookie that replaced this session's meanwhile is not touched: only who really ended it clears the cookie. */
   async end(): Promise<void> {
-    const ended = await this.#sessions.end(this.id, 'logout', this.principal);
+    const ended = await this.#parts.end(this.id, 'logout', this.principal);
     if (ended && !this.#ended) this.#transport.clear();
     this.#ended = true;
   }
@@ -125,116 +142,85 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#ended = true;
   }
 
-  /** Undoes a log-in or a rotation whose token did not reach the client: it would be nobody's session. */
+  /** Ends a session whose token did not reach the client: it would be nobody's. */
   withdraw(): void {
-    if (this.#ended || this.id === this.#presentedId) return;
-    if (this.#presentedId === undefined) this.#sessions.undo.forget(this.id);
-    else this.#sessions.undo.takeBack(this.#presentedId, this.#record);
+    if (this.#ended || !this.#isIssued) return;
+    this.#ended = true;
+    const { record } = this.#stored;
+    const { store, events } = this.#parts;
+    store.orphans.end(record.id, () => events.emit('ended', { ...this.#parts.eventOf(record), reason: 'revoked' }));
   }
 
-  /**
-   * The one way in which data gets into the store: what was assigned so far, rebased on what is stored now, and `change`
-   * on top of it, if the record is still at the version that both were made from. If it is not, once more from there.
-   *
-   * @param newId for a rotation: the id under which the session goes on
-   * @returns the id that the session had before
-   */
-  #write(change?: Change<T>, newId?: string): Promise<string> {
-    return this.#sessions.turns.take(this.id, () => this.#writeInTurn(change, newId));
+  /** Looks into the store once more. What was assigned so far stays assigned; if the token opens nothing there, it is over. */
+  refresh(): Eventual<void> {
+    if (this.#ended) return undefined;
+    return after(this.#parts.records.read(this.id, this.#hash), stored => {
+      if (isClosed(stored)) this.#ended = true;
+      else this.#adopt(stored, this.#stored.data);
+    });
   }
 
-  /** Waits only for what is a promise: each would cost a write in memory a good part of what it takes. */
-  async #writeInTurn(change?: Change<T>, newId?: string): Promise<string> {
-    if (this.#ended) throw new SessionGoneError();
-    const { id } = this;
-    const { model } = this.#sessions;
-    const snapshot = this.#data === undefined ? this.#stored : model.toPlain(this.#data);
-    const assigned = changesBetween(this.#stored, snapshot);
-    let base: StoredState = { record: this.#record, data: this.#stored };
-    let fresh = false;
+  /** Whether it is this token that the request has for the session. */
+  isOpenedBy({ id, hash }: VerifiedToken): boolean {
+    return id === this.id && hash === this.#hash;
+  }
 
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const applied = this.#apply(assigned, change, base.data);
-      const next = applied instanceof Promise ? await applied : applied;
-      if (newId === undefined && isSameJson(base.data, next)) {
-        // Nothing to write. But "nothing" was decided on what this request knew: make sure that it is what is there.
-        const latest = fresh || !change ? base : await this.#latest();
-        if (latest.record.version === base.record.version) {
-          this.#adopt(base, snapshot);
-          return id;
-        }
-        base = latest;
-        fresh = true;
-        continue;
-      }
-      const validated = model.validated(next);
-      if (validated instanceof Promise) await validated;
-      const record = this.#nextRecord(base.record, next, newId);
-      const written =
-        newId === undefined ? this.#sessions.update(record, base.record.version) : this.#sessions.replace(id, record);
-      const outcome = written instanceof Promise ? await written : written;
-      if (outcome === 'updated') {
-        this.#sessions.remember(record, next);
-        this.#adopt({ record, data: next }, snapshot);
-        return id;
-      }
-      if (outcome === 'gone') this.#throwGone();
-      await backOff(attempt);
-      base = await this.#latest();
-      fresh = true;
-      this.#reportConflict(assigned, base.data);
+  /** Whether the request's token is the one that was issued last, and not one in its grace period. */
+  get hasCurrentToken(): boolean {
+    return isCurrentProof(this.#stored.record.proof, this.#hash);
+  }
+
+  async #save(change?: Change<T>): Promise<void> {
+    try {
+      await this.#write(change);
+    } catch (error) {
+      if (error instanceof SessionGoneError) this.#ended = true;
+      throw error;
     }
-    throw new SessionConflictError();
   }
 
-  #apply(assigned: Changes, change: Change<T> | undefined, stored: JsonObject): Eventual<JsonObject> {
-    const { model } = this.#sessions;
-    const next = assigned.size === 0 ? stored : applyChanges(stored, assigned);
-    if (!change) return next;
-    const draft = model.instantiate(next);
+  /** Stores what was assigned so far, and `change` on top of it. */
+  async #write(change?: Change<T>, rotation?: Rotation): Promise<void> {
+    const { model, queue, events } = this.#parts;
+    const known = this.#stored;
+    const snapshot = this.#data === undefined ? known.data : model.toPlain(this.#data);
+    const assigned = changesBetween(known.data, snapshot);
+    let overwritten: readonly string[] = [];
+    const apply = (data: JsonObject): Eventual<JsonObject> => {
+      if (this.#ended) throw new SessionGoneError();
+      if (data !== known.data) {
+        overwritten = [...assigned.keys()].filter(
+          key => !isSameJson(known.data[key], data[key]) && !isSameJson(data[key], assigned.get(key)),
+        );
+      }
+      const next = assigned.size === 0 ? data : applyChanges(data, assigned);
+      return change ? this.#changed(next, change) : next;
+    };
+    const write = { known, apply, decides: change !== undefined };
+    const stored = await queue.write(this.id, rotation ? { ...write, rotation } : write);
+    this.#adopt(stored, snapshot);
+    if (overwritten.length > 0)
+      events.emit('conflict', { ...this.#parts.eventOf(stored.record), properties: overwritten });
+  }
+
+  #changed(data: JsonObject, change: Change<T>): Eventual<JsonObject> {
+    const { model } = this.#parts;
+    const draft = model.instantiate(data);
     // An arrow function without braces returns what it assigned; only an object can be meant to take the data's place.
     const changed = (result: unknown) => model.toPlain(typeof result === 'object' && result !== null ? result : draft);
     const result: unknown = change(draft);
     return isThenable(result) ? Promise.resolve(result).then(changed) : changed(result);
   }
 
-  #nextRecord(base: SessionRecord, data: JsonObject, newId: string | undefined): SessionRecord {
-    // What outlived its time while the action ran stays dead: a write must not bring it back.
-    if (this.#sessions.expiryOf(base)) this.#throwGone();
-    const lastSeenAt = Math.max(base.lastSeenAt, this.#sessions.now());
-    const record: SessionRecord = {
-      ...base,
-      id: newId ?? base.id,
-      data: this.#sessions.model.encode(data),
-      version: base.version + 1,
-      lastSeenAt,
-      expiresAt: this.#sessions.expiresAt(base.createdAt, lastSeenAt),
-    };
-    const principal = this.#sessions.model.principalOf(data);
-    if (principal === undefined) delete record.principal;
-    else record.principal = principal;
-    return record;
-  }
-
-  async #latest(): Promise<StoredState> {
-    return (await this.#sessions.read(this.id)) ?? this.#throwGone();
-  }
-
-  #throwGone(): never {
-    this.#ended = true;
-    throw new SessionGoneError();
-  }
-
   /** Takes over what is stored now. What the application assigned while the write was under way stays assigned. */
-  #adopt({ record, data }: StoredState, snapshot: JsonObject): void {
-    this.#record = record;
-    this.#stored = data;
+  #adopt(stored: StoredState, snapshot: JsonObject): void {
+    this.#stored = stored;
     if (this.#data === undefined) return;
     try {
-      const meanwhile = changesBetween(snapshot, this.#sessions.model.toPlain(this.#data));
-      this.#refresh(this.#data, applyChanges(data, meanwhile));
+      const meanwhile = changesBetween(snapshot, this.#parts.model.toPlain(this.#data));
+      this.#refresh(this.#data, applyChanges(stored.data, meanwhile));
     } catch (error) {
-      // What was assigned meanwhile cannot be stored. This write is done; the next one will say so.
+      // What was assigned meanwhile cannot be stored. This write is done; the next one reports it.
       if (!(error instanceof InvalidSessionDataError)) throw error;
     }
   }
@@ -242,7 +228,7 @@ export class LiveSession<T extends object> implements Session<T> {
   /** In place, and only where it differs: the application may hold on to what `data` handed out. */
   #refresh(data: T, plain: JsonObject): void {
     if (isSameJson(plain, data)) return;
-    const fresh = this.#sessions.model.instantiate(plain);
+    const fresh = this.#parts.model.instantiate(plain);
     if (Object.isFrozen(data)) {
       this.#data = fresh;
       return;
@@ -252,24 +238,9 @@ export class LiveSession<T extends object> implements Session<T> {
       if (!isSameJson(plain[key], data[key])) data[key] = fresh[key];
     }
   }
-
-  #reportConflict(assigned: Changes, latest: JsonObject): void {
-    const properties = [...assigned.keys()].filter(
-      key => !isSameJson(this.#stored[key], latest[key]) && !isSameJson(latest[key], assigned.get(key)),
-    );
-    if (properties.length > 0)
-      this.#sessions.events.emit('conflict', { ...this.#sessions.eventOf(this.#record), properties });
-  }
 }
 
-/** Whatever `await` would wait for: also what is no promise of the language's own. */
+/** Whatever `await` would wait for: also what is not a promise of the language's own. */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
-}
-
-/** The first attempts follow at once; later ones give writers of other processes room. */
-function backOff(attempt: number): Promise<void> {
-  if (attempt < 3) return Promise.resolve();
-  const delay = Math.random() * Math.min(2 ** attempt, MAX_BACKOFF);
-  return new Promise(resolve => setTimeout(resolve, delay));
 }

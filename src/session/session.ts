@@ -1,9 +1,15 @@
-/** Changes the data that it gets, or returns what is to be there instead. */
-export type Change<T> = (data: T) => void | T | Promise<void | T>;
+/** Changes the data that it gets, or returns an object that takes its place. A returned promise is waited for. */
+export type Change<T> = (data: T) => unknown;
+
+/** Options of {@link Session.rotate}. */
+export interface RotateOptions {
+  /** For how many seconds the previous token stays good, for requests that are under way; 0, at most 60. */
+  grace?: number;
+}
 
 /** One session, as the request that it was loaded for sees it. */
 export interface Session<T> {
-  /** Public: the SHA-256 of the secret in the cookie, base64url. Safe to list, to log, and to revoke by. */
+  /** Public: 22 characters, the same from log-in to log-out. Safe to list, log and revoke by, because it opens nothing. */
   readonly id: string;
   /**
    * An instance of the model. What is assigned to it, nested values too, is saved when the action succeeds; see
@@ -18,7 +24,7 @@ export interface Session<T> {
   readonly authenticatedAt: Date;
   /** When a request last came with it, to within `touchInterval`. */
   readonly lastSeenAt: Date;
-  /** The earlier of the idle and the absolute timeout, by today's configuration. */
+  /** When it ends if nothing comes any more: at its idle or its absolute timeout, whichever is earlier. */
   readonly expiresAt: Date;
 
   /**
@@ -35,12 +41,19 @@ export interface Session<T> {
   update(change: Change<T>): Promise<T>;
 
   /**
-   * Goes on under a new id and a new cookie; the old cookie is dead when it resolves. Times stay as they are. For
-   * after a change of privileges; a log-in rotates by itself.
+   * Exchanges the token: the session keeps its id, the cookie gets a new secret, and the old one opens nothing when this
+   * resolves, or `grace` seconds later. Times stay as they are. For after a change of privileges; a log-in begins with a
+   * token of its own.
    *
-   * @throws SessionGoneError when the session was ended, or rotated by another request, meanwhile
+   * Where the answer does not reach the client, or it is not known whether the exchange was stored, the session is ended:
+   * nobody could have its token.
+   *
+   * @throws SessionGoneError when the session was ended, or its token exchanged by another request, meanwhile
+   * @throws SessionConfigurationError when `grace` is not from 0 to 60
+   * @throws SessionHeadersSentError when the response has begun; nothing was changed
+   * @throws SessionUnavailableError when the backend fails
    */
-  rotate(): Promise<void>;
+  rotate(options?: RotateOptions): Promise<void>;
 
   /** Ends the session and clears its cookie. Ending it twice is no error. */
   end(): Promise<void>;
@@ -68,6 +81,8 @@ export interface SessionInfo {
 export interface Transport {
   /** @throws SessionHeadersSentError when a token could not get there any more */
   assertOpen(): void;
+  /** Whether the client went away before the response began. */
+  isLost(): boolean;
   /** Sends a token; `createdAt` tells how long the cookie may live. */
   issue(token: string, createdAt: number): void;
   /** Tells the client to forget its token. Does nothing when that is too late. */

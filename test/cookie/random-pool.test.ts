@@ -1,6 +1,6 @@
 import crypto from 'node:crypto';
 
-import { SecretPool } from '../../src/cookie/secret-pool.js';
+import { RandomPool } from '../../src/cookie/random-pool.js';
 
 /** The pool's own bytes: what was handed out is a part of them. */
 let filled: Buffer[];
@@ -16,16 +16,16 @@ beforeEach(() => {
 
 afterEach(() => jest.restoreAllMocks());
 
-describe('SecretPool.take', () => {
+describe('RandomPool.take', () => {
   test('hands out what the CSPRNG made, each byte once and in its order', () => {
-    const pool = new SecretPool(32);
+    const pool = new RandomPool(32);
     const taken = Array.from({ length: 200 }, () => pool.take(secret => Buffer.from(secret)));
     expect(filled.length).toBeGreaterThan(1);
     expect(Buffer.concat(taken)).toEqual(Buffer.concat(filled).subarray(0, 200 * 32));
   });
 
   test('a secret is wiped once it was used, also when its use fails', () => {
-    const pool = new SecretPool(32);
+    const pool = new RandomPool(32);
     const kept: Buffer[] = [];
     pool.take(secret => kept.push(secret));
     const failing = (secret: Buffer) => {
@@ -37,7 +37,7 @@ describe('SecretPool.take', () => {
   });
 
   test('throws what a failing generator throws, and asks it again the next time', () => {
-    const pool = new SecretPool(32);
+    const pool = new RandomPool(32);
     jest.mocked(crypto.randomFillSync).mockImplementationOnce(() => {
       throw new Error('no entropy');
     });
@@ -48,7 +48,7 @@ describe('SecretPool.take', () => {
   });
 
   test('goes on failing while the generator does', () => {
-    const pool = new SecretPool(32);
+    const pool = new RandomPool(32);
     for (let taken = 0; taken < 64; taken++) pool.take(() => undefined);
     jest.mocked(crypto.randomFillSync).mockImplementation(() => {
       throw new Error('no entropy');

@@ -1,15 +1,15 @@
 import { randomFillSync } from 'node:crypto';
 
-/** How many secrets are asked for at once: a call to the generator costs about the same for one as for many. */
+/** How many values are asked for at once: a call to the generator costs about the same for one as for many. */
 const POOLED = 64;
 
-/** Secrets from the CSPRNG. Each is handed out once, and wiped before the next. */
-export class SecretPool {
+/** Random values from the CSPRNG. Each is handed out once, and wiped before the next. */
+export class RandomPool {
   readonly #size: number;
   readonly #pool: Buffer;
   #used: number;
 
-  /** @param size bytes of a secret */
+  /** @param size bytes of a value */
   constructor(size: number) {
     this.#size = size;
     this.#pool = Buffer.alloc(size * POOLED);
@@ -17,20 +17,20 @@ export class SecretPool {
   }
 
   /**
-   * Hands the next secret to `use`, which must not keep it.
+   * Hands the next value to `use`, which must not keep it.
    *
    * @throws what the generator throws when it fails: there is no second-best source
    */
-  take<R>(use: (secret: Buffer) => R): R {
+  take<R>(use: (bytes: Buffer) => R): R {
     if (this.#used === this.#pool.length) {
       randomFillSync(this.#pool);
       this.#used = 0;
     }
-    const secret = this.#pool.subarray(this.#used, (this.#used += this.#size));
+    const bytes = this.#pool.subarray(this.#used, (this.#used += this.#size));
     try {
-      return use(secret);
+      return use(bytes);
     } finally {
-      secret.fill(0);
+      bytes.fill(0);
     }
   }
 }

@@ -1,0 +1,33 @@
+/** The hash of a token's secret: SHA-256 in base64url. */
+const HASH_CHARS = 43;
+
+/**
+ * A record's proof: what a token must match to open the session. It is the hash of the token's secret, or, after a rotation
+ * with a grace period, `hash previous until`: the previous secret's hash stays good up to an instant in epoch milliseconds.
+ *
+ * Hashes are compared as they are. A comparison in constant time would hide nothing, because nobody can choose the hash of
+ * a secret under a MAC that is right.
+ */
+export function matchesProof(proof: string, hash: string, now: number): boolean {
+  return proof === hash || (proof.length > HASH_CHARS && matchesLong(proof, hash, now));
+}
+
+function matchesLong(proof: string, hash: string, now: number): boolean {
+  if (isCurrentProof(proof, hash)) return true;
+  const [, previous, until] = proof.split(' ');
+  return previous === hash && now < Number(until);
+}
+
+/** Whether a token's secret is the one that was issued last, and not one in its grace period. */
+export function isCurrentProof(proof: string, hash: string): boolean {
+  return hash.length === HASH_CHARS && (proof === hash || proof.startsWith(`${hash} `));
+}
+
+/**
+ * The proof that a rotation leaves behind.
+ *
+ * @param until the end of the grace period in epoch milliseconds; `undefined` for none
+ */
+export function rotatedProof(hash: string, previousHash: string, until: number | undefined): string {
+  return until === undefined ? hash : `${hash} ${previousHash} ${until}`;
+}

@@ -1,0 +1,132 @@
+import type { MintedToken } from '../cookie/tokens.js';
+import { SessionGoneError, SessionUnavailableError } from '../core/errors.js';
+import type { SessionRecord } from '../core/record.js';
+import type { JsonObject } from '../model/json.js';
+import { LiveSession } from './live-session.js';
+import type { Locks } from './locks.js';
+import type { SessionParts } from './parts.js';
+import type { Transport } from './session.js';
+
+/** What is known of the client that logs in. */
+export interface ClientInfo {
+  ip?: string;
+  userAgent?: string;
+}
+
+/** How a log-in comes about. */
+export interface LogInContext {
+  transport: Transport;
+  client: ClientInfo;
+  /** The sessions that it takes the place of. */
+  earlierIds: readonly string[];
+  /** Of these, one that has to be there: without it there is no log-in. */
+  requiredId?: string | undefined;
+}
+
+/** What is to be stored. */
+interface Content {
+  data: JsonObject;
+  encoded: string;
+  principal: string | undefined;
+}
+
+/** A log-in under `maxSessionsPerPrincipal`. */
+interface Limit {
+  principal: string;
+  /** When each of the sessions that the log-in finds was last seen. */
+  before: ReadonlyMap<string, number>;
+}
+
+/** Makes sessions. */
+export class LogIn<T extends object> {
+  constructor(
+    private readonly parts: SessionParts<T>,
+    private readonly locks: Locks,
+  ) {}
+
+  /**
+   * Makes a session. When it resolves, the record is stored and the sessions of `earlierIds` are dead; when it rejects, there
+   * is no record.
+   *
+   * @throws InvalidSessionDataError when the data breaks the model
+   * @throws SessionGoneError when the session of `requiredId` is not there
+   * @throws SessionUnavailableError when the backend fails
+   */
+  async create(data: T, context: LogInContext): Promise<LiveSession<T>> {
+    const { model, times } = this.parts;
+    const plain = await model.create(data);
+    const content: Content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
+    const { principal } = content;
+    if (principal === undefined || !Number.isFinite(times.limits.maxSessionsPerPrincipal))
+      return this.#store(content, context);
+    return this.locks.hold(principal, async () =>
+      this.#store(content, context, { principal, before: await this.#seenNow(principal) }),
+    );
+  }
+
+  async #store(content: Content, context: LogInContext, limit?: Limit): Promise<LiveSession<T>> {
+    const { tokens, store, events } = this.parts;
+    const { transport } = context;
+    transport.assertOpen();
+    const minted = tokens.mint();
+    const record = this.#recordOf(minted, content, context.client, limit);
+    const creating = store.create(record);
+    // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
+    if (!(creating instanceof Promise ? await creating : creating))
+      throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
+    try {
+      for (const id of context.earlierIds) {
+        const ended = await this.parts.end(id, 'replaced');
+        if (!ended && id === context.requiredId) throw new SessionGoneError();
+      }
+      if (limit) await this.#evict(limit);
+      transport.issue(minted.token, record.createdAt);
+    } catch (error) {
+      store.orphans.end(record.id);
+      throw error;
+    }
+    events.emit('created', this.parts.eventOf(record));
+    return new LiveSession(this.parts, { record, data: content.data }, { transport, hash: minted.hash, isNew: true });
+  }
+
+  #recordOf(
+    { id, hash }: MintedToken,
+    { encoded, principal }: Content,
+    client: ClientInfo,
+    limit: Limit | undefined,
+  ): SessionRecord {
+    const { times } = this.parts;
+    const now = times.now();
+    // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
+    const lastSeenAt = limit ? Math.max(now, ...[...limit.before.values()].map(seen => seen + 1)) : now;
+    const record: SessionRecord = {
+      id,
+      data: encoded,
+      proof: hash,
+      version: 1,
+      createdAt: now,
+      authenticatedAt: now,
+      lastSeenAt,
+      expiresAt: times.expiresAt(now, lastSeenAt),
+    };
+    return principal === undefined ? record : { ...record, principal, ...client };
+  }
+
+  /** When each of a principal's sessions was last seen. */
+  async #seenNow(principal: string): Promise<ReadonlyMap<string, number>> {
+    return new Map((await this.parts.records.list(principal)).map(record => [record.id, record.lastSeenAt]));
+  }
+
+  /**
+   * Ends what a principal has too many, the least recently seen at the head. All processes agree on one order, so that
+   * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
+   */
+  async #evict({ principal, before }: Limit): Promise<void> {
+    const records = await this.parts.records.list(principal);
+    const surplus = records.length - this.parts.times.limits.maxSessionsPerPrincipal;
+    if (surplus <= 0) return;
+    const seen = (record: SessionRecord) => before.get(record.id) ?? record.lastSeenAt;
+    records.sort((a, b) => seen(a) - seen(b) || (a.id < b.id ? -1 : 1));
+    for (const record of records.slice(0, surplus)) await this.parts.end(record.id, 'evicted', principal);
+  }
+}

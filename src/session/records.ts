@@ -1,0 +1,167 @@
+import type { VerifiedToken } from '../cookie/tokens.js';
+import { matchesProof } from '../cookie/proof.js';
+import { after, type Eventual } from '../core/eventual.js';
+import { Recent } from '../core/recent.js';
+import { isSessionRecord, type SessionRecord } from '../core/record.js';
+import { freezeJson, type JsonObject } from '../model/json.js';
+import type { Model } from '../model/model.js';
+import type { SessionEventHub, SessionEvents } from './events.js';
+import type { Store } from './store.js';
+import type { Times } from './times.js';
+
+/** A record and what its data says. */
+export interface StoredState {
+  record: SessionRecord;
+  data: JsonObject;
+}
+
+/**
+ * Why an id, or a token, opens no session: there is no record (`absent`); what is there is not a record, lies in the future,
+ * or has data that is not the model's (`unreadable`); its time is up (`expired`); or the token's secret was exchanged for
+ * another one (`superseded`).
+ */
+export interface Closed {
+  closed: 'absent' | 'unreadable' | 'expired' | 'superseded';
+  id: string;
+  principal?: string;
+}
+
+export function isClosed(stored: StoredState | Closed): stored is Closed {
+  return 'closed' in stored;
+}
+
+/** How often a record is set right again when other writes come first. */
+const ATTEMPTS = 5;
+
+/** How many records are remembered as reported. Forgetting one costs a second report. */
+const REPORTED = 10_000;
+
+/** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
+const DECODED = 1_000;
+const MAX_DECODED_CHARS = 2_048;
+
+interface Decoded {
+  text: string;
+  data: JsonObject;
+}
+
+/** Reads records and judges them. Trusts nothing that a store may have been made to hold. */
+export class Records<T extends object> {
+  readonly #reported = new Recent<true>(REPORTED);
+  /** What the records that were read lately say, so that it is worked out once for each text. */
+  readonly #decoded = new Recent<Decoded>(DECODED);
+
+  constructor(
+    private readonly model: Model<T>,
+    private readonly store: Store,
+    private readonly times: Times,
+    private readonly events: SessionEventHub,
+  ) {}
+
+  /**
+   * The session that a token opens. What is at hand in this process can only say yes: with anything else the store decides.
+   *
+   * @param authoritative always to ask the store
+   */
+  open(token: VerifiedToken, authoritative: boolean): Eventual<StoredState | Closed> {
+    const near = authoritative ? undefined : this.store.near(token.id);
+    if (near) {
+      const now = this.times.now();
+      if (matchesProof(near.proof, token.hash, now) && !this.times.expiryOf(near, now))
+        return this.#judge(near, token.id, token.hash, now);
+    }
+    return this.read(token.id, token.hash);
+  }
+
+  /**
+   * The living record of an id and its data, as the store has them now.
+   *
+   * @param hash of a token's secret, which must match; left out, whoever asks was admitted before
+   */
+  read(id: string, hash?: string): Eventual<StoredState | Closed> {
+    return after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
+  }
+
+  /** The living records of a principal. */
+  async list(principal: string): Promise<SessionRecord[]> {
+    const records: readonly unknown[] = await this.store.listByPrincipal(principal);
+    const now = this.times.now();
+    return records.filter(
+      (record): record is SessionRecord =>
+        isSessionRecord(record, (record as SessionRecord).id) &&
+        !this.#isForged(record, now) &&
+        !this.times.expiryOf(record, now),
+    );
+  }
+
+  /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
+  remember({ id, data: text }: SessionRecord, data: JsonObject): void {
+    if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { text, data: freezeJson(data) });
+  }
+
+  #judge(record: unknown, id: string, hash: string | undefined, now: number): Eventual<StoredState | Closed> {
+    if (record === undefined) return { closed: 'absent', id };
+    if (!isSessionRecord(record, id)) return this.#reject({ id });
+    if (hash !== undefined && !matchesProof(record.proof, hash, now)) return closed('superseded', record);
+    if (this.times.isAhead(record, now)) {
+      return this.times.wasSetBackSince(record) ? this.#setRight(record, now) : this.#reject(record);
+    }
+    return this.#decode(record, now);
+  }
+
+  #decode(record: SessionRecord, now: number): Eventual<StoredState | Closed> {
+    const expiry = this.times.expiryOf(record, now);
+    if (expiry) {
+      this.#reportOnce('expired', record, { reason: expiry });
+      return closed('expired', record);
+    }
+    const known = this.#decoded.get(record.id);
+    if (known?.text === record.data) return { record, data: known.data };
+    return after(this.model.decode(record.data), data => {
+      if (!data) return this.#reject(record);
+      this.remember(record, data);
+      return { record, data };
+    });
+  }
+
+  /** Stores the times of a record from before the clock was set back as {@link Times.setRight} has them, before it counts. */
+  async #setRight(record: SessionRecord, now: number): Promise<StoredState | Closed> {
+    let latest = record;
+    for (let attempt = 0; attempt < ATTEMPTS && this.times.isAhead(latest, now); attempt++) {
+      const right = { ...latest, ...this.times.setRight(latest, now), version: latest.version + 1 };
+      const outcome = await this.store.update(right, latest.version);
+      if (outcome === 'updated') return this.#decode(right, now);
+      const stored: unknown = await this.store.read(record.id);
+      if (stored === undefined) return { closed: 'absent', id: record.id };
+      if (!isSessionRecord(stored, record.id) || stored.proof !== record.proof) break;
+      latest = stored;
+    }
+    return this.times.isAhead(latest, now) ? this.#reject(latest) : this.#decode(latest, now);
+  }
+
+  #isForged(record: SessionRecord, now: number): boolean {
+    return this.times.isAhead(record, now) && !this.times.wasSetBackSince(record);
+  }
+
+  #reject(record: { id: string; principal?: string }): Closed {
+    this.#reportOnce('rejected', record, { reason: 'data' });
+    return closed('unreadable', record);
+  }
+
+  #reportOnce<E extends 'expired' | 'rejected'>(
+    name: E,
+    { id, principal }: { id: string; principal?: string },
+    details: Omit<SessionEvents[E], 'id' | 'principal' | 'time'>,
+  ): void {
+    const key = `${name}:${id}`;
+    if (this.#reported.get(key)) return;
+    this.#reported.set(key, true);
+    const time = new Date(this.times.now());
+    const event = { id, ...(principal === undefined ? {} : { principal }), time, ...details };
+    this.events.emit(name, event as SessionEvents[E]);
+  }
+}
+
+function closed(reason: Closed['closed'], { id, principal }: { id: string; principal?: string }): Closed {
+  return principal === undefined ? { closed: reason, id } : { closed: reason, id, principal };
+}

@@ -1,0 +1,156 @@
+import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
+import type { SessionBackend, WriteOutcome } from '../core/backend.js';
+import { SessionError, SessionUnavailableError } from '../core/errors.js';
+import type { Eventual } from '../core/eventual.js';
+import type { SessionRecord } from '../core/record.js';
+import { Deadlines } from './deadlines.js';
+import type { SessionEventHub } from './events.js';
+import { Orphans } from './orphans.js';
+import type { Times } from './times.js';
+
+/** How much later than its time a record is removed: a node whose clock runs ahead must not remove what still lives. */
+const SWEEP_GRACE = 3_600_000;
+
+/** The backend as the session wing sees it: under a deadline, with one error for all that can go wrong in it. */
+export class Store {
+  readonly orphans: Orphans;
+  readonly #find: () => SessionBackend;
+  readonly #deadlines: Deadlines;
+  #backend: SessionBackend | undefined;
+  #atOnce: AtOnce | undefined;
+
+  /** @param find called once, when the backend is first needed: the container may not have it earlier */
+  constructor(
+    find: () => SessionBackend,
+    private readonly times: Times,
+    private readonly events: SessionEventHub,
+  ) {
+    this.#find = find;
+    this.#deadlines = new Deadlines(times.limits.backendTimeout);
+    this.orphans = new Orphans((operation, run) => this.#call(operation, run));
+  }
+
+  read(id: string): Promise<unknown> {
+    return this.#call('read', backend => backend.read(id));
+  }
+
+  /**
+   * A record that is at hand in this process, which may be older than the one in the store.
+   *
+   * @throws SessionUnavailableError when the backend fails
+   */
+  near(id: string): SessionRecord | undefined {
+    this.#found();
+    const atOnce = this.#atOnce;
+    return atOnce && this.#now('read', () => atOnce.read(id));
+  }
+
+  /** A log-in's record. One of which it is not known that it was stored is an orphan. */
+  create(record: SessionRecord): Eventual<boolean> {
+    const writes = this.#writes();
+    if (writes) return this.#now('create', () => writes.create(record));
+    return this.#orEnd(record.id, 'create', backend => backend.create(record));
+  }
+
+  update(record: SessionRecord, expectedVersion: number): Eventual<WriteOutcome> {
+    const writes = this.#writes();
+    if (writes) return this.#now('update', () => writes.update(record, expectedVersion));
+    return this.#call('update', backend => backend.update(record, expectedVersion));
+  }
+
+  /** An update that exchanges the token. If it is not known whether it was done, nobody may know the token that is right. */
+  rotate(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    return this.#orEnd(record.id, 'update', backend => backend.update(record, expectedVersion));
+  }
+
+  touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    return this.#call('touch', backend => backend.touch(id, lastSeenAt, expiresAt));
+  }
+
+  delete(id: string): Promise<boolean> {
+    return this.#call('delete', backend => backend.delete(id));
+  }
+
+  listByPrincipal(principal: string): Promise<SessionRecord[]> {
+    return this.#call('listByPrincipal', backend => backend.listByPrincipal(principal));
+  }
+
+  deleteByPrincipal(principal: string, exceptId: string | undefined): Promise<string[]> {
+    return this.#call('deleteByPrincipal', backend => backend.deleteByPrincipal(principal, exceptId));
+  }
+
+  /** Removes expired records. Without a deadline, because a large store takes its time; a failure is left to the next sweep. */
+  async sweep(): Promise<void> {
+    try {
+      await this.#found().deleteExpired(this.times.now() - SWEEP_GRACE);
+    } catch (error) {
+      this.#report('deleteExpired', error);
+    }
+  }
+
+  #found(): SessionBackend {
+    if (this.#backend) return this.#backend;
+    this.#backend = this.#find();
+    this.#atOnce = atOnceOf(this.#backend);
+    return this.#backend;
+  }
+
+  #writes(): AtOnceWrites | undefined {
+    this.#found();
+    return this.#atOnce?.writes?.();
+  }
+
+  /**
+   * @param onLate called when the backend answers and nobody waits for it any more
+   * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
+   */
+  async #call<R>(
+    operation: keyof SessionBackend,
+    run: (backend: SessionBackend) => Promise<R>,
+    onLate?: () => void,
+  ): Promise<R> {
+    const backend = this.#found();
+    try {
+      const expired = () =>
+        new Error(`the session backend did not answer ${operation} within ${this.times.limits.backendTimeout} ms`);
+      const answer = await this.#deadlines.within(run(backend), expired, onLate);
+      this.orphans.catchUp();
+      return answer;
+    } catch (error) {
+      throw this.#failure(operation, error);
+    }
+  }
+
+  /** A call of a backend that answers at once. */
+  #now<R>(operation: keyof SessionBackend, run: () => R): R {
+    try {
+      return run();
+    } catch (error) {
+      throw this.#failure(operation, error);
+    }
+  }
+
+  /** A write whose session is ended unless the write is known to be done. Failed is not the same as not done. */
+  async #orEnd<R>(
+    id: string,
+    operation: keyof SessionBackend,
+    run: (backend: SessionBackend) => Promise<R>,
+  ): Promise<R> {
+    const end = (): void => this.orphans.end(id);
+    try {
+      return await this.#call(operation, run, end);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  #failure(operation: string, error: unknown): SessionError {
+    this.#report(operation, error);
+    return error instanceof SessionError ? error : new SessionUnavailableError({ cause: error });
+  }
+
+  #report(operation: string, error: unknown): void {
+    this.events.emit('unavailable', { operation, error, time: new Date(this.times.now()) });
+  }
+}

@@ -1,0 +1,91 @@
+import type { Clock } from '../core/clock.js';
+import type { SessionRecord } from '../core/record.js';
+
+/** The settings of a session's life. Milliseconds. */
+export interface SessionLimits {
+  idleTimeout: number;
+  absoluteTimeout: number;
+  touchInterval: number;
+  backendTimeout: number;
+  maxSessionsPerPrincipal: number;
+}
+
+/** Clocks of several nodes may differ by this many milliseconds. */
+export const CLOCK_SKEW = 60_000;
+
+/** The instants of one session. */
+type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenAt' | 'expiresAt'>;
+
+/** Decides on a session's times. Each decision takes one reading of the clock, which the caller hands from step to step. */
+export class Times {
+  /** The latest time that the clock ever showed. */
+  #latest = 0;
+
+  constructor(
+    readonly limits: SessionLimits,
+    private readonly clock: Clock,
+  ) {}
+
+  now(): number {
+    const now = this.clock();
+    if (now > this.#latest) this.#latest = now;
+    return now;
+  }
+
+  /** When a session ends if nothing comes any more. */
+  expiresAt(createdAt: number, lastSeenAt: number): number {
+    return Math.min(lastSeenAt + this.limits.idleTimeout, createdAt + this.limits.absoluteTimeout);
+  }
+
+  /** The end of a stored session: what was written when it was last seen, or today's settings where those are shorter. */
+  endOf({ createdAt, lastSeenAt, expiresAt }: Instants): number {
+    return Math.min(expiresAt, this.expiresAt(createdAt, lastSeenAt));
+  }
+
+  /**
+   * Whether, and by which timeout, a session is over. It is alive only before both its stored expiry and what today's settings
+   * allow, so that settings that allow more time bring back nothing that was over.
+   */
+  expiryOf(record: Instants, now: number): 'idle' | 'absolute' | undefined {
+    if (now < this.endOf(record)) return undefined;
+    return now >= record.createdAt + this.limits.absoluteTimeout ? 'absolute' : 'idle';
+  }
+
+  /** Whether a touch is due: a session's "last seen" is written at most once per interval. */
+  isTouchDue(lastSeenAt: number, now: number): boolean {
+    return now - lastSeenAt >= this.limits.touchInterval;
+  }
+
+  /** Whether a record lies in the future by more than clocks of several nodes differ. */
+  isAhead({ createdAt, authenticatedAt, lastSeenAt }: Instants, now: number): boolean {
+    return Math.max(createdAt, authenticatedAt, lastSeenAt) > now + CLOCK_SKEW;
+  }
+
+  /** Whether this process's clock was set back since, so that a record from the future may well be one of its own. */
+  wasSetBackSince({ createdAt, authenticatedAt, lastSeenAt }: Instants): boolean {
+    return Math.max(createdAt, authenticatedAt, lastSeenAt) <= this.#latest + CLOCK_SKEW;
+  }
+
+  /**
+   * The instants of a record from before the clock was set back, on the clock as it is now. Its age is not known any more:
+   * the session counts as made now, so that it does not outlive its absolute timeout by what the clock was set back; and its
+   * user as authenticated too long ago for any `maxAuthAge`.
+   */
+  setRight({ createdAt, authenticatedAt, lastSeenAt, expiresAt }: Instants, now: number): Instants {
+    const horizon = now + CLOCK_SKEW;
+    const made = createdAt > horizon ? now : createdAt;
+    const seen = lastSeenAt > horizon ? now : lastSeenAt;
+    return {
+      createdAt: made,
+      authenticatedAt: authenticatedAt > horizon ? now - this.limits.absoluteTimeout : authenticatedAt,
+      lastSeenAt: seen,
+      expiresAt: Math.min(expiresAt, this.expiresAt(made, seen)),
+    };
+  }
+}
+
+/** Whether a user authenticated longer ago than `maxAuthAge` milliseconds. An instant from the future is not recent. */
+export function isStale(authenticatedAt: number, maxAuthAge: number, now: number): boolean {
+  const age = now - authenticatedAt;
+  return age > maxAuthAge || age < -CLOCK_SKEW;
+}

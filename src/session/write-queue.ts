@@ -1,0 +1,249 @@
+import { isCurrentProof } from '../cookie/proof.js';
+import { SessionConflictError, SessionGoneError } from '../core/errors.js';
+import type { Eventual } from '../core/eventual.js';
+import type { SessionRecord } from '../core/record.js';
+import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
+import { isSameJson, type JsonObject } from '../model/json.js';
+import type { Model } from '../model/model.js';
+import { Deadlines } from './deadlines.js';
+import { LONGEST_QUEUE, tooBusy } from './locks.js';
+import { isClosed, type Records, type StoredState } from './records.js';
+import type { Store } from './store.js';
+import type { Times } from './times.js';
+
+/** How often a write is tried when other processes keep coming first. */
+const MAX_ATTEMPTS = 50;
+/** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
+const MAX_BACKOFF = 64;
+
+/** The exchange of a session's token. */
+export interface Rotation {
+  /** The hash of the secret that the request came with. Only whoever has the valid one may exchange it. */
+  from: string;
+  /** The proof that is stored. */
+  proof: string;
+}
+
+/** One request's part in a write to a session. */
+export interface Write {
+  /** The state that the request knows. */
+  known: StoredState;
+  /** What becomes of a state of the data. Called again on newer data when another process's write comes first. */
+  apply(data: JsonObject): Eventual<JsonObject>;
+  /** Whether `apply` decides by what the data is, so that "nothing to write" has to be decided on what is stored now. */
+  decides: boolean;
+  rotation?: Rotation;
+}
+
+/** A write under way. */
+interface Job extends Write {
+  failure?: { error: unknown };
+}
+
+/** A write that waits for its batch. */
+interface Waiting extends Job {
+  /** Called when the write is applied for the first time: from then on it does not wait for others. */
+  begin(): void;
+  settle(stored: StoredState | undefined): void;
+}
+
+/** The writes to one session in this process. */
+interface Queue {
+  /** The batch that runs, and since when. */
+  batch: object;
+  since: number;
+  waiting: Waiting[];
+  /** What the last batch stored. */
+  latest: StoredState | undefined;
+  timer: Timer | undefined;
+}
+
+/**
+ * The one way in which data gets into the store: the functions of a write are applied to what is stored now, if the record is
+ * still at the version that they were applied to. If it is not, once more from there.
+ *
+ * Writes to one session that meet in this process are combined: those who wait for the batch that runs make up the next one.
+ * It is read once and written once; each write is applied in the order in which they came, to what the one before left, and
+ * validated as if it were alone. One that fails leaves no trace.
+ */
+export class WriteQueue<T extends object> {
+  readonly #queues = new Map<string, Queue>();
+  readonly #patience: Deadlines;
+
+  constructor(
+    private readonly model: Model<T>,
+    private readonly store: Store,
+    private readonly records: Records<T>,
+    private readonly times: Times,
+  ) {
+    this.#patience = new Deadlines(2 * times.limits.backendTimeout);
+  }
+
+  /** How many sessions are being written to. */
+  get size(): number {
+    return this.#queues.size;
+  }
+
+  /**
+   * @returns what is stored now
+   * @throws SessionGoneError when the session is not there any more, or a rotation finds that another one came first
+   * @throws SessionConflictError when other processes' writes kept coming first
+   * @throws SessionUnavailableError when the backend fails, or the write waited too long for others
+   * @throws what the write's own function or the model's validation throws
+   */
+  write(id: string, write: Write): Promise<StoredState> {
+    const queue = this.#queues.get(id);
+    return queue ? this.#wait(id, queue, write) : this.#lead(id, write);
+  }
+
+  async #lead(id: string, write: Write): Promise<StoredState> {
+    const batch = {};
+    const queue: Queue = { batch, since: monotonicNow(), waiting: [], latest: undefined, timer: undefined };
+    this.#queues.set(id, queue);
+    const job: Job = write;
+    try {
+      const stored = await this.#run(id, [job], undefined);
+      if (job.failure) throw job.failure.error;
+      return (queue.latest = stored);
+    } finally {
+      if (queue.batch === batch) this.#beginNext(id, queue);
+    }
+  }
+
+  async #wait(id: string, queue: Queue, write: Write): Promise<StoredState> {
+    if (queue.waiting.length >= LONGEST_QUEUE) throw tooBusy('too many requests write to one session');
+    let begin = (): void => undefined;
+    const begun = new Promise<void>(resolve => (begin = resolve));
+    let job: Waiting | undefined;
+    const settled = new Promise<StoredState>((resolve, reject) => {
+      const settle = (stored: StoredState | undefined): void => {
+        begin();
+        if (job?.failure) reject(job.failure.error as Error);
+        else if (stored) resolve(stored);
+      };
+      queue.waiting.push((job = { ...write, begin, settle }));
+    });
+    // A batch that takes too long, perhaps for ever, is not waited for: the versions keep the two apart.
+    const left = queue.since + this.times.limits.backendTimeout - monotonicNow();
+    queue.timer ??= startTimer(() => this.#beginNext(id, queue), Math.max(0, left));
+    await this.#patience.within(begun, () => {
+      const error = tooBusy('a request waited too long for others that write to its session');
+      if (job) job.failure = { error };
+      return error;
+    });
+    return settled;
+  }
+
+  async #batch(id: string, queue: Queue, jobs: readonly Waiting[]): Promise<void> {
+    const batch = (queue.batch = {});
+    queue.since = monotonicNow();
+    let stored: StoredState | undefined;
+    try {
+      stored = queue.latest = await this.#run(id, jobs, queue.latest);
+    } catch (error) {
+      queue.latest = undefined;
+      for (const job of jobs) job.failure ??= { error };
+    }
+    for (const job of jobs) job.settle(stored);
+    if (queue.batch === batch) this.#beginNext(id, queue);
+  }
+
+  #beginNext(id: string, queue: Queue): void {
+    stopTimer(queue.timer);
+    queue.timer = undefined;
+    const jobs = queue.waiting.splice(0);
+    if (jobs.length > 0) void this.#batch(id, queue, jobs);
+    else if (this.#queues.get(id) === queue) this.#queues.delete(id);
+  }
+
+  /**
+   * Waits only for what is a promise: each would cost a write in memory a good part of what it takes.
+   *
+   * @returns what is stored; writes that failed alone have a `failure`
+   */
+  async #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Promise<StoredState> {
+    let base = newest(jobs, latest);
+    let isRead = false;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      let { data } = base;
+      let { proof, data: encoded, principal } = base.record;
+      for (const job of jobs) {
+        if (job.failure) continue;
+        if ('begin' in job) job.begin();
+        try {
+          if (job.rotation && !isCurrentProof(proof, job.rotation.from)) throw new SessionGoneError();
+          const applied = job.apply(data);
+          const next = applied instanceof Promise ? await applied : applied;
+          if (!isSameJson(data, next)) {
+            const validated = this.model.validated(next);
+            if (validated instanceof Promise) await validated;
+            const text = this.model.encode(next);
+            principal = this.model.principalOf(next);
+            encoded = text;
+            data = next;
+          }
+          if (job.rotation) proof = job.rotation.proof;
+        } catch (error) {
+          job.failure = { error };
+        }
+      }
+      const isRotation = proof !== base.record.proof;
+      if (data === base.data && !isRotation) {
+        // Nothing to write. But that was decided on what a request knew: make sure that it is what is stored.
+        if (isRead || !jobs.some(job => job.decides && !job.failure)) return base;
+        const stored = await this.#read(id);
+        if (stored.record.version === base.record.version) return base;
+        base = stored;
+        isRead = true;
+        continue;
+      }
+      const record = this.#next(base.record, encoded, principal, proof);
+      const { version } = base.record;
+      const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
+      const outcome = written instanceof Promise ? await written : written;
+      if (outcome === 'updated') {
+        this.records.remember(record, data);
+        return { record, data };
+      }
+      if (outcome === 'gone') throw new SessionGoneError();
+      await backOff(attempt);
+      base = await this.#read(id);
+      isRead = true;
+    }
+    throw new SessionConflictError();
+  }
+
+  /** What outlived its time while an action ran stays dead: a write does not bring it back. */
+  #next(base: SessionRecord, data: string, principal: string | undefined, proof: string): SessionRecord {
+    const now = this.times.now();
+    if (this.times.expiryOf(base, now)) throw new SessionGoneError();
+    const lastSeenAt = Math.max(base.lastSeenAt, now);
+    const expiresAt = this.times.expiresAt(base.createdAt, lastSeenAt);
+    const record: SessionRecord = { ...base, data, proof, version: base.version + 1, lastSeenAt, expiresAt };
+    if (principal === undefined) delete record.principal;
+    else record.principal = principal;
+    return record;
+  }
+
+  async #read(id: string): Promise<StoredState> {
+    const stored = await this.records.read(id);
+    if (isClosed(stored)) throw new SessionGoneError();
+    return stored;
+  }
+}
+
+/** The newest state that is known in this process. */
+function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredState {
+  const [first, ...others] = jobs;
+  if (!first) throw new RangeError('a batch has a write');
+  let newest = latest && latest.record.version >= first.known.record.version ? latest : first.known;
+  for (const { known } of others) if (known.record.version > newest.record.version) newest = known;
+  return newest;
+}
+
+/** The first attempts follow at once; later ones give writers of other processes room. */
+function backOff(attempt: number): Promise<void> {
+  if (attempt < 3) return Promise.resolve();
+  const delay = Math.random() * Math.min(2 ** attempt, MAX_BACKOFF);
+  return new Promise(resolve => startTimer(resolve, delay));
+}
