@@ -14,7 +14,7 @@ const config: Config = {
     '^(\\.{1,2}/.*)\\.js$': '$1',
     '^routing-controllers-sessions$': '<rootDir>/src/index.ts',
     '^routing-controllers-sessions/(openapi|testing)$': '<rootDir>/src/$1/index.ts',
-    '^routing-controllers-sessions/(\\w+)$': '<rootDir>/src/backends/$1.ts',
+    '^routing-controllers-sessions/(\\w+)$': '<rootDir>/src/backends/$1/backend.ts',
   },
   // Only in a run whose output is searched for tokens: scripts/no-tokens-in-output.mjs.
   setupFilesAfterEnv: process.env['RCS_TOKEN_LOG'] ? ['<rootDir>/test/support/record-tokens.ts'] : [],

@@ -1,6 +1,6 @@
 import './koa/http-errors.js';
 
-export { InMemoryBackend, type InMemoryBackendOptions } from './backends/in-memory.js';
+export { InMemoryBackend, type InMemoryBackendOptions } from './backends/memory/backend.js';
 export { SessionBackend, type WriteOutcome } from './core/backend.js';
 export type { Clock } from './core/clock.js';
 export {

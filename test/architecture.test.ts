@@ -24,9 +24,9 @@ const PACKAGES: Record<string, readonly string[]> = {
   'class-validator': ['model'],
   'class-transformer': ['model'],
   cookie: ['cookie'],
-  lmdb: ['backends'],
-  redis: ['backends'],
-  pg: ['backends'],
+  lmdb: ['backends/lmdb'],
+  redis: ['backends/redis'],
+  pg: ['backends/postgres'],
   'routing-controllers-openapi': ['openapi'],
 };
 
@@ -60,6 +60,22 @@ test('imports point down', () => {
   expect(wrong).toEqual([]);
 });
 
+/** The folder of a file's engine: `backends/redis` of `backends/redis/layout.ts`. What lies in `backends` itself is shared. */
+const engineOf = (file: string) => /^(backends\/[^/]+)\//.exec(file.split(path.sep).join('/'))?.[1];
+
+test('an engine knows its own folder and its own driver, and no other engine', () => {
+  const targetOf = ({ file, target }: Import) => path.relative(SRC, path.resolve(SRC, path.dirname(file), target));
+  const ofEngines = inside.filter(({ file }) => engineOf(file) !== undefined);
+  const strangers = inside.filter(each => {
+    const engine = engineOf(targetOf(each));
+    return each.folder === 'backends' && engine !== undefined && engine !== engineOf(each.file);
+  });
+  const engines = new Set(ofEngines.map(({ file }) => engineOf(file)));
+  expect([...engines].sort()).toEqual(['lmdb', 'memory', 'postgres', 'redis'].map(engine => `backends/${engine}`));
+  for (const engine of engines) expect(files).toContain(path.join(engine!, 'backend.ts'));
+  expect(strangers).toEqual([]);
+});
+
 test('nothing imports the root entry', () => {
   expect(
     inside.filter(({ file, target }) => path.resolve(SRC, path.dirname(file), target) === path.join(SRC, 'index.js')),
@@ -67,7 +83,10 @@ test('nothing imports the root entry', () => {
 });
 
 test('a package is known where it belongs and nowhere else', () => {
-  const wrong = outside.filter(({ folder, target }) => !PACKAGES[target.split('/')[0] ?? '']?.includes(folder));
+  const wrong = outside.filter(({ file, folder, target }) => {
+    const places = PACKAGES[target.split('/')[0] ?? ''];
+    return !places?.includes(engineOf(file) ?? folder);
+  });
   expect(wrong).toEqual([]);
 });
 

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, write
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { open as openLmdb } from 'lmdb';
-import { LmdbBackend } from '../../src/backends/lmdb.js';
+import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
 import { Pace } from '../../src/backends/pace.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';

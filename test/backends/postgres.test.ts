@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { Pool, type PoolClient } from 'pg';
 import { Pace } from '../../src/backends/pace.js';
-import { migrate, PostgresBackend } from '../../src/backends/postgres.js';
+import { migrate, PostgresBackend } from '../../src/backends/postgres/backend.js';
 import type { PostgresPool, Result, Statement } from '../../src/backends/postgres/pool.js';
 import { Table } from '../../src/backends/postgres/table.js';
 import type { SessionBackend } from '../../src/core/backend.js';

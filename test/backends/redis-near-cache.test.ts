@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 
 import { createClient, createClientPool, createCluster, createSentinel } from 'redis';
 
-import { RedisBackend } from '../../src/backends/redis.js';
+import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { MAX_STALENESS } from '../../src/backends/redis/change-feed.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis';
-import { RedisBackend } from '../../src/backends/redis.js';
+import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { ScriptOptions } from '../../src/backends/redis/client.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';

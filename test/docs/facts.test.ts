@@ -41,7 +41,7 @@ describe('the table of options in README.md', () => {
 
   test('has the default of InMemoryBackend', () => {
     const [, documented] = /takes `maxSessions`, by default `([\d_]+)`/.exec(readme.text) ?? [];
-    const [, actual] = /maxSessions = ([\d_]+)/.exec(source('src/backends/in-memory.ts')) ?? [];
+    const [, actual] = /maxSessions = ([\d_]+)/.exec(source('src/backends/memory/backend.ts')) ?? [];
     expect(actual).toMatch(/^1/);
     expect(documented).toBe(actual);
   });

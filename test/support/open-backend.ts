@@ -1,8 +1,8 @@
 import { Pool } from 'pg';
 import { createClient } from 'redis';
-import { LmdbBackend } from '../../src/backends/lmdb.js';
-import { PostgresBackend } from '../../src/backends/postgres.js';
-import { RedisBackend } from '../../src/backends/redis.js';
+import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
+import { PostgresBackend } from '../../src/backends/postgres/backend.js';
+import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 
 /** Opens the backend of an engine, in a process that its parent told where that is. */

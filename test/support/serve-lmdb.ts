@@ -1,4 +1,4 @@
-import { LmdbBackend } from '../../src/backends/lmdb.js';
+import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
 import { serveSessionBackends } from '../../src/testing/remote-backend.js';
 
 serveSessionBackends(path => new LmdbBackend({ path }));

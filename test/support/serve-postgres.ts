@@ -1,5 +1,5 @@
 import { Pool } from 'pg';
-import { PostgresBackend } from '../../src/backends/postgres.js';
+import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { serveSessionBackends } from '../../src/testing/remote-backend.js';
 
 /** Told by its parent: the address of the server. */

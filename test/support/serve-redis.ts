@@ -1,5 +1,5 @@
 import { createClient, createCluster } from 'redis';
-import { RedisBackend } from '../../src/backends/redis.js';
+import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { serveSessionBackends } from '../../src/testing/remote-backend.js';
 
 /** Told by its parent: the port of a server, or those of a cluster's nodes. */

@@ -1,5 +1,5 @@
 import { describe, it } from 'node:test';
-import { InMemoryBackend } from '../../src/backends/in-memory.js';
+import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { describeSessionBackend } from '../../src/testing/describe-session-backend.js';
 
 Object.assign(globalThis, { describe, it });

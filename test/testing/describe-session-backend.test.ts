@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { InMemoryBackend } from '../../src/backends/in-memory.js';
+import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import type { SessionBackend, WriteOutcome } from '../../src/core/backend.js';
 import { SessionConfigurationError } from '../../src/core/errors.js';
 import type { SessionRecord } from '../../src/core/record.js';

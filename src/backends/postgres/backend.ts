@@ -1,11 +1,11 @@
-import { SessionBackend, type WriteOutcome } from '../core/backend.js';
-import { SessionConfigurationError } from '../core/errors.js';
-import type { SessionRecord } from '../core/record.js';
-import { refuseUnknown } from './options.js';
-import { Pace, RESTS_OF_A_DISK } from './pace.js';
-import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './postgres/pool.js';
-import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './postgres/table.js';
-import { fromColumn, toColumn } from './postgres/text.js';
+import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
+import { SessionConfigurationError } from '../../core/errors.js';
+import type { SessionRecord } from '../../core/record.js';
+import { refuseUnknown } from '../options.js';
+import { Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './pool.js';
+import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './table.js';
+import { fromColumn, toColumn } from './text.js';
 
 /** Options of {@link PostgresBackend}. */
 export interface PostgresBackendOptions {

@@ -1,8 +1,8 @@
-import { SessionBackend, type WriteOutcome } from '../core/backend.js';
-import { SessionConfigurationError } from '../core/errors.js';
-import type { SessionRecord } from '../core/record.js';
-import { refuseUnknown } from './options.js';
-import { Pace } from './pace.js';
+import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
+import { SessionConfigurationError } from '../../core/errors.js';
+import type { SessionRecord } from '../../core/record.js';
+import { refuseUnknown } from '../options.js';
+import { Pace } from '../pace.js';
 import {
   hasClientSideCache,
   isCluster,
@@ -11,11 +11,11 @@ import {
   textsOf,
   type RedisClusterClient,
   type RedisNodeClient,
-} from './redis/client.js';
-import { ClusterStore } from './redis/cluster-store.js';
-import { Layout } from './redis/layout.js';
-import { NearCache } from './redis/near-cache.js';
-import { SingleStore, type RedisStore } from './redis/single-store.js';
+} from './client.js';
+import { ClusterStore } from './cluster-store.js';
+import { Layout } from './layout.js';
+import { NearCache } from './near-cache.js';
+import { SingleStore, type RedisStore } from './single-store.js';
 
 /** Options of {@link RedisBackend}. */
 export interface RedisBackendOptions {

@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
-import { SessionBackend, type WriteOutcome } from '../core/backend.js';
-import { SessionConfigurationError } from '../core/errors.js';
-import type { SessionRecord } from '../core/record.js';
-import { refuseUnknown } from './options.js';
-import { Pace, RESTS_OF_A_DISK } from './pace.js';
-import { decodeRecord, encodeRecord, isWellFormed } from './record-text.js';
+import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
+import { SessionConfigurationError } from '../../core/errors.js';
+import type { SessionRecord } from '../../core/record.js';
+import { refuseUnknown } from '../options.js';
+import { Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { decodeRecord, encodeRecord, isWellFormed } from '../record-text.js';
 
 /** Options of {@link LmdbBackend}. */
 export interface LmdbBackendOptions {

@@ -1,7 +1,7 @@
-import { SessionBackend, type WriteOutcome, type WritesAtOnce } from '../core/backend.js';
-import { SessionConfigurationError } from '../core/errors.js';
-import type { SessionRecord } from '../core/record.js';
-import { Pace } from './pace.js';
+import { SessionBackend, type WriteOutcome, type WritesAtOnce } from '../../core/backend.js';
+import { SessionConfigurationError } from '../../core/errors.js';
+import type { SessionRecord } from '../../core/record.js';
+import { Pace } from '../pace.js';
 
 /** Options of {@link InMemoryBackend}. */
 export interface InMemoryBackendOptions {
