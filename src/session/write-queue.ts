@@ -123,6 +123,8 @@ export class WriteQueue<T extends object> {
       };
       queue.waiting.push((job = { ...write, begin, settle }));
     });
+    // Nobody waits for it any more once the patience is over.
+    settled.catch(() => undefined);
     // A batch that takes too long, perhaps for ever, is not waited for: the versions keep the two apart.
     const left = queue.since + this.times.limits.backendTimeout - monotonicNow();
     queue.timer ??= startTimer(() => this.#beginNext(id, queue), Math.max(0, left));
