@@ -12,11 +12,11 @@ export interface RedisClusterClient extends RedisCommands {
 /** What a near-cache uses of a client of `createClient`, which knows the one server that it talks to. */
 export interface TrackableClient {
   readonly options?: { keyPrefix?: string; socket?: object } | undefined;
-  duplicate(overrides: object): FeedConnection;
+  duplicate(overrides: object): TrackingClient;
 }
 
-/** A connection on which the server tells of changes. */
-export interface FeedConnection {
+/** A client whose connection the server reports changes on. */
+export interface TrackingClient {
   on(event: 'error' | 'end' | 'invalidate', listener: (news: unknown) => void): unknown;
   connect(): Promise<unknown>;
   sendCommand(args: string[]): Promise<unknown>;

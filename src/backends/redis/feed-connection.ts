@@ -1,0 +1,141 @@
+import { textOf, type TrackingClient } from './client.js';
+
+/** Milliseconds that an answer is waited for. After them the connection counts as dead. */
+const GIVE_UP = 5_000;
+
+/** What a connection is for, the same for each that a feed opens. */
+export interface FeedSubject {
+  /** The prefix that the client itself puts before the keys of commands. News have it, and CLIENT TRACKING wants it. */
+  readonly keyPrefix: string;
+  /** The prefixes of the keys whose changes are of interest. */
+  readonly prefixes: readonly string[];
+  /** A key of this feed alone. Its change shows that news arrive. */
+  readonly probe: string;
+}
+
+/** Receives what one connection reports. */
+export interface FeedEvents {
+  /** The record of that key was written or removed. `undefined`: any record may have been. */
+  changed(key: string | undefined): void;
+  /** The connection is over. */
+  lost(): void;
+  /** The server does not support what is needed. */
+  refused(reason: string): void;
+}
+
+/**
+ * - `connecting`: nothing is known, until the probe is written.
+ * - `probing`: the probe is being written, or was; its news are waited for.
+ * - `live`: news arrive. All that happened until `knownUntil` is known. `askedAt`: since when an answer is waited for.
+ * - `lost`: for good.
+ */
+type Phase =
+  | { readonly is: 'connecting'; readonly since: number }
+  | { readonly is: 'probing'; readonly since: number; isWritten: boolean }
+  | { readonly is: 'live'; knownUntil: number; askedAt: number | undefined }
+  | { readonly is: 'lost' };
+
+/** One connection on which the server reports changes, from its opening to its loss. */
+export class FeedConnection {
+  readonly openedAt = performance.now();
+  readonly #client: TrackingClient;
+  readonly #subject: FeedSubject;
+  readonly #events: FeedEvents;
+  #phase: Phase = { is: 'connecting', since: this.openedAt };
+
+  constructor(client: TrackingClient, subject: FeedSubject, events: FeedEvents) {
+    this.#client = client;
+    this.#subject = subject;
+    this.#events = events;
+    const lost = (error: unknown): void => this.#lose(error);
+    client.on('error', lost);
+    client.on('end', lost);
+    client.on('invalidate', news => this.#hear(news));
+    this.#subscribe().catch(lost);
+  }
+
+  isLost(): boolean {
+    return this.#phase.is === 'lost';
+  }
+
+  /** All that happened before this instant is known. */
+  get knownUntil(): number {
+    return this.#phase.is === 'live' ? this.#phase.knownUntil : -Infinity;
+  }
+
+  /** Asks the server for a sign of life unless an answer is waited for, and gives the connection up when none came. */
+  keepUp(now: number): void {
+    const phase = this.#phase;
+    if (phase.is === 'lost') return;
+    if (phase.is === 'live' && phase.askedAt === undefined) {
+      this.#ask(phase);
+      return;
+    }
+    const since = phase.is === 'live' ? (phase.askedAt ?? now) : phase.since;
+    if (now - since <= GIVE_UP) return;
+    if (phase.is === 'probing' && phase.isWritten) this.#events.refused('it answers, but does not tell of changes');
+    this.#lose();
+  }
+
+  close(): void {
+    this.#lose();
+  }
+
+  async #subscribe(): Promise<void> {
+    const client = this.#client;
+    await client.connect();
+    client.unref();
+    // A client that is destroyed while it connects connects nevertheless.
+    if (this.isLost()) {
+      client.destroy();
+      return;
+    }
+    // The client has turned on the other kind of tracking, of keys that this connection read.
+    await client.sendCommand(['CLIENT', 'TRACKING', 'OFF']);
+    const { keyPrefix, prefixes, probe } = this.#subject;
+    const tracked = [...prefixes, probe].flatMap(prefix => ['PREFIX', keyPrefix + prefix]);
+    await client.sendCommand(['CLIENT', 'TRACKING', 'ON', 'BCAST', ...tracked]);
+    if (this.isLost()) return;
+    // Trusted once news of this arrive. Some servers and proxies answer OK and never report anything.
+    const probing: Phase = { is: 'probing', since: performance.now(), isWritten: false };
+    this.#phase = probing;
+    await client.pSetEx(probe, GIVE_UP, '');
+    probing.isWritten = true;
+  }
+
+  #ask(phase: Phase & { is: 'live' }): void {
+    const askedAt = (phase.askedAt = performance.now());
+    this.#client.ping().then(
+      () => {
+        phase.knownUntil = askedAt;
+        phase.askedAt = undefined;
+      },
+      () => this.#lose(),
+    );
+  }
+
+  #hear(news: unknown): void {
+    if (this.#phase.is === 'lost') return;
+    const key = textOf(news)?.slice(this.#subject.keyPrefix.length);
+    if (key !== this.#subject.probe) this.#events.changed(key);
+    else if (this.#phase.is === 'probing')
+      this.#phase = { is: 'live', knownUntil: this.#phase.since, askedAt: undefined };
+  }
+
+  #lose(error?: unknown): void {
+    if (this.#phase.is === 'lost') return;
+    this.#phase = { is: 'lost' };
+    if (isRefusal(error)) this.#events.refused(error.message);
+    this.#events.lost();
+    try {
+      this.#client.destroy();
+    } catch {
+      // It was closed already.
+    }
+  }
+}
+
+/** Whether the server refused a command: its errors begin with a word in capitals. */
+function isRefusal(error: unknown): error is Error {
+  return error instanceof Error && /^[A-Z]+ /.test(error.message);
+}
