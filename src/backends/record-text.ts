@@ -3,35 +3,41 @@ import type { SessionRecord } from '../core/record.js';
 /**
  * A record as one string, for engines that keep strings:
  *
- *     version lastSeenAt expiresAt [principal, createdAt, authenticatedAt, ip, userAgent, isJson]⏎data
+ *     s1 version lastSeenAt expiresAt [principal, createdAt, authenticatedAt, ip, userAgent, proof, isJson]⏎data
  *
- * What an engine has to compare or to change by itself comes first, parted by spaces, so that it needs no JSON. The data
- * comes last and as it is, so that it is not JSON within JSON, which would take longer to read and more room.
+ * The mark of the format comes first. The parts that an engine compares or changes by itself follow, separated by spaces,
+ * so that it needs no JSON. The data comes last and as it is, because JSON within JSON takes longer to read and more room.
  */
+export const RECORD_FORMAT = 's1';
+
+/** @returns the text of a record */
 export function encodeRecord(record: SessionRecord): string {
-  const { principal, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent } = record;
+  const { principal, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent, proof } = record;
   const isText = isWellFormed(record.data);
-  const rest = [principal ?? null, createdAt, authenticatedAt, ip ?? null, userAgent ?? null, isText ? 0 : 1];
+  const rest = [principal ?? null, createdAt, authenticatedAt, ip ?? null, userAgent ?? null, proof, isText ? 0 : 1];
   const data = isText ? record.data : JSON.stringify(record.data);
-  return `${version} ${lastSeenAt} ${expiresAt} ${JSON.stringify(rest)}\n${data}`;
+  return `${RECORD_FORMAT} ${version} ${lastSeenAt} ${expiresAt} ${JSON.stringify(rest)}\n${data}`;
 }
 
 /**
- * The record that {@link encodeRecord} made the text of. Any other text gives a record with no version and no times, which
- * the library takes for what it is: something that is no session.
+ * @returns the record of a text that {@link encodeRecord} made. Any other text gives a record without a version and times,
+ *   which the library does not accept as a session.
  */
 export function decodeRecord(id: string, text: string): SessionRecord {
   const lineEnd = text.indexOf('\n');
-  const head = /^(\d+) (\S+) (\S+) (\[.*\])$/s.exec(text.slice(0, Math.max(lineEnd, 0)));
-  const rest = head && parseRest(head[4] ?? '');
-  if (!rest)
-    return { id, data: text, version: NaN, createdAt: NaN, authenticatedAt: NaN, lastSeenAt: NaN, expiresAt: NaN };
+  const head = HEAD.exec(text.slice(0, Math.max(lineEnd, 0)));
+  const rest = head && (parse(head[4] ?? '') as Rest | undefined);
+  const data = rest?.[6] === 1 ? parse(text.slice(lineEnd + 1)) : text.slice(lineEnd + 1);
+  if (!head || rest?.length !== 7 || typeof data !== 'string') {
+    const times = { createdAt: NaN, authenticatedAt: NaN, lastSeenAt: NaN, expiresAt: NaN };
+    return { id, data: text, proof: '', version: NaN, ...times };
+  }
 
-  const [principal, createdAt, authenticatedAt, ip, userAgent, isJson] = rest;
-  const data = text.slice(lineEnd + 1);
+  const [principal, createdAt, authenticatedAt, ip, userAgent, proof] = rest;
   const record: SessionRecord = {
     id,
-    data: isJson ? (JSON.parse(data) as string) : data,
+    data,
+    proof,
     version: Number(head[1]),
     createdAt,
     authenticatedAt,
@@ -44,25 +50,27 @@ export function decodeRecord(id: string, text: string): SessionRecord {
   return record;
 }
 
+const HEAD = new RegExp(`^${RECORD_FORMAT} (\\d+) (\\S+) (\\S+) (\\[.*\\])$`, 's');
+
 type Rest = [
   principal: string | null,
   createdAt: number,
   authenticatedAt: number,
   ip: string | null,
   userAgent: string | null,
+  proof: string,
   isJson: 0 | 1,
 ];
 
-function parseRest(json: string): Rest | undefined {
+function parse(json: string): unknown {
   try {
-    const rest: unknown = JSON.parse(json);
-    return Array.isArray(rest) && rest.length === 6 ? (rest as Rest) : undefined;
+    return JSON.parse(json);
   } catch {
     return undefined;
   }
 }
 
-/** Whether a string has no lone surrogates, which UTF-8 cannot carry. */
+/** @returns whether a string is free of lone surrogates, which UTF-8 cannot carry */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }

@@ -3,7 +3,7 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import type { SessionRecord } from '../core/record.js';
 
 /** The methods of the contract, which are all that travels between the two processes. */
-type Method = Exclude<keyof SessionBackend, 'forgetsByItself' | 'peek'>;
+type Method = Exclude<keyof SessionBackend, 'forgetsByItself'>;
 
 interface Call {
   call: number;
@@ -144,10 +144,6 @@ class RemoteBackend extends SessionBackend {
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     return this.#channel.call(this.#number, 'touch', [id, lastSeenAt, expiresAt]);
-  }
-
-  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    return this.#channel.call(this.#number, 'replace', [oldId, record]);
   }
 
   delete(id: string): Promise<boolean> {

@@ -6,7 +6,6 @@ export type Effect =
   | { call: 'read'; id: string; result: SessionRecord | undefined }
   | { call: 'update'; record: SessionRecord; result: WriteOutcome }
   | { call: 'touch'; id: string; lastSeenAt: number; expiresAt: number; result: boolean }
-  | { call: 'replace'; oldId: string; record: SessionRecord; result: WriteOutcome }
   | { call: 'delete'; id: string; result: boolean }
   | { call: 'listByPrincipal'; principal: string; result: SessionRecord[] }
   | { call: 'deleteByPrincipal'; principal: string; exceptId: string | undefined; result: string[] }
@@ -55,14 +54,6 @@ export abstract class InterceptedBackend extends SessionBackend {
       'touch',
       () => this.inner().touch(id, lastSeenAt, expiresAt),
       result => ({ call: 'touch', id, lastSeenAt, expiresAt, result }),
-    );
-  }
-
-  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    return this.intercept(
-      'replace',
-      () => this.inner().replace(oldId, record),
-      result => ({ call: 'replace', oldId, record, result }),
     );
   }
 

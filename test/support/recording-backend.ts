@@ -28,11 +28,6 @@ export class RecordingBackend extends InMemoryBackend {
     return super.touch(id, lastSeenAt, expiresAt);
   }
 
-  override replace(oldId: string, record: SessionRecord) {
-    this.calls.push('replace');
-    return super.replace(oldId, record);
-  }
-
   override delete(id: string) {
     this.calls.push('delete');
     return super.delete(id);

@@ -1,4 +1,5 @@
-import { SessionBackend, type WriteOutcome, type WritesAtOnce } from '../../core/backend.js';
+import { AT_ONCE, type AtOnce, type AtOnceWrites } from '../../core/at-once.js';
+import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
 import { Pace } from '../pace.js';
@@ -50,7 +51,7 @@ export class InMemoryBackend extends SessionBackend {
   /** A principal with one session, the usual case, costs a string instead of a Set. */
   readonly #idsByPrincipal = new Map<string, string | Set<string>>();
 
-  readonly #writes: WritesAtOnce = {
+  readonly #writes: AtOnceWrites = {
     create: record => {
       if (this.#kept.has(record.id)) return false;
       this.#add({ ...record });
@@ -71,6 +72,11 @@ export class InMemoryBackend extends SessionBackend {
     },
   };
 
+  readonly #atOnce: AtOnce = {
+    read: id => (this.read === own.read ? this.#find(id) : undefined),
+    writes: () => (this.create === own.create && this.update === own.update ? this.#writes : undefined),
+  };
+
   /** @throws SessionConfigurationError when `maxSessions` is not a positive whole number */
   constructor(options: InMemoryBackendOptions = {}) {
     super();
@@ -86,6 +92,11 @@ export class InMemoryBackend extends SessionBackend {
     this.#maxSessions = maxSessions;
   }
 
+  /** @internal Disabled for a method that is overridden or spied on. */
+  get [AT_ONCE](): AtOnce {
+    return this.#atOnce;
+  }
+
   /** How many records are kept, expired ones that were not swept yet included. */
   get size(): number {
     return this.#kept.size;
@@ -99,18 +110,8 @@ export class InMemoryBackend extends SessionBackend {
     return Promise.resolve(this.#find(id));
   }
 
-  /** @internal Not where `read` was overridden, or is being watched: whoever did that wants to be asked. */
-  override peek(id: string): SessionRecord | undefined {
-    return this.read === own.read ? this.#find(id) : undefined;
-  }
-
   update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     return Promise.resolve(this.#writes.update(record, expectedVersion));
-  }
-
-  /** @internal Not where `create` or `update` was overridden, or is being watched. */
-  override writesAtOnce(): WritesAtOnce | undefined {
-    return this.create === own.create && this.update === own.update ? this.#writes : undefined;
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
@@ -122,15 +123,6 @@ export class InMemoryBackend extends SessionBackend {
       this.#moveToEnd(kept);
     }
     return Promise.resolve(true);
-  }
-
-  replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    const kept = this.#kept.get(oldId);
-    if (!kept) return Promise.resolve('gone');
-    if (kept.record.version !== record.version - 1 || this.#kept.has(record.id)) return Promise.resolve('conflict');
-    this.#remove(kept);
-    this.#add({ ...record });
-    return Promise.resolve('updated');
   }
 
   delete(id: string): Promise<boolean> {

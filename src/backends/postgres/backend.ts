@@ -21,7 +21,6 @@ export type MigrateOptions = Pick<PostgresBackendOptions, 'table'>;
 /** How often a statement is run that PostgreSQL undid because of another one's. */
 const ATTEMPTS = 3;
 
-const UNIQUE_VIOLATION = '23505';
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK = '40P01';
 const UNDEFINED_TABLE = '42P01';
@@ -74,24 +73,17 @@ export class PostgresBackend extends SessionBackend {
     return rows[0] && toRecord(rows[0]);
   }
 
-  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    return this.#write(record.id, { ...record, version: expectedVersion + 1 }, expectedVersion);
+  async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    const { id } = record;
+    const parameters = this.#parameters({ ...record, version: expectedVersion + 1 });
+    const { rowCount } = await this.#run('update', this.#table.update, [...parameters, expectedVersion]);
+    if (rowCount === 1) return 'updated';
+    return (await this.read(id)) ? 'conflict' : 'gone';
   }
 
   async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     const { rowCount } = await this.#run('touch', this.#table.touch, [toColumn(id), lastSeenAt, expiresAt]);
     return rowCount === 1;
-  }
-
-  /** The row gets another id: whoever else deletes or changes it at that moment still meets it as the same row. */
-  async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    if (oldId === record.id) return (await this.read(oldId)) ? 'conflict' : 'gone';
-    try {
-      return await this.#write(oldId, record, record.version - 1);
-    } catch (error) {
-      if (sqlStateOf(error) === UNIQUE_VIOLATION) return 'conflict';
-      throw error;
-    }
   }
 
   async delete(id: string): Promise<boolean> {
@@ -138,27 +130,21 @@ export class PostgresBackend extends SessionBackend {
     return Promise.resolve();
   }
 
-  async #write(id: string, record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    const parameters = [...this.#parameters(record), toColumn(id), expectedVersion];
-    const { rowCount } = await this.#run('write', this.#table.write, parameters);
-    if (rowCount === 1) return 'updated';
-    return (await this.read(id)) ? 'conflict' : 'gone';
-  }
-
   #run(operation: string, text: string, values: unknown[]): Promise<Result> {
     const name = this.#table.statementName(operation);
     return again(() => this.#pool.query({ name, text, values, rowMode: 'array' })).catch(explain(this.#table));
   }
 
   #parameters(record: SessionRecord): unknown[] {
-    const { id, principal, data, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent } = record;
+    const { id, principal, data, proof, version, ip, userAgent } = record;
     const optional = (text: string | undefined): string | null => (text === undefined ? null : toColumn(text));
-    const times = [createdAt, authenticatedAt, lastSeenAt, expiresAt];
+    const times = [record.createdAt, record.authenticatedAt, record.lastSeenAt, record.expiresAt];
     const lock = this.#table.lockOf(principal);
     return [
       toColumn(id),
       optional(principal),
       toColumn(data),
+      toColumn(proof),
       version,
       ...times,
       optional(ip),
@@ -216,10 +202,12 @@ function explain({ name }: Table): (error: unknown) => never {
 }
 
 function toRecord(row: unknown[]): SessionRecord {
-  const [id, principal, data, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent] = row as Row;
+  const [id, principal, data, proof, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent] =
+    row as Row;
   const record: SessionRecord = {
     id: fromColumn(id),
     data: fromColumn(data),
+    proof: fromColumn(proof),
     version: Number(version),
     createdAt,
     authenticatedAt,
@@ -237,6 +225,7 @@ type Row = [
   id: string,
   principal: string | null,
   data: string,
+  proof: string,
   version: string,
   createdAt: number,
   authenticatedAt: number,

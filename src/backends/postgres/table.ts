@@ -13,6 +13,7 @@ const COLUMNS = [
   'id',
   'principal',
   'data',
+  'proof',
   'version',
   'created_at',
   'authenticated_at',
@@ -21,9 +22,9 @@ const COLUMNS = [
   'ip',
   'user_agent',
 ];
-const TYPES = ['text', 'text', 'text', 'bigint', ...Array<string>(4).fill('double precision'), 'text', 'text'];
+const TYPES = ['text', 'text', 'text', 'text', 'bigint', ...Array<string>(4).fill('double precision'), 'text', 'text'];
 
-/** The statements for one table. Their parameters $1 to $10 are the columns of a record, in the order of {@link COLUMNS}. */
+/** The statements for one table. Their parameters $1 to $11 are the columns of a record, in the order of {@link COLUMNS}. */
 export class Table {
   readonly name: string;
   readonly #quoted: string;
@@ -72,10 +73,10 @@ export class Table {
 
   /**
    * Waits while all of the principal's sessions are being ended. Whatever makes a session that principal's takes this lock,
-   * $11, shared with others of its kind; nobody waits but for a revocation. No principal, no lock.
+   * $12, shared with others of its kind; nobody waits but for a revocation. No principal, no lock.
    */
   get #sharedLock(): string {
-    return '(SELECT pg_advisory_xact_lock_shared($11::bigint)) AS revocation';
+    return '(SELECT pg_advisory_xact_lock_shared($12::bigint)) AS revocation';
   }
 
   get create(): string {
@@ -87,10 +88,12 @@ export class Table {
     return `SELECT ${COLUMNS.join(', ')} FROM ${this.#quoted} WHERE id = $1`;
   }
 
-  /** $12: the id that the record has now. $13: the version that it must have. */
-  get write(): string {
-    const changes = COLUMNS.map((column, n) => `${column} = $${n + 1}`).join(', ');
-    return `UPDATE ${this.#quoted} AS stored SET ${changes} FROM ${this.#sharedLock} WHERE stored.id = $12 AND stored.version = $13`;
+  /** $13: the version that the record must have. */
+  get update(): string {
+    const changes = COLUMNS.slice(1)
+      .map((column, n) => `${column} = $${n + 2}`)
+      .join(', ');
+    return `UPDATE ${this.#quoted} AS stored SET ${changes} FROM ${this.#sharedLock} WHERE stored.id = $1 AND stored.version = $13`;
   }
 
   get touch(): string {

@@ -1,3 +1,4 @@
+import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
@@ -55,6 +56,7 @@ export class RedisBackend extends SessionBackend {
   readonly #layout: Layout;
   readonly #store: RedisStore;
   readonly #near: NearCache | undefined;
+  readonly #atOnce: AtOnce | undefined;
 
   /** @throws SessionConfigurationError when `client` is none, or an option cannot work */
   constructor(options: RedisBackendOptions) {
@@ -76,11 +78,17 @@ export class RedisBackend extends SessionBackend {
     this.#client = client;
     this.#layout = new Layout(prefix);
     this.#store = isCluster(client) ? new ClusterStore(client, this.#layout) : new SingleStore(client, this.#layout);
-    this.#near = nearCacheFor(client, nearCache, this.#layout);
+    const near = (this.#near = nearCacheFor(client, nearCache, this.#layout));
+    this.#atOnce = near && { read: id => (this.read === ownRead ? near.get(id) : undefined) };
   }
 
   override get forgetsByItself(): boolean {
     return true;
+  }
+
+  /** @internal The near-cache; disabled where `read` is overridden or spied on. */
+  get [AT_ONCE](): AtOnce | undefined {
+    return this.#atOnce;
   }
 
   create(record: SessionRecord): Promise<boolean> {
@@ -92,25 +100,16 @@ export class RedisBackend extends SessionBackend {
     return this.#near ? this.#near.fill(id, () => this.#store.read(id)) : this.#store.read(id);
   }
 
-  /** @internal Not where `read` was overridden, or is being watched: whoever did that wants to be asked. */
-  override peek(id: string): SessionRecord | undefined {
-    return this.read === ownRead ? this.#near?.get(id) : undefined;
-  }
-
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    return this.#changing([record.id], this.#store.update({ ...record }, expectedVersion));
+    return this.#changing(record.id, this.#store.update({ ...record }, expectedVersion));
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    return this.#changing([id], this.#store.touch(id, lastSeenAt, expiresAt));
-  }
-
-  async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    return this.#changing([oldId, record.id], this.#store.replace(oldId, { ...record }));
+    return this.#changing(id, this.#store.touch(id, lastSeenAt, expiresAt));
   }
 
   delete(id: string): Promise<boolean> {
-    return this.#changing([id], this.#store.delete(id));
+    return this.#changing(id, this.#store.delete(id));
   }
 
   listByPrincipal(principal: string): Promise<SessionRecord[]> {
@@ -151,8 +150,8 @@ export class RedisBackend extends SessionBackend {
   }
 
   /** When a write of this process resolves, its own copies are gone, whether or not the server's word of it was here yet. */
-  #changing<R>(ids: readonly string[], write: Promise<R>): Promise<R> {
-    return this.#near ? this.#near.changing(ids, write) : write;
+  #changing<R>(id: string, write: Promise<R>): Promise<R> {
+    return this.#near ? this.#near.changing(id, write) : write;
   }
 }
 

@@ -49,11 +49,11 @@ export class NearCache {
   }
 
   /** The outcome of a write of this process, given when its copies are gone: the server's word of it may come later. */
-  async changing<R>(ids: readonly string[], write: Promise<R>): Promise<R> {
+  async changing<R>(id: string, write: Promise<R>): Promise<R> {
     try {
       return await write;
     } finally {
-      for (const id of ids) this.forget(id);
+      this.forget(id);
     }
   }
 

@@ -1,3 +1,4 @@
+import { RECORD_FORMAT } from '../record-text.js';
 import { Script } from './script.js';
 
 /**
@@ -11,23 +12,23 @@ local function prefixOf(key, ending) return string.sub(key, 1, #key - #ending) e
 
 local function indexKey(prefix, principal) return prefix .. '{p:' .. principal .. '}' end
 
--- The state of a record, and if it is 'here' its parts. In a cluster a record may also be 'moved' to another id, or be
--- 'pending' until that has happened; the second value then is that other id.
+-- The state of a record, 'gone' or 'here', and its parts. What is no record of this format has no parts.
 local function load(key)
   local text = redis.call('GET', key)
   if not text then return 'gone' end
-  local state, other = string.match(text, '^(%l+) ([^\\n]*)')
-  if state == 'moved' or state == 'pending' then return state, other end
-  local principal, version, seen, expires, rest = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (.*)$')
+  local principal, version, seen, expires, rest =
+    string.match(text, '^(%S+) ${RECORD_FORMAT} (%S+) (%S+) (%S+) (.*)$')
   return 'here', principal, version, seen, expires, rest
 end
 
--- Names a record in an index for as long as it can live, and drops the names of records that Redis has forgotten.
+-- Names a record in an index for as long as it can live, and drops the names of records that Redis has forgotten. A name
+-- never gets less time than it has, because the record may be one that lives longer.
 local function addToIndex(key, member, ttl)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  redis.call('ZADD', key, now + ttl + SLACK, member)
+  local named = redis.call('ZSCORE', key, member)
+  if not named or tonumber(named) < now + ttl + SLACK then redis.call('ZADD', key, now + ttl + SLACK, member) end
   if redis.call('PTTL', key) < ttl + SLACK then redis.call('PEXPIRE', key, ttl + SLACK) end
 end
 `;
@@ -54,9 +55,9 @@ export interface RecordScripts {
   create: Script;
   /** ARGV: name, text, ttl, principal, expected version. */
   update: Script;
-  /** ARGV: name, last seen, expiry, ttl. */
+  /** ARGV: name, last seen, expiry, ttl, and if it is to be only a certain principal's, that. `other`: it is not. */
   touch: Script;
-  /** ARGV: name, and if it is to be only a certain principal's, that. */
+  /** ARGV: name, and if it is to be only a certain principal's, that. `other`: it is not. */
   remove: Script;
 }
 
@@ -87,7 +88,8 @@ return {'updated', principal}`),
     touch: script(`
 ${unlessHere}
 if seen and tonumber(ARGV[2]) > tonumber(seen) then
-  redis.call('SET', key, principal .. ' ' .. version .. ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. rest, 'PX', ARGV[4])
+  if ARGV[5] and ARGV[5] ~= principal then return {'other', principal} end
+  redis.call('SET', key, principal .. ' ${RECORD_FORMAT} ' .. version .. ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. rest, 'PX', ARGV[4])
   index(prefix, principal, member, ARGV[4])
 end
 return {'updated', principal}`),
@@ -103,18 +105,6 @@ return {'updated', principal}`),
 
 export const together = {
   ...recordScripts(TOGETHER),
-
-  /** KEYS: old record, new record. ARGV: their names, text, ttl, principal, expected version. */
-  replace: new Script(`${FUNCTIONS}${TOGETHER}
-local prefix = prefixOf(KEYS[1], ARGV[1])
-local state, principal, version = load(KEYS[1])
-if state ~= 'here' then return {state} end
-if version ~= ARGV[6] or redis.call('EXISTS', KEYS[2]) == 1 then return {'conflict'} end
-redis.call('DEL', KEYS[1])
-unindex(prefix, principal, ARGV[1])
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-index(prefix, ARGV[5], ARGV[2], ARGV[4])
-return {'updated'}`),
 
   /** KEYS: records. ARGV: now, then their names. Answers how many of them had expired. */
   expire: new Script(`${FUNCTIONS}${TOGETHER}
@@ -155,9 +145,6 @@ end
 return ended`),
 };
 
-/** The mark before the name of a record, in its index, that a revocation has begun to end. */
-export const ENDING = '!';
-
 export const apart = {
   ...recordScripts(APART),
 
@@ -169,28 +156,6 @@ if not expires or tonumber(expires) > tonumber(ARGV[2]) then return {'here'} end
 redis.call('DEL', KEYS[1])
 return {'updated', principal}`),
 
-  /** KEYS: record. ARGV: name, expected version, the new id as JSON, ttl. The one step in which a rotation happens. */
-  move: new Script(`${FUNCTIONS}
-local state, principal, version = load(KEYS[1])
-if state ~= 'here' then return {state, principal} end
-if version ~= ARGV[2] then return {'conflict'} end
-redis.call('SET', KEYS[1], 'moved ' .. ARGV[3], 'PX', ARGV[4])
-return {'updated', principal}`),
-
-  /** KEYS: record. ARGV: the old id as JSON. The record that was pending becomes one like all others. */
-  settle: new Script(`${FUNCTIONS}
-local state, other = load(KEYS[1])
-if state ~= 'pending' or other ~= ARGV[1] then return 0 end
-local text = redis.call('GET', KEYS[1])
-redis.call('SET', KEYS[1], string.sub(text, string.find(text, '\\n', 1, true) + 1), 'KEEPTTL')
-return 1`),
-
-  /** KEYS: record. ARGV: state, the other id as JSON. Removes what a rotation leaves behind. */
-  drop: new Script(`${FUNCTIONS}
-local state, other = load(KEYS[1])
-if state == ARGV[1] and other == ARGV[2] then redis.call('DEL', KEYS[1]) end
-return 1`),
-
   /** KEYS: index. ARGV: name, ttl. */
   index: new Script(`${FUNCTIONS}
 addToIndex(KEYS[1], ARGV[1], ARGV[2])
@@ -201,28 +166,6 @@ return 1`),
 for _, member in ipairs(ARGV) do redis.call('ZREM', KEYS[1], member) end
 return 1`),
 
-  /** KEYS: index. ARGV: name. Whether it is in there and no revocation has begun to end it. */
-  isNamed: new Script(`return redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0`),
-
-  /** KEYS: index. Answers the names, marked or not. */
-  names: new Script(`
-local names = {}
-for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do names[#names + 1] = string.match(member, '^!?(.*)$') end
-return names`),
-
-  /** KEYS: index. ARGV: name of the record to spare. Marks all others and answers the names of all that are marked. */
-  mark: new Script(`
-local marked = {}
-local members = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
-for n = 1, #members, 2 do
-  local member = members[n]
-  if string.sub(member, 1, 1) == '!' then
-    marked[#marked + 1] = string.sub(member, 2)
-  elseif member ~= ARGV[1] then
-    redis.call('ZREM', KEYS[1], member)
-    redis.call('ZADD', KEYS[1], members[n + 1], '!' .. member)
-    marked[#marked + 1] = member
-  end
-end
-return marked`),
+  /** KEYS: index. Answers the names. */
+  names: new Script(`return redis.call('ZRANGE', KEYS[1], 0, -1)`),
 };

@@ -5,10 +5,7 @@ import { decode, encode, hashPrincipal, idOfMember, memberOf, principalOf, ttlOf
 import { together } from './scripts.js';
 
 /** What `RedisBackend` leaves to one of two ways of keeping records: on one server, or over a cluster's. */
-export type RedisStore = Omit<
-  SessionBackend,
-  'close' | 'forgetsByItself' | 'peek' | 'writesAtOnce' | 'deleteExpired'
-> & {
+export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'deleteExpired'> & {
   /** Removes those of the records by these names that have expired, and answers how many. */
   expire(members: string[], now: number): Promise<number>;
 };
@@ -45,14 +42,6 @@ export class SingleStore implements RedisStore {
     const args = [memberOf(id), lastSeenAt, expiresAt, ttlOf({ lastSeenAt, expiresAt })];
     const [state] = textsOf(await together.touch.run(this.#client, [this.#layout.recordKey(id)], args));
     return state === 'updated';
-  }
-
-  async replace(oldId: string, record: SessionRecord): Promise<WriteOutcome> {
-    const keys = [this.#layout.recordKey(oldId), this.#layout.recordKey(record.id)];
-    const names = [memberOf(oldId), memberOf(record.id)];
-    const args = [...names, encode(record), ttlOf(record), principalOf(record), record.version - 1];
-    const [outcome] = textsOf(await together.replace.run(this.#client, keys, args));
-    return outcome as WriteOutcome;
   }
 
   async delete(id: string): Promise<boolean> {

@@ -38,8 +38,8 @@ export const expiry: Sections = {
       const updated = await create(backend);
       await backend.update({ ...updated, expiresAt }, 1);
       const old = await create(backend);
-      const replaced = rotated(old, { expiresAt });
-      await backend.replace(old.id, replaced);
+      const next = rotated(old, { expiresAt });
+      await backend.update(next, 1);
       const deleted = await create(backend);
       await backend.delete(deleted.id);
       const shortened = await create(backend, { expiresAt });
@@ -49,7 +49,7 @@ export const expiry: Sections = {
       await assertAbsent(backend, shortened.id);
       await assertStored(backend, { ...touched, lastSeenAt: START + MINUTE, expiresAt });
       await assertStored(backend, { ...updated, expiresAt, version: 2 });
-      await assertStored(backend, replaced);
+      await assertStored(backend, { ...next, version: 2 });
     },
     '2,500 expired records go, in one call, and the 50 that live stay': async ({ backend }) => {
       const living = Array.from({ length: 50 }, () => newRecord({ principal: 'living', expiresAt: START + 9 * HOUR }));

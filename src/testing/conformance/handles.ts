@@ -24,10 +24,9 @@ export const handles: Sections = {
         await assertStored(reader, record, 'after create');
         await writer.update({ ...record, data: '{"n":1}' }, 1);
         await assertStored(reader, { ...record, data: '{"n":1}', version: 2 }, 'after update');
-        const next = rotated({ ...record, version: 2 });
-        await writer.replace(record.id, next);
-        await assertAbsent(reader, record.id, 'after replace');
-        await assertStored(reader, next, 'after replace');
+        const next = rotated(record, { version: 3 });
+        await writer.update(next, 2);
+        await assertStored(reader, next, 'after a rotation');
         await writer.touch(next.id, START + MINUTE, START + 2 * HOUR);
         await assertStored(reader, { ...next, lastSeenAt: START + MINUTE, expiresAt: START + 2 * HOUR }, 'after touch');
         await assertListed(reader, 'ada', [next.id]);
@@ -45,7 +44,7 @@ export const handles: Sections = {
         assert.deepEqual(await endAll(ender, 'ada'), [record.id]);
         assert.equal(await writer.touch(record.id, START + MINUTE, START + 2 * HOUR), false);
         assert.equal(await writer.update(record, 1), 'gone');
-        assert.equal(await writer.replace(record.id, rotated(record)), 'gone');
+        assert.equal(await writer.update(rotated(record), 1), 'gone');
         await assertAbsent(ender, record.id);
       }
     },

@@ -42,16 +42,27 @@ export const principals: Sections = {
     'follows a rotation that gives, changes or takes away the principal': async ({ backend }) => {
       const nobodys = await create(backend);
       const ada = rotated(nobodys, { principal: 'ada' });
-      await backend.replace(nobodys.id, ada);
+      await backend.update(ada, 1);
       await assertListed(backend, 'ada', [ada.id]);
       const bob = rotated(ada, { principal: 'bob' });
-      await backend.replace(ada.id, bob);
+      await backend.update(bob, 2);
       await assertListed(backend, 'ada', []);
       await assertListed(backend, 'bob', [bob.id]);
       const nobody = rotated(anonymous(bob));
-      await backend.replace(bob.id, nobody);
+      await backend.update(nobody, 3);
       await assertListed(backend, 'bob', []);
-      await assertStored(backend, nobody);
+      await assertStored(backend, { ...nobody, version: 4 });
+    },
+    'follows a session to another principal and back, which a revocation then ends': async ({ backend }) => {
+      const record = await create(backend, { principal: 'ada' });
+      await backend.update({ ...record, principal: 'bob' }, 1);
+      assert.deepEqual(await endAll(backend, 'ada'), []);
+      await backend.update(record, 2);
+      await assertListed(backend, 'bob', []);
+      await assertListed(backend, 'ada', [record.id]);
+      assert.deepEqual(await endAll(backend, 'bob'), []);
+      assert.deepEqual(await endAll(backend, 'ada'), [record.id]);
+      await assertAbsent(backend, record.id);
     },
     'forgets a deleted record': async ({ backend }) => {
       const [record, other] = [
@@ -111,14 +122,13 @@ export const principals: Sections = {
       const records = [await create(backend, { principal: 'ada' }), await create(backend, { principal: 'ada' })];
       const [first, second] = records;
       assert.ok(first && second);
-      const next = rotated(first);
-      await backend.replace(first.id, next);
+      await backend.update(rotated(first), 1);
       await backend.update({ ...second, data: '{"n":1}' }, 1);
       await backend.touch(second.id, START + MINUTE, START + 2 * HOUR);
       const nobodys = await create(backend);
       await backend.update({ ...nobodys, principal: 'ada' }, 1);
       const ended = await endAll(backend, 'ada');
-      assert.deepEqual([...ended].sort(), [next.id, second.id, nobodys.id].sort());
+      assert.deepEqual([...ended].sort(), [first.id, second.id, nobodys.id].sort());
       for (const id of ended) await assertAbsent(backend, id);
     },
     'does not end a record that another principal has taken over': async ({ backend }) => {

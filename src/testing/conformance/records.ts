@@ -12,7 +12,13 @@ export const HOUR = 60 * MINUTE;
  */
 export const START = Date.now();
 
+/** An id as a log-in makes it: 22 characters. */
 export function newId(): string {
+  return randomBytes(16).toString('base64url');
+}
+
+/** A proof about as long as those of the library. */
+export function newProof(): string {
   return randomBytes(32).toString('base64url');
 }
 
@@ -25,6 +31,7 @@ export function newRecord(changes: Partial<SessionRecord> = {}): SessionRecord {
   return {
     id: newId(),
     data: '{"n":0}',
+    proof: newProof(),
     version: 1,
     createdAt: START,
     authenticatedAt: START,
@@ -40,9 +47,14 @@ export function anonymous(record: SessionRecord): SessionRecord {
   return principal === undefined ? record : rest;
 }
 
-/** What a rotation writes: the same session under a new id, one version on. */
+/** The same session with another proof, as a rotation hands it to `update`. */
 export function rotated(record: SessionRecord, changes: Partial<SessionRecord> = {}): SessionRecord {
-  return { ...record, id: newId(), version: record.version + 1, ...changes };
+  return { ...record, proof: newProof(), ...changes };
+}
+
+/** The record that is stored after an `update` with the given one. */
+export function updated(record: SessionRecord): SessionRecord {
+  return { ...record, version: record.version + 1 };
 }
 
 export async function create(backend: SessionBackend, changes: Partial<SessionRecord> = {}): Promise<SessionRecord> {

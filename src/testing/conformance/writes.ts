@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { SessionBackend } from '../../core/backend.js';
 import { inTurn, type Sections } from './case.js';
 import {
   assertAbsent,
@@ -8,9 +9,11 @@ import {
   HOUR,
   MINUTE,
   newId,
+  newProof,
   newRecord,
   rotated,
   START,
+  updated,
 } from './records.js';
 
 export const writes: Sections = {
@@ -68,6 +71,7 @@ export const writes: Sections = {
         const changed = {
           ...record,
           data: '{"n":1}',
+          proof: newProof(),
           principal: 'ada',
           authenticatedAt: START + 1,
           lastSeenAt: START + 2,
@@ -160,83 +164,99 @@ export const writes: Sections = {
         expiresAt: START + HOUR + 30 * MINUTE,
       });
     },
-    'racing an update it takes no data back: 100 rounds': async ({ backend, handles }) => {
+    'racing an update it takes neither data nor proof back: 100 rounds': async ({ backend, handles }) => {
       const record = await create(backend);
       for (let version = 1; version <= 100; version++) {
         const data = `{"n":${version}}`;
-        const outcomes = await Promise.all([
-          inTurn(handles, version).touch(record.id, START + 2 * version * MINUTE, START + 9 * HOUR),
-          inTurn(handles, version + 1).update({ ...record, data, lastSeenAt: START + 2 * version * MINUTE }, version),
-          inTurn(handles, version + 2).touch(record.id, START + (2 * version + 1) * MINUTE, START + 9 * HOUR),
-        ]);
-        assert.deepEqual(outcomes, [true, 'updated', true]);
+        const proof = `proof ${version}`;
+        const lastSeenAt = START + 2 * version * MINUTE;
+        const touch = (on: SessionBackend, seen: number): Promise<boolean> =>
+          on.touch(record.id, seen, START + 9 * HOUR);
+        const writes: ((on: SessionBackend) => Promise<unknown>)[] = [
+          on => touch(on, lastSeenAt),
+          on => touch(on, lastSeenAt + MINUTE),
+        ];
+        // First, between them, and last.
+        const turn = version % 3;
+        writes.splice(turn, 0, on => on.update({ ...record, data, proof, lastSeenAt }, version));
+        const outcomes = await Promise.all(writes.map((write, n) => write(inTurn(handles, version + n))));
+        assert.deepEqual(
+          outcomes,
+          turn === 0 ? ['updated', true, true] : turn === 1 ? [true, 'updated', true] : [true, true, 'updated'],
+        );
         const stored = await backend.read(record.id);
-        assert.deepEqual([stored?.data, stored?.version], [data, version + 1]);
+        assert.deepEqual([stored?.data, stored?.proof, stored?.version], [data, proof, version + 1]);
       }
     },
   },
-  replace: {
-    'the old id is gone and the new one has exactly the given record': async ({ backend }) => {
+  'rotation, an update that brings another proof': {
+    'stores the new proof under the same id, and nothing else changes': async ({ backend }) => {
       const record = await create(backend, { principal: 'ada', version: 4, userAgent: 'curl' });
-      const next = rotated(record, { data: '{"n":1}', lastSeenAt: START + MINUTE, expiresAt: START + 2 * HOUR });
-      assert.equal(await backend.replace(record.id, next), 'updated');
-      await assertAbsent(backend, record.id);
-      await assertStored(backend, next);
-      await assertListed(backend, 'ada', [next.id]);
+      const next = rotated(record);
+      assert.equal(await backend.update(next, 4), 'updated');
+      await assertStored(backend, updated(next));
+      assert.deepEqual(
+        (await backend.listByPrincipal('ada')).map(listed => ({ ...listed })),
+        [updated(next)],
+      );
     },
-    'of a record at another version than the given one less one, it answers conflict and changes nothing': async ({
+    'stores a proof that differs only in case, in a blank at the end, or in how a character is composed': async ({
       backend,
     }) => {
+      const record = await create(backend, { proof: 'proof' });
+      const proofs = [
+        'PROOF',
+        'Proof',
+        'proof',
+        'proof ',
+        'proof',
+        'proof\0',
+        'pro\u00f6f',
+        'proo\u0308f',
+        '1',
+        '1.0',
+        '',
+      ];
+      for (const [n, proof] of proofs.entries()) {
+        assert.equal(await backend.update({ ...record, proof }, n + 1), 'updated', JSON.stringify(proof));
+        await assertStored(backend, { ...record, proof, version: n + 2 }, `with the proof ${JSON.stringify(proof)}`);
+      }
+    },
+    'changes the version also where the proof stays the same': async ({ backend }) => {
+      const record = await create(backend);
+      assert.equal(await backend.update(record, 1), 'updated');
+      assert.equal(await backend.update(rotated(record), 1), 'conflict');
+      await assertStored(backend, updated(record));
+    },
+    'at any other version it answers conflict, and the proof stays': async ({ backend }) => {
       const record = await create(backend, { principal: 'ada', version: 4 });
-      for (const version of [1, 4, 6]) {
-        const next = rotated(record, { version });
-        assert.equal(await backend.replace(record.id, next), 'conflict', `version ${version} over 4`);
-        await assertAbsent(backend, next.id);
+      for (const expected of [1, 3, 5, 40]) {
+        assert.equal(await backend.update(rotated(record), expected), 'conflict', `version ${expected}, stored 4`);
       }
       await assertStored(backend, record);
-      await assertListed(backend, 'ada', [record.id]);
     },
-    'onto an id that is taken, its own included, it answers conflict and changes nothing': async ({ backend }) => {
-      const record = await create(backend, { principal: 'ada' });
-      const other = await create(backend, { principal: 'bob' });
-      for (const id of [other.id, record.id]) {
-        assert.equal(await backend.replace(record.id, rotated(record, { id, principal: 'ada' })), 'conflict');
-      }
-      await assertStored(backend, record);
-      await assertStored(backend, other);
-      await assertListed(backend, 'ada', [record.id]);
-      await assertListed(backend, 'bob', [other.id]);
-    },
-    'of an unknown or deleted id it answers gone and adds nothing': async ({ backend }) => {
+    'of an unknown or deleted id it answers gone and makes nothing': async ({ backend }) => {
       const record = await create(backend, { principal: 'ada' });
       await backend.delete(record.id);
       for (const id of [newId(), record.id]) {
-        const next = rotated(record);
-        assert.equal(await backend.replace(id, next), 'gone');
-        await assertAbsent(backend, next.id);
+        assert.equal(await backend.update(rotated(record, { id }), 1), 'gone');
+        await assertAbsent(backend, id);
       }
       await assertListed(backend, 'ada', []);
     },
-    'a replaced record takes no update, touch, delete or replace under its old id any more': async ({ backend }) => {
+    'a rotated session works on: touch, update, another rotation, delete': async ({ backend }) => {
       const record = await create(backend, { principal: 'ada' });
-      const next = rotated(record);
-      await backend.replace(record.id, next);
-      assert.equal(await backend.update(record, 1), 'gone');
-      assert.equal(await backend.touch(record.id, START + MINUTE, START + HOUR), false);
-      assert.equal(await backend.delete(record.id), false);
-      assert.equal(await backend.replace(record.id, rotated(record)), 'gone');
-      await assertStored(backend, next);
-    },
-    'a replaced record works on under its new id: update, touch, replace, delete': async ({ backend }) => {
-      const first = await create(backend, { principal: 'ada' });
-      const second = rotated(first);
-      await backend.replace(first.id, second);
-      assert.equal(await backend.update({ ...second, data: '{"n":1}' }, 2), 'updated');
-      assert.equal(await backend.touch(second.id, START + MINUTE, START + 2 * HOUR), true);
-      const third = rotated({ ...second, version: 3 });
-      assert.equal(await backend.replace(second.id, third), 'updated');
-      assert.equal(await backend.delete(third.id), true);
-      for (const { id } of [first, second, third]) await assertAbsent(backend, id);
+      const first = rotated(record);
+      assert.equal(await backend.update(first, 1), 'updated');
+      assert.equal(await backend.touch(record.id, START + MINUTE, START + 2 * HOUR), true);
+      const times = { lastSeenAt: START + MINUTE, expiresAt: START + 2 * HOUR };
+      await assertStored(backend, { ...first, ...times, version: 2 }, 'after touch');
+      assert.equal(await backend.update({ ...first, ...times, data: '{"n":1}' }, 2), 'updated');
+      const second = rotated(first, { ...times, data: '{"n":1}' });
+      assert.equal(await backend.update(second, 3), 'updated');
+      await assertStored(backend, { ...second, version: 4 });
+      assert.equal(await backend.delete(record.id), true);
+      await assertAbsent(backend, record.id);
       await assertListed(backend, 'ada', []);
     },
   },
