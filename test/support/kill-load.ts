@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
+import { sessionRecord } from './session-record.js';
 
 /** What a worker begins, and what it was then told is done. */
 export interface Event {
@@ -58,14 +59,7 @@ function newProof(): string {
 function recordOf(principal: string): SessionRecord {
   const now = Date.now();
   const times = { createdAt: now, authenticatedAt: now, lastSeenAt: now, expiresAt: now + 3_600_000 };
-  return {
-    id: randomBytes(16).toString('base64url'),
-    proof: newProof(),
-    principal,
-    data: JSON.stringify({ filler: 'x'.repeat(300) }),
-    version: 1,
-    ...times,
-  };
+  return sessionRecord({ principal, data: JSON.stringify({ filler: 'x'.repeat(300) }), ...times });
 }
 
 export interface Findings {
