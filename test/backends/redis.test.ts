@@ -566,6 +566,22 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       await elsewhere.close();
     });
 
+    it('an update that is refused takes no time from the name of a session that lives longer', async () => {
+      const backend = open(client);
+      const first = record({ principal: 'ada', expiresAt: 1000 + 9 * 3_600_000 });
+      await backend.create(first);
+      expect(await backend.update({ ...first, expiresAt: 1000 + 3_600_000 }, 7)).toBe('conflict');
+      const named = await Promise.all(
+        servers.map(server =>
+          withClient(server, async node => {
+            const [key] = await node.keys(`${prefixOf.get(backend)!}{p:*`);
+            return key === undefined ? [] : node.zRangeWithScores(key, 0, -1);
+          }),
+        ),
+      );
+      expect(named.flat().map(({ score }) => Math.round((score - Date.now()) / 3_600_000))).toEqual([9]);
+    });
+
     it('an index outlives each record that it names', async () => {
       const backend = open(client);
       const first = record({ principal: 'ada' });
