@@ -43,7 +43,7 @@ const modules = entries.map(entry => {
 });
 
 const GROUPS = [
-  ['Decorators', ({ declarations: [first] }) => isFrom(first, 'src/decorators/') && ts.isFunctionDeclaration(first)],
+  ['Decorators', ({ declarations: [first] }) => isFrom(first, 'src/controllers/') && ts.isFunctionDeclaration(first)],
   ['Functions', ({ declarations: [first] }) => ts.isFunctionDeclaration(first)],
   ['Errors', ({ name }) => name.endsWith('Error')],
   ['Classes', ({ declarations: [first] }) => ts.isClassDeclaration(first)],

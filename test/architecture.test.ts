@@ -10,17 +10,17 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   model: ['core'],
   session: ['model', 'cookie', 'core'],
   koa: ['session', 'model', 'cookie', 'core'],
-  decorators: ['koa', 'session', 'model', 'core'],
+  controllers: ['koa', 'session', 'model', 'core'],
   backends: ['core'],
-  openapi: ['koa', 'core'],
+  openapi: ['controllers', 'koa', 'core'],
   testing: ['koa', 'core'],
-  '': ['decorators', 'koa', 'session', 'model', 'core', 'backends'],
+  '': ['controllers', 'koa', 'session', 'model', 'core', 'backends'],
 };
 
 /** The one folder or two that may know a package that only some users have installed, or that is a matter of one layer. */
 const PACKAGES: Record<string, readonly string[]> = {
-  koa: ['koa'],
-  'routing-controllers': ['koa', 'decorators', 'openapi'],
+  koa: ['koa', 'controllers'],
+  'routing-controllers': ['controllers', 'koa', 'openapi'],
   'class-validator': ['model'],
   'class-transformer': ['model'],
   cookie: ['cookie'],

@@ -1,5 +1,5 @@
 import { SessionConfigurationError } from '../core/errors.js';
-import type { RequireSessionOptions } from './requirements.js';
+import type { RequireSessionOptions } from './session-cookie.js';
 
 const OF_REQUIREMENT = ['autoError', 'cookie', 'check', 'maxAuthAge', 'authoritative'];
 

@@ -2,16 +2,16 @@ import type { Context, Middleware, Next } from 'koa';
 
 import { type SessionError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import type { SessionDemand } from './demand.js';
 import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
 import type { RequestSession } from './request-session.js';
-import type { RequireSessionOptions } from './requirements.js';
 import type { SessionCookie } from './session-cookie.js';
 
 /** One cookie service that a route asks, and what it demands of its session. */
 export interface Demand {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
   service: SessionCookie<any>;
-  options: RequireSessionOptions;
+  options: SessionDemand;
 }
 
 /** What becomes of an error: by default it is thrown on. */

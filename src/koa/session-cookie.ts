@@ -15,16 +15,27 @@ import { Sweeper } from '../session/sweeper.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
 import { assertRequirement } from './assert-options.js';
 import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
+import type { SessionDemand } from './demand.js';
 import { guard } from './guard.js';
 import { KoaTransport, noTransport } from './koa-transport.js';
 import { isBackend, type ResolvedOptions, resolveOptions, type SessionCookieOptions } from './options.js';
 import { RequestSession } from './request-session.js';
 import { runningScope, scopeOf } from './request-scope.js';
-import type { RequireSessionOptions } from './requirements.js';
 import { varyByCookie } from './response-headers.js';
 
 /** Of a User-Agent, so much is kept. */
 const MAX_USER_AGENT = 256;
+
+/** Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with
+export type CookieIdentifier = typeof SessionCookie | (new (...args: any[]) => SessionCookie<any>);
+
+/** What a route demands of its session, and of which cookie service. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
+export interface RequireSessionOptions<T = any> extends SessionDemand<T> {
+  /** Which cookie service, for applications with several. Default: `SessionCookie`. */
+  cookie?: CookieIdentifier;
+}
 
 /**
  * Sessions behind a cookie: makes them, finds a request's, and ends them. Register one in the DI container; a second

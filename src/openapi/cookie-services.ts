@@ -1,8 +1,7 @@
 import { getFromContainer } from 'routing-controllers';
 
 import { SessionConfigurationError } from '../core/errors.js';
-import type { CookieIdentifier } from '../koa/requirements.js';
-import { SessionCookie } from '../koa/session-cookie.js';
+import { type CookieIdentifier, SessionCookie } from '../koa/session-cookie.js';
 import type { ServedRoute } from './served-routes.js';
 
 /** A cookie service of whatever model. */

@@ -1,7 +1,8 @@
 import { getMetadataArgsStorage, type MetadataArgsStorage } from 'routing-controllers';
 
 import { SessionConfigurationError } from '../core/errors.js';
-import { type CookieIdentifier, requirementsOf } from '../koa/requirements.js';
+import { requirementsOf } from '../controllers/requirements.js';
+import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { componentKey, Components } from './components.js';
 import { type AnyCookie, CookieServices } from './cookie-services.js';
 import type { DocumentObject, DocumentParts, OperationObject, PathItemObject } from './document.js';

@@ -3,9 +3,10 @@ import { UseBefore } from 'routing-controllers';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { assertRequirement } from '../koa/assert-options.js';
-import { noteRequirement, type RequireSessionOptions } from '../koa/requirements.js';
-import { unguarded } from '../koa/routing-controllers.js';
-import { assertCalled, ownerOf } from './place.js';
+import type { RequireSessionOptions } from '../koa/session-cookie.js';
+import { noteRequirement } from './requirements.js';
+import { unguarded } from './fail-closed.js';
+import { assertCalled, ownerOf } from '../core/place.js';
 
 type RequireSessionDecorator = (target: object, member?: string | symbol, descriptor?: unknown) => void;
 

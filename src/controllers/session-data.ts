@@ -1,7 +1,7 @@
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
-import type { CookieIdentifier } from '../koa/requirements.js';
+import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { type Migrate, noteMigration } from '../model/model.js';
 import { inject } from './inject.js';
 

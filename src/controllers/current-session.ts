@@ -1,8 +1,8 @@
 import { assertReflection } from '../core/reflection.js';
 import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
-import type { CookieIdentifier } from '../koa/requirements.js';
+import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { inject } from './inject.js';
-import { assertCalled } from './place.js';
+import { assertCalled } from '../core/place.js';
 
 /** Options of {@link CurrentSession}. */
 export interface CurrentSessionOptions {
