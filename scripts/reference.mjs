@@ -43,7 +43,11 @@ const modules = entries.map(entry => {
 });
 
 const GROUPS = [
-  ['Decorators', ({ declarations: [first] }) => isFrom(first, 'src/controllers/') && ts.isFunctionDeclaration(first)],
+  [
+    'Decorators',
+    ({ declarations: [first] }) =>
+      ['src/controllers/', 'src/model/'].some(place => isFrom(first, place)) && ts.isFunctionDeclaration(first),
+  ],
   ['Functions', ({ declarations: [first] }) => ts.isFunctionDeclaration(first)],
   ['Errors', ({ name }) => name.endsWith('Error')],
   ['Classes', ({ declarations: [first] }) => ts.isClassDeclaration(first)],

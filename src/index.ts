@@ -1,6 +1,11 @@
 import './controllers/driver.js';
 import './controllers/http-errors.js';
 
+import { backendOfContainer } from './controllers/services.js';
+import { setBackendSource } from './koa/backend-source.js';
+
+setBackendSource(backendOfContainer);
+
 export { InMemoryBackend, type InMemoryBackendOptions } from './backends/in-memory.js';
 export { SessionBackend, type WriteOutcome } from './core/backend.js';
 export type { Clock } from './core/clock.js';
@@ -19,7 +24,7 @@ export {
 } from './core/errors.js';
 export type { SessionRecord } from './core/record.js';
 export { CurrentSession, type CurrentSessionOptions } from './controllers/current-session.js';
-export { Principal } from './controllers/principal.js';
+export { Principal } from './model/principal.js';
 export { RequireSession } from './controllers/require-session.js';
 export { SessionData, type SessionDataOptions } from './controllers/session-data.js';
 export type { SessionCookieOptions } from './koa/options.js';

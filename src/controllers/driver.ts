@@ -2,9 +2,10 @@ import type { Context, Next } from 'koa';
 import { type Action, type ActionMetadata, KoaDriver, type ParamMetadata, type UseMetadata } from 'routing-controllers';
 
 import { SessionConfigurationError, SessionHttpError } from '../core/errors.js';
+import type { CookieService } from '../koa/cookie-service.js';
 import { guard, type Demand, type Fail, runAndSettle } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
-import type { CookieIdentifier, SessionCookie } from '../koa/session-cookie.js';
+import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { isTripwire, unguarded } from './fail-closed.js';
 import { type BoundInjection, bindInjection, uncover } from './injections.js';
 import { type Injection, requirementsOf } from './requirements.js';
@@ -30,7 +31,7 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
   if (requirements.length === 0) return registerAction.call(this, action, settling(execute, fail));
 
   const place = `${action.target.name}.${action.method}`;
-  const serviceFor = (identifier: CookieIdentifier | undefined): SessionCookie<object> => {
+  const serviceFor = (identifier: CookieIdentifier | undefined): CookieService => {
     const service = cookieServiceOf(identifier, place);
     assertOwnName(this, service, place);
     return service;

@@ -2,15 +2,15 @@ import type { Context, Middleware, Next } from 'koa';
 
 import { type SessionError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import type { CookieService } from './cookie-service.js';
 import type { SessionDemand } from './demand.js';
 import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
 import type { RequestSession } from './request-session.js';
-import type { SessionCookie } from './session-cookie.js';
 
 /** One cookie service that a route asks, and what it demands of its session. */
 export interface Demand {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
-  service: SessionCookie<any>;
+  service: CookieService<any>;
   options: SessionDemand;
 }
 

@@ -49,7 +49,7 @@ describe('the table of options in README.md', () => {
 
 describe('the tables of decorators in README.md', () => {
   test('have every decorator that the package exports', () => {
-    const exported = [...source('src/index.ts').matchAll(/export \{ (\w+).*'\.\/controllers\//g)].map(
+    const exported = [...source('src/index.ts').matchAll(/export \{ (\w+).*'\.\/(?:controllers\/|model\/principal)/g)].map(
       ([, name]) => name,
     );
     const documented = tableUnder(readme, 'Decorators').flatMap(row =>

@@ -1,5 +1,5 @@
 import { SessionConfigurationError } from '../core/errors.js';
-import { notePrincipal } from '../model/model.js';
+import { notePrincipal } from './model.js';
 import { assertCalled, isMethod, ownerOf } from '../core/place.js';
 
 /**
