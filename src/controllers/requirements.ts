@@ -84,7 +84,7 @@ export function requirementsOf(controller: Function, method: string): ActionRequ
   for (const injection of injections) {
     const wanted = injection.cookie ?? cookie;
     if (!requirements.some(requirement => isSameCookie(requirement.cookie, wanted)))
-      requirements.push(wanted ? { cookie: wanted } : {});
+      requirements.push(bare(wanted && { cookie: wanted }));
   }
   return { requirements, parameters, properties, cookie };
 }
@@ -103,6 +103,11 @@ function cookieOf(requirements: readonly RequireSessionOptions[], place: string)
 /** Left out means `SessionCookie`. */
 function isSameCookie(one: CookieIdentifier | undefined, other: CookieIdentifier | undefined): boolean {
   return (one ?? SessionCookie) === (other ?? SessionCookie);
+}
+
+/** Has no prototype, so that nothing that lies on `Object.prototype` counts as an option. */
+function bare(...options: (object | undefined)[]): RequireSessionOptions {
+  return Object.assign(Object.create(null) as RequireSessionOptions, ...options) as RequireSessionOptions;
 }
 
 /** Root first. */
@@ -124,7 +129,7 @@ function refine(above: RequireSessionOptions[], level: readonly RequireSessionOp
     const same = result.findIndex(({ cookie }) => isSameCookie(cookie, options.cookie));
     const at = same === -1 && level.length === 1 && result.length === 1 ? 0 : same;
     if (at === -1) result.push(options);
-    else result[at] = { ...result[at], ...options };
+    else result[at] = bare(result[at], options);
   }
   return result;
 }

@@ -65,12 +65,34 @@ export function checkedOptions<O extends object>(given: O, table: OptionTable, p
   const own = Object.create(null) as Record<string, unknown>;
   for (const [name, value] of Object.entries(given) as [string, unknown][]) {
     const rule = Object.hasOwn(table, name) ? table[name] : undefined;
-    if (!rule) throw refusal(place, name, 'no such option', `one of ${Object.keys(table).join(', ')}`);
+    if (!rule) throw refusal(place, name, 'no such option', namesIn(table));
     if (value === undefined) continue;
     if (!rule.check.holds(value)) throw refusal(place, name, shown(value), rule.check.instead);
     own[name] = value;
   }
   return own as Partial<O>;
+}
+
+/** Returns a whole set of options: what was given, and the table's defaults for the rest. */
+export function withDefaults(given: object, table: OptionTable): Record<string, unknown> {
+  const whole: Record<string, unknown> = {};
+  for (const [name, rule] of Object.entries(table)) whole[name] = rule.default;
+  return Object.assign(whole, given);
+}
+
+/** The names of those options that are durations. */
+type Duration<T extends OptionTable> = { [K in keyof T]: T[K] extends { unit: 'seconds' } ? K : never }[keyof T];
+
+/** Returns those options of a whole set that are durations, in milliseconds. */
+export function inMilliseconds<T extends OptionTable>(whole: object, table: T): Record<Duration<T>, number> {
+  const durations = Object.entries(whole).filter(([name]) => table[name]?.unit === 'seconds');
+  const resolved = durations.map(([name, value]) => [name, (value as number) * 1000] as const);
+  return Object.fromEntries(resolved) as Record<Duration<T>, number>;
+}
+
+function namesIn(table: OptionTable): string {
+  const names = Object.keys(table);
+  return `${names.length > 1 ? 'one of ' : ''}${names.join(', ')}`;
 }
 
 /** The error for an option that cannot work: `place: option: what it is; write what to write instead`. */

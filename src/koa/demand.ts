@@ -1,3 +1,4 @@
+import { functionOf, type OptionTable, seconds, trueOrFalse } from '../core/checks.js';
 import type { Session } from '../session/session.js';
 
 /** What a route demands of its session. */
@@ -15,3 +16,11 @@ export interface SessionDemand<T = any> {
    */
   authoritative?: boolean;
 }
+
+/** The options of a demand. */
+export const DEMAND: OptionTable = Object.freeze({
+  autoError: { check: trueOrFalse },
+  check: { check: functionOf("a function of the session's data") },
+  maxAuthAge: { check: seconds(0) },
+  authoritative: { check: trueOrFalse },
+});

@@ -2,10 +2,10 @@ import type { IncomingMessage } from 'node:http';
 
 import type { Context, Middleware } from 'koa';
 
+import { checkedOptions, functionOf, type OptionTable, text } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionEventListener, SessionEventName } from '../session/events.js';
 import type { Session, SessionInfo } from '../session/session.js';
-import { assertRequirement } from './assert-options.js';
 import {
   type AuthorizationChecker,
   authorizationChecker,
@@ -13,7 +13,7 @@ import {
   currentUserChecker,
 } from './checkers.js';
 import { CookieService } from './cookie-service.js';
-import type { SessionDemand } from './demand.js';
+import { DEMAND, type SessionDemand } from './demand.js';
 import { guard } from './guard.js';
 import type { SessionCookieOptions } from './options.js';
 import { varyByCookie } from './response-headers.js';
@@ -28,6 +28,16 @@ export interface RequireSessionOptions<T = any> extends SessionDemand<T> {
   /** Which cookie service, for applications with several. Default: `SessionCookie`. */
   cookie?: CookieIdentifier;
 }
+
+/** The option that names a cookie service. */
+export const COOKIE: OptionTable = Object.freeze({
+  cookie: { check: functionOf('a class: SessionCookie, or one that extends it') },
+});
+
+/** The options of a guard. */
+export const REQUIREMENT: OptionTable = Object.freeze({ ...COOKIE, ...DEMAND });
+
+const EXCEPTION: OptionTable = Object.freeze({ except: { check: text } });
 
 let behind: (cookie: object) => CookieService | undefined;
 
@@ -98,7 +108,7 @@ export class SessionCookie<T extends object> {
    * @returns how many it ended
    */
   endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
-    return this.#service.endAllOf(principal, options.except);
+    return this.#service.endAllOf(principal, checkedOptions(options, EXCEPTION, 'endSessions').except);
   }
 
   /**
@@ -117,14 +127,14 @@ export class SessionCookie<T extends object> {
    * @throws SessionConfigurationError for an option that it does not have, or that cannot work
    */
   requireSession(options: RequireSessionOptions<T> = {}): Middleware {
-    assertRequirement(options, 'requireSession');
-    const { cookie } = options;
+    const demand = checkedOptions(options, REQUIREMENT, 'requireSession');
+    const { cookie } = demand;
     if (cookie && !(this instanceof cookie)) {
       throw new SessionConfigurationError(
         `requireSession: cookie: ${cookie.name}; leave it out, and ask the ${cookie.name} itself: its requireSession()`,
       );
     }
-    return guard([{ service: this.#service, options }]);
+    return guard([{ service: this.#service, options: demand }]);
   }
 
   /**

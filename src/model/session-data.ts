@@ -1,3 +1,4 @@
+import { checkedOptions, functionOf, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { type Migrate, noteMigration } from './model.js';
@@ -7,6 +8,11 @@ export interface ModelOptions {
   /** Brings data that another version of the model wrote up to date. */
   migrate?: Migrate;
 }
+
+/** The options of a model. */
+export const MODEL: OptionTable = Object.freeze({
+  migrate: { check: functionOf('a function that returns the data as this version has it') },
+});
 
 /**
  * The class that it stands on is session data. Works bare (`@SessionData`) and called (`@SessionData()`,
@@ -22,9 +28,8 @@ export function SessionData(...args: [first?: object, ...place: unknown[]]): voi
     markModel({}, ...args);
     return;
   }
-  const unknown = Object.keys(first).find(key => key !== 'migrate');
-  if (unknown !== undefined) throw new SessionConfigurationError(`@SessionData: no option ${unknown}; it has migrate`);
-  return (...target: unknown[]) => markModel(first, ...target);
+  const options = checkedOptions<ModelOptions>(first, MODEL, '@SessionData');
+  return (...target: unknown[]) => markModel(options, ...target);
 }
 
 /** @throws SessionConfigurationError on a parameter or property */
