@@ -13,7 +13,7 @@ const config: Config = {
     // Sources import each other as what they are compiled to.
     '^(\\.{1,2}/.*)\\.js$': '$1',
     '^routing-controllers-sessions$': '<rootDir>/src/index.ts',
-    '^routing-controllers-sessions/(openapi|testing)$': '<rootDir>/src/$1/index.ts',
+    '^routing-controllers-sessions/(koa|openapi|testing)$': '<rootDir>/src/$1/index.ts',
     '^routing-controllers-sessions/(\\w+)$': '<rootDir>/src/backends/$1/backend.ts',
   },
   // Only in a run whose output is searched for tokens: scripts/no-tokens-in-output.mjs.

@@ -202,7 +202,7 @@ describe('@RequireSession({ authoritative: true })', () => {
   test('is true or false', () => {
     expect(() => RequireSession({ authoritative: 'yes' as never })).toThrow(SessionConfigurationError);
     expect(() => RequireSession({ authoritative: 'yes' as never })).toThrow(
-      '@RequireSession: authoritative: yes; write true or false',
+      "@RequireSession: authoritative: 'yes'; write true or false",
     );
   });
 });

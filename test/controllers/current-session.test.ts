@@ -167,9 +167,9 @@ describe('@CurrentSession in a place where it cannot stand', () => {
     [
       'an option it does not have',
       () => Loose({ check: () => true }),
-      /@CurrentSession: no option check; it has cookie/,
+      /@CurrentSession: check: no such option; write cookie/,
     ],
-    ['cookie that is no class', () => Loose({ cookie: 'admin' }), /@CurrentSession: cookie: admin; write a class/],
+    ['cookie that is no class', () => Loose({ cookie: 'admin' }), /@CurrentSession: cookie: 'admin'; write a class/],
   ])('%s: refused at once, naming the decorator and the way out', (_place, decorate, message) => {
     expect(decorate).toThrow(SessionConfigurationError);
     expect(decorate).toThrow(message);

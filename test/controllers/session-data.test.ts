@@ -149,7 +149,7 @@ describe('@SessionData in a place where it cannot stand', () => {
     [
       'anything, with an option it does not have',
       () => Loose({ autoError: false }),
-      /@SessionData: no option autoError.*cookie/,
+      /@SessionData: autoError: no such option; write one of .*cookie/,
     ],
     [
       'a class under standard decorators',

@@ -1,10 +1,10 @@
 import { createParamDecorator, UseBefore } from 'routing-controllers';
 
 import { SessionConfigurationError } from '../core/errors.js';
-import { defineInjectedProperty } from '../koa/injections.js';
-import { type Injection, noteParameter, noteProperty } from '../koa/requirements.js';
-import { unguarded } from '../koa/routing-controllers.js';
-import { isMethod, ownerOf } from './place.js';
+import { defineInjectedProperty } from './injections.js';
+import { type Injection, noteParameter, noteProperty } from './requirements.js';
+import { unguarded } from './fail-closed.js';
+import { isMethod, ownerOf } from '../core/place.js';
 
 /**
  * Records that a parameter or a property wants a session, or its data; by itself that guards the route.

@@ -1,28 +1,5 @@
 import { SessionConfigurationError } from '../core/errors.js';
-import type { Session } from '../session/session.js';
-import { SessionCookie } from './session-cookie.js';
-
-/** Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with
-export type CookieIdentifier = typeof SessionCookie | (new (...args: any[]) => SessionCookie<any>);
-
-/** What a route demands of its session. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
-export interface RequireSessionOptions<T = any> {
-  /** `false`: without a valid session the action runs and gets `undefined`. Default: the cookie service's. */
-  autoError?: boolean;
-  /** Which cookie service, for applications with several. Default: `SessionCookie`. */
-  cookie?: CookieIdentifier;
-  /** `false`: as if there were no session. What it throws is answered as an error. */
-  check?: (data: T, session: Session<T>) => boolean | Promise<boolean>;
-  /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
-  maxAuthAge?: number;
-  /**
-   * `true`: the session is read from the store itself, also where the backend has a near-cache (`RedisBackend`'s option
-   * `nearCache`): what another node ended is refused at once. Default: `false`.
-   */
-  authoritative?: boolean;
-}
+import { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from '../koa/session-cookie.js';
 
 /** A parameter or property that wants a session, or its data. */
 export interface Injection {
@@ -107,7 +84,7 @@ export function requirementsOf(controller: Function, method: string): ActionRequ
   for (const injection of injections) {
     const wanted = injection.cookie ?? cookie;
     if (!requirements.some(requirement => isSameCookie(requirement.cookie, wanted)))
-      requirements.push(wanted ? { cookie: wanted } : {});
+      requirements.push(bare(wanted && { cookie: wanted }));
   }
   return { requirements, parameters, properties, cookie };
 }
@@ -126,6 +103,11 @@ function cookieOf(requirements: readonly RequireSessionOptions[], place: string)
 /** Left out means `SessionCookie`. */
 function isSameCookie(one: CookieIdentifier | undefined, other: CookieIdentifier | undefined): boolean {
   return (one ?? SessionCookie) === (other ?? SessionCookie);
+}
+
+/** Has no prototype, so that nothing that lies on `Object.prototype` counts as an option. */
+function bare(...options: (object | undefined)[]): RequireSessionOptions {
+  return Object.assign(Object.create(null) as RequireSessionOptions, ...options) as RequireSessionOptions;
 }
 
 /** Root first. */
@@ -147,7 +129,7 @@ function refine(above: RequireSessionOptions[], level: readonly RequireSessionOp
     const same = result.findIndex(({ cookie }) => isSameCookie(cookie, options.cookie));
     const at = same === -1 && level.length === 1 && result.length === 1 ? 0 : same;
     if (at === -1) result.push(options);
-    else result[at] = { ...result[at], ...options };
+    else result[at] = bare(result[at], options);
   }
   return result;
 }

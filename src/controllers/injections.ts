@@ -1,18 +1,13 @@
 import { SessionConfigurationError } from '../core/errors.js';
-import type { RequestScope } from './request-scope.js';
-import { runningScope } from './request-scope.js';
+import { type RequestScope, runningScope } from '../koa/request-scope.js';
 import type { Injection } from './requirements.js';
 
-/** An injection whose cookie service was found. */
-export interface BoundInjection {
-  kind: Injection['kind'];
-  service: object;
-}
+/** Returns what a parameter or property gets in a request: the session, its data, or `undefined`. */
+export type BoundInjection = (scope: RequestScope) => unknown;
 
-/** What a parameter or property gets in a request: the session, its data, or `undefined`. */
-export function injected({ kind, service }: BoundInjection, scope: RequestScope): unknown {
-  const session = scope.find(service)?.current;
-  return kind === 'data' ? session?.data : session;
+/** @param service the cookie service whose session it is */
+export function bindInjection(kind: Injection['kind'], service: object): BoundInjection {
+  return kind === 'data' ? scope => scope.find(service)?.current?.data : scope => scope.find(service)?.current;
 }
 
 /**
@@ -24,8 +19,7 @@ export function defineInjectedProperty(prototype: object, property: string): voi
     configurable: true,
     get(this: object): unknown {
       const scope = runningScope.getStore();
-      const binding = scope?.properties.get(property);
-      return scope && binding && injected(binding, scope);
+      return scope?.properties.get(property)?.(scope);
     },
     set(this: object, value: unknown) {
       // `property = undefined` is what a field declaration may compile to; it has nothing to say.

@@ -293,12 +293,12 @@ describe('@RequireSession in a place, or with options, that cannot work', () => 
     [
       'an option it does not have',
       () => Loose({ autoerror: false }),
-      /@RequireSession: no option autoerror.*autoError, cookie, check, maxAuthAge/,
+      /@RequireSession: autoerror: no such option; write one of cookie, autoError, check, maxAuthAge/,
     ],
     [
       'autoError that is no boolean',
       () => Loose({ autoError: 'no' }),
-      /@RequireSession: autoError: no; write true or false/,
+      /@RequireSession: autoError: 'no'; write true or false/,
     ],
     ['check that is no function', () => Loose({ check: 'admin' }), /@RequireSession: check.*function/],
     ['cookie that is no class', () => Loose({ cookie: 'admin' }), /@RequireSession: cookie.*class/],
@@ -309,7 +309,7 @@ describe('@RequireSession in a place, or with options, that cannot work', () => 
       /@RequireSession: maxAuthAge: Infinity; write seconds/,
     ],
     ['a negative maxAuthAge', () => Loose({ maxAuthAge: -1 }), /@RequireSession: maxAuthAge: -1; write seconds/],
-    ['maxAuthAge as text', () => Loose({ maxAuthAge: '60' }), /@RequireSession: maxAuthAge: 60; write seconds/],
+    ['maxAuthAge as text', () => Loose({ maxAuthAge: '60' }), /@RequireSession: maxAuthAge: '60'; write seconds/],
   ])('%s: refused at once, naming the decorator and the way out', (_what, decorate, message) => {
     expect(decorate).toThrow(SessionConfigurationError);
     expect(decorate).toThrow(message);

@@ -1,11 +1,12 @@
 import { UseBefore } from 'routing-controllers';
 
+import { checkedOptions } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
-import { assertRequirement } from '../koa/assert-options.js';
-import { noteRequirement, type RequireSessionOptions } from '../koa/requirements.js';
-import { unguarded } from '../koa/routing-controllers.js';
-import { assertCalled, ownerOf } from './place.js';
+import { REQUIREMENT, type RequireSessionOptions } from '../koa/session-cookie.js';
+import { noteRequirement } from './requirements.js';
+import { unguarded } from './fail-closed.js';
+import { assertCalled, ownerOf } from '../core/place.js';
 
 type RequireSessionDecorator = (target: object, member?: string | symbol, descriptor?: unknown) => void;
 
@@ -20,8 +21,7 @@ export function RequireSession(options?: RequireSessionOptions): RequireSessionD
 export function RequireSession(...args: [options?: RequireSessionOptions]): RequireSessionDecorator {
   assertCalled(args, '@RequireSession');
   const [options = {}] = args;
-  assertRequirement(options, '@RequireSession');
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const given = checkedOptions(options, REQUIREMENT, '@RequireSession');
   return (target, member, descriptor) => {
     assertReflection('@RequireSession');
     if (typeof descriptor === 'number')

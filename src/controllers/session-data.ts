@@ -1,8 +1,9 @@
+import { checkedOptions, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
-import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
-import type { CookieIdentifier } from '../koa/requirements.js';
+import { COOKIE, type CookieIdentifier } from '../koa/session-cookie.js';
 import { type Migrate, noteMigration } from '../model/model.js';
+import { MODEL } from '../model/session-data.js';
 import { inject } from './inject.js';
 
 /** Options of {@link SessionData}. */
@@ -12,6 +13,8 @@ export interface SessionDataOptions {
   /** On a model: brings data that another version of it wrote up to date. */
   migrate?: Migrate;
 }
+
+const OPTIONS: OptionTable = Object.freeze({ ...COOKIE, ...MODEL });
 
 type SessionDataDecorator = (target: object, member?: string | symbol, place?: unknown) => void;
 
@@ -35,9 +38,7 @@ export function SessionData(
     apply({}, first as object, ...rest);
     return;
   }
-  const options: SessionDataOptions = first ?? {};
-  assertKnownOptions(options, ['cookie', 'migrate'], '@SessionData');
-  assertCookie(options.cookie, '@SessionData');
+  const options: SessionDataOptions = checkedOptions(first ?? {}, OPTIONS, '@SessionData');
   return (target, ...position) => apply(options, target, ...position);
 }
 

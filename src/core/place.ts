@@ -1,4 +1,4 @@
-import { SessionConfigurationError } from '../core/errors.js';
+import { SessionConfigurationError } from './errors.js';
 
 /** A class, as a decorator gets it. */
 export type Class = abstract new (...args: never[]) => unknown;

@@ -1,8 +1,8 @@
+import { checkedOptions } from '../core/checks.js';
 import { assertReflection } from '../core/reflection.js';
-import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
-import type { CookieIdentifier } from '../koa/requirements.js';
+import { COOKIE, type CookieIdentifier } from '../koa/session-cookie.js';
 import { inject } from './inject.js';
-import { assertCalled } from './place.js';
+import { assertCalled } from '../core/place.js';
 
 /** Options of {@link CurrentSession}. */
 export interface CurrentSessionOptions {
@@ -22,10 +22,9 @@ export function CurrentSession(options?: CurrentSessionOptions): CurrentSessionD
 export function CurrentSession(...args: [options?: CurrentSessionOptions]): CurrentSessionDecorator {
   assertCalled(args, '@CurrentSession');
   const [options = {}] = args;
-  assertKnownOptions(options, ['cookie'], '@CurrentSession');
-  assertCookie(options.cookie, '@CurrentSession');
+  const { cookie } = checkedOptions(options, COOKIE, '@CurrentSession');
   return (target, member, place) => {
     assertReflection('@CurrentSession');
-    inject(target, member, place, { kind: 'session', cookie: options.cookie }, '@CurrentSession');
+    inject(target, member, place, { kind: 'session', cookie }, '@CurrentSession');
   };
 }
