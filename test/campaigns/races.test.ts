@@ -6,7 +6,7 @@ import { InMemoryBackend } from '../../src/backends/in-memory.js';
 import { migrate } from '../../src/backends/postgres.js';
 import { PROCESS_RACES as RACES, raceTimeout } from '../support/campaign.js';
 import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
-import { raceProcesses, raceWithin, type RaceResult } from '../support/race-campaign.js';
+import { raceProcesses, raceWithin, type RaceResult } from './race-campaign.js';
 import { seed } from '../support/seed.js';
 
 const TIMEOUT = raceTimeout * 1000;

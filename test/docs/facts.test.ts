@@ -174,7 +174,7 @@ describe('commands in the documents', () => {
 test('the clients that docs/backends.md recommends are those that the outage campaign tests', () => {
   const withoutImports = (code: string): string => code.replace(/^import .*\n/gm, '').trim();
   // The campaign breaks the network on purpose, and need not read about it.
-  const tested = source('test/support/steady-clients.ts').replaceAll("'error', () => undefined", 'REPORT');
+  const tested = source('test/campaigns/steady-clients.ts').replaceAll("'error', () => undefined", 'REPORT');
   const { text } = readDocument('docs/backends.md');
   const recommended = [...text.matchAll(/file=away-\w+\.ts -->\n```ts\n(.*?)```/gs)].map(([, code = '']) =>
     withoutImports(code).replaceAll("'error', error => console.error(error)", 'REPORT'),

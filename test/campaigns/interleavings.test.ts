@@ -2,7 +2,7 @@ import 'reflect-metadata';
 
 import { runInOrder, walkEveryInterleaving } from '../support/every-interleaving.js';
 import { numberFromEnv, Random } from '../support/random.js';
-import { type ClientPlan, type RacePlan, SessionRaces, type Step } from '../support/session-race.js';
+import { type ClientPlan, type RacePlan, SessionRaces, type Step } from './session-race.js';
 
 /*
  * `npm run test:races` asks for 100,000 races and for the longer walks; RACE_SEED for other ones.

@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import type { SessionBackend } from '../../src/core/backend.js';
-import { forkModule } from './child.js';
-import { Random } from './random.js';
+import { forkModule } from '../support/child.js';
+import { Random } from '../support/random.js';
 import { didOverlap, judge, PROCESSES, raceOf, type Answer } from './race-plan.js';
 import type { RaceReply } from './race-process.js';
 import { RaceRunner, sharedNow } from './race-runner.js';
@@ -61,7 +61,7 @@ class RemotePart implements Part {
 export async function raceProcesses(engine: string, address: string, races: number, seed: number): Promise<RaceResult> {
   const run = newRun();
   const children = Array.from({ length: PROCESSES }, (_, part) =>
-    forkModule('race-process', [engine, address, String(part), run, String(seed)]),
+    forkModule('../campaigns/race-process', [engine, address, String(part), run, String(seed)]),
   );
   try {
     const parts = children.map(child => new RemotePart(child));

@@ -1,5 +1,5 @@
 import type { WriteOutcome } from '../../src/core/backend.js';
-import { Random } from './random.js';
+import { Random } from '../support/random.js';
 
 /** How many processes meet in each race. */
 export const PROCESSES = 4;
