@@ -17,8 +17,8 @@ function internal(path: string): unknown {
 }
 const { cookieValues } = internal('cookie/cookie-values.js') as typeof import('../dist/cookie/cookie-values.js');
 const { Tokens } = internal('cookie/tokens.js') as typeof import('../dist/cookie/tokens.js');
-const { isSameJson, toJson } = internal('model/json.js') as typeof import('../dist/session/json.js');
-const { Model } = internal('model/model.js') as typeof import('../dist/session/model.js');
+const { isSameJson, toJson } = internal('model/json.js') as typeof import('../dist/model/json.js');
+const { Model } = internal('model/model.js') as typeof import('../dist/model/model.js');
 const { Deadlines } = internal('session/deadlines.js') as typeof import('../dist/session/deadlines.js');
 const { Turns } = internal('session/turns.js') as typeof import('../dist/session/turns.js');
 const { Sessions } = internal('session/sessions.js') as typeof import('../dist/session/sessions.js');
