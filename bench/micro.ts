@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { IsArray, IsInt, IsString } from 'class-validator';
 import { InMemoryBackend } from 'routing-controllers-sessions';
 
+import { ROOT } from './folders.js';
 import { nextProfile, type Profile, SECRET } from './profile.js';
 
 /*
@@ -13,7 +14,7 @@ import { nextProfile, type Profile, SECRET } from './profile.js';
  */
 function internal(path: string): unknown {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- a path that is known when it runs
-  return require(join(__dirname, '../../dist', path));
+  return require(join(ROOT, 'dist', path));
 }
 const { cookieValues } = internal('cookie/cookie-values.js') as typeof import('../dist/cookie/cookie-values.js');
 const { Tokens } = internal('cookie/tokens.js') as typeof import('../dist/cookie/tokens.js');

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { postgresVersion, PrivateRedis } from './engines.js';
+import { RAW_RESULTS, ROOT } from './folders.js';
 import { Launch, pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
 import { writeInto } from './scale/document.js';
@@ -14,10 +15,8 @@ import type { Questions, Size } from './scale/worker.js';
 import { type Engines } from './subject.js';
 import { drivers, versions } from './versions.js';
 
-/** `build` is inside the folder of the benchmark. */
-const HOME = join(__dirname, '..');
-const RESULTS = join(HOME, 'results', 'scale.json');
-const DOCUMENT = join(HOME, '..', 'docs', 'backends.md');
+const RESULTS = join(RAW_RESULTS, 'scale.json');
+const DOCUMENT = join(ROOT, 'docs', 'backends.md');
 
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 
@@ -33,7 +32,7 @@ const FILL_WITHIN = 15 * 60_000;
 async function main(options: readonly string[]): Promise<void> {
   const { sessions, only } = parse(options);
   const folder = mkdtempSync(join(tmpdir(), 'sessions-scale-'));
-  const redis = await PrivateRedis.start(folder);
+  const redis = await PrivateRedis.start();
   try {
     const postgres = await postgresVersion();
     const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
@@ -63,7 +62,7 @@ async function main(options: readonly string[]): Promise<void> {
     if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures), rowOf(figures));
     if (results.stores.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
   } finally {
-    redis?.stop();
+    await redis?.stop();
     rmSync(folder, { recursive: true, force: true });
   }
 }

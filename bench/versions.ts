@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** `build` is inside the folder of the benchmark. */
-const HOME = join(__dirname, '..');
+import { BENCH, ROOT } from './folders.js';
 
 /** What took part in a measurement, by name. */
 export function versions(
@@ -12,7 +11,7 @@ export function versions(
 ): Record<string, string> {
   return {
     node: process.versions.node,
-    'routing-controllers-sessions': manifest(join(HOME, '..', 'package.json')).version,
+    'routing-controllers-sessions': manifest(join(ROOT, 'package.json')).version,
     ...packages,
     ...(redis !== undefined && { 'redis-server': redis }),
     ...(postgres !== undefined && { postgresql: postgres }),
@@ -21,7 +20,7 @@ export function versions(
 
 /** What the benchmark compares with. */
 export function peers(): Record<string, string> {
-  const { dependencies = {} } = manifest(join(HOME, 'package.json'));
+  const { dependencies = {} } = manifest(join(BENCH, 'package.json'));
   return Object.fromEntries(Object.entries(dependencies).filter(([, wanted]) => !wanted.startsWith('file:')));
 }
 

@@ -22,9 +22,17 @@ try {
   const tarball = path.join(work, filename);
   const stray = files
     .map(file => file.path)
-    .filter(file => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(file));
+    .filter(
+      file => !/^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(file),
+    );
   if (stray.length > 0) throw new Error(`the tarball has files that do not belong there: ${stray.join(', ')}`);
   say(`${filename}, ${files.length} files`);
+
+  const packed = new Set(files.map(file => file.path));
+  const maps = [...packed].filter(file => file.endsWith('.map'));
+  const lost = maps.filter(file => !sourcesOf(file).every(source => packed.has(source)));
+  if (maps.length === 0 || lost.length > 0) throw new Error(`maps without their sources: ${lost.join(', ') || 'all'}`);
+  say(`${maps.length} source and declaration maps lead to sources in the tarball`);
 
   run('npx', ['publint', tarball, '--strict'], root);
   say('publint finds nothing');
@@ -88,6 +96,12 @@ try {
   say('docs/getting-started.md works word for word');
 } finally {
   rmSync(work, { recursive: true, force: true });
+}
+
+/** The sources that a map names, as paths in the package. */
+function sourcesOf(map) {
+  const { sourceRoot, sources } = JSON.parse(readFileSync(path.join(root, map), 'utf8'));
+  return sources.map(source => path.posix.join(path.posix.dirname(map), sourceRoot ?? '', source));
 }
 
 /**

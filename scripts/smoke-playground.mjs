@@ -19,7 +19,7 @@ const jar = path.join(work, 'cookies');
 const folder = path.join(work, 'data');
 const say = line => console.log(`smoke-playground: ${line}`);
 
-/** Starts it, and resolves with its URL once it prints one, or with what it said when it ended before. */
+/** Starts the playground. `ready` resolves with its URL once it prints one, or with its output when it ends before. */
 function start(env) {
   const child = spawn(process.execPath, [server], {
     env: { ...process.env, ...env },
@@ -42,7 +42,7 @@ function start(env) {
     }
     child.once('close', () => settle(undefined));
   });
-  return { child, exited, ready };
+  return { child, exited, ready, output: () => output };
 }
 
 function hasCurl() {
@@ -177,6 +177,7 @@ try {
   assert.match(await events.text(), /^event: sessions/);
   const took = Date.now() - stopped;
   assert.ok(took < STOPS_WITHIN, `it took ${took} ms to stop`);
+  assert.match(playground.output(), /SESSION_BACKEND=lmdb, in \S*data\S*\. Other backends: memory, redis, postgres/);
   say(`SIGTERM ends it, with a page listening, in ${took} ms with exit code 0`);
 
   const again = start({ PORT: '0', SESSION_FOLDER: folder });
