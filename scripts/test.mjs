@@ -26,11 +26,16 @@ const leavesOut = mode === undefined && !namesFiles;
 if (leavesOut) args.push(...withoutSlowTests);
 else if (mode === '--rest') args.push(...Object.keys(slowTests));
 
-process.exitCode = runTool('jest', args);
+/** Random tests run fewer rounds where a person waits for them. A number that the environment sets is kept. */
+const fewerRounds = { RACES: '100', SEQUENCES: '100', FLOOD: '10000' };
+const isShort = leavesOut && process.env.CI !== 'true';
+
+process.exitCode = runTool('jest', args, isShort ? { ...fewerRounds, ...process.env } : {});
 
 const missing = missingEngines().map(({ name }) => name);
 if (missing.length > 0) console.log(`\nNot installed: ${missing.join(', ')}. npm run engines installs them.`);
 if (leavesOut) {
   console.log('\nLeft out, because they take minutes. npm run test:all runs everything:');
   for (const what of Object.values(slowTests)) console.log(`  - ${what}`);
+  if (isShort) console.log('  - most rounds of the random tests');
 }
