@@ -10,7 +10,7 @@ const executablePath =
 export const describeInBrowser = executablePath === undefined ? skipAll() : describe;
 
 function skipAll(): typeof describe.skip {
-  const message = 'no Chromium: set CHROMIUM to one. As root on Debian: node scripts/install-engines.mjs';
+  const message = 'no Chromium: set CHROMIUM to one. To install it: npm run engines';
   if (process.env['CI'] === 'true') throw new Error(`test/browser: ${message}`);
   console.warn(`test/browser: SKIPPED, ${message}`);
   return describe.skip;

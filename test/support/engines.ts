@@ -25,7 +25,7 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Polls: nothing here sleeps and hopes. */
+/** Polls a condition until it is true. @throws when that takes too long */
 export async function until(condition: () => boolean | Promise<boolean>, what: string, seconds = 20): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   while (!(await condition())) {
@@ -45,7 +45,10 @@ export function listens(port: number, host = '127.0.0.1'): Promise<boolean> {
   });
 }
 
-/** Where a program is. PostgreSQL keeps its own off the PATH; `REDIS_SERVER` names one that takes redis-server's place. */
+/**
+ * The path of an installed program. Debian keeps PostgreSQL's programs outside the PATH; `REDIS_SERVER` names a stand-in for
+ * redis-server.
+ */
 export function findProgram(name: string): string | undefined {
   const standIn = process.env['REDIS_SERVER'];
   if (name === 'redis-server' && standIn !== undefined && standIn !== '') return standIn;
@@ -54,7 +57,8 @@ export function findProgram(name: string): string | undefined {
     ? readdirSync(postgres).map(version => path.join(postgres, version, 'bin'))
     : [];
   const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), ...versions];
-  return folders.map(folder => path.join(folder, name)).find(file => existsSync(file));
+  const suffix = process.platform === 'win32' ? '.exe' : '';
+  return folders.map(folder => path.join(folder, name + suffix)).find(file => existsSync(file));
 }
 
 export async function startRedis(options: string[] = []): Promise<PrivateServer> {
@@ -161,7 +165,7 @@ export function describeWith(engine: keyof typeof ENGINES, name: string, body: (
     describe(name, body);
     return;
   }
-  const help = `${program} is not installed and ${variables.join(' or ')} is not set. As root on Debian: node scripts/install-engines.mjs`;
+  const help = `${program} is not installed and ${variables.join(' or ')} is not set. To install it: npm run engines`;
   if (process.env['CI'] === 'true') {
     it(`${name}: ${program} is there`, () => {
       throw new Error(help);
