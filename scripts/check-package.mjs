@@ -1,11 +1,11 @@
 // Checks what users get: packs the tarball, lints it, installs it in a new project, compiles that project in strict mode
 // and runs it, from CommonJS and from ESM.
 import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+
+import { freePort } from './test-support.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
@@ -118,7 +118,7 @@ async function getStarted(folder, tarball, version) {
   }
   const commands = [...text.matchAll(/```sh\n([^]*?)\n```/g)].flatMap(([, block]) => block.split('\n'));
   const [serve] = commands.splice(commands.indexOf('node app.js'), 1);
-  const port = await freePort();
+  const port = String(await freePort());
 
   mkdirSync(folder);
   for (const [name, content] of Object.entries(files))
@@ -148,12 +148,4 @@ async function ask(url, server) {
       await new Promise(resolve => setTimeout(resolve, 50));
     }
   }
-}
-
-async function freePort() {
-  const server = createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  return String(port);
 }

@@ -5,12 +5,13 @@
  *     npm run engines -- --yes   installs without asking, as CI=true does
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, realpathSync } from 'node:fs';
-import path from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 
+import { findProgram } from './test-support.mjs';
+
 const ENGINES = [
-  { name: 'Redis', programs: ['redis-server'], urls: ['REDIS_URL', 'REDIS_SERVER'], packages: ['redis-server'] },
+  { name: 'Redis', programs: ['redis-server'], urls: ['REDIS_URL'], packages: ['redis-server'] },
   { name: 'PostgreSQL', programs: ['postgres'], urls: ['POSTGRES_URL', 'DATABASE_URL'], packages: ['postgresql'] },
   {
     name: 'Chromium',
@@ -22,19 +23,8 @@ const ENGINES = [
   { name: 'OpenSSL', programs: ['openssl'], urls: [], packages: ['openssl'] },
 ];
 
-/** PATH, and the folders where Debian keeps PostgreSQL's programs. */
-function folders() {
-  const postgres = '/usr/lib/postgresql';
-  const versions = existsSync(postgres)
-    ? readdirSync(postgres).map(version => path.join(postgres, version, 'bin'))
-    : [];
-  return [...(process.env.PATH ?? '').split(path.delimiter), ...versions];
-}
-
 function isInstalled({ programs, urls }) {
-  if (urls.some(url => process.env[url])) return true;
-  const suffix = process.platform === 'win32' ? '.exe' : '';
-  return programs.some(program => folders().some(folder => existsSync(path.join(folder, program + suffix))));
+  return urls.some(url => process.env[url]) || programs.some(program => findProgram(program) !== undefined);
 }
 
 /** The engines that are neither installed nor named by the environment. */
