@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Polls a condition until it is true. @throws when that takes too long */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, seconds = 20): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string, seconds = 120): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`Waited ${seconds} s in vain for ${what}`);
@@ -96,13 +96,18 @@ export async function startSentinel(name: string, masterPort: number): Promise<P
   return startServer(port, folder, () => spawn(program, [config, '--sentinel'], { stdio: 'ignore' }));
 }
 
-async function startServer(port: number, folder: string, launch: () => ChildProcess): Promise<PrivateServer> {
+async function startServer(
+  port: number,
+  folder: string,
+  launch: () => ChildProcess,
+  isReady = () => listens(port),
+): Promise<PrivateServer> {
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
     await until(async () => {
       // A PostgreSQL that was killed leaves processes behind for a moment, and refuses to start beside them.
       if (!child || child.exitCode !== null || child.signalCode !== null) child = launch();
-      return listens(port);
+      return isReady();
     }, `the server on port ${port}`);
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {
@@ -121,8 +126,9 @@ async function startServer(port: number, folder: string, launch: () => ChildProc
 
 /** PostgreSQL refuses to run as root, which CI and containers often are: then it runs as its own user. */
 export async function startPostgres(settings: Record<string, string> = {}): Promise<PrivateServer> {
-  const [initdb, postgres] = [findProgram('initdb'), findProgram('postgres')];
-  if (initdb === undefined || postgres === undefined) throw new Error('PostgreSQL is not installed');
+  const [initdb, postgres, pgIsReady] = ['initdb', 'postgres', 'pg_isready'].map(findProgram);
+  if (initdb === undefined || postgres === undefined || pgIsReady === undefined)
+    throw new Error('PostgreSQL is not installed');
   const port = await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), 'rcs-postgres-'));
   const data = path.join(folder, 'data');
@@ -145,7 +151,11 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
     ...settings,
   };
   const args = ['-D', data, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
-  return startServer(port, folder, () => spawn(...command(postgres, args), { stdio: 'ignore', cwd: folder }));
+  const launch = (): ChildProcess => spawn(...command(postgres, args), { stdio: 'ignore', cwd: folder });
+  // It listens for a while before it accepts connections.
+  const isReady = (): Promise<boolean> =>
+    Promise.resolve(spawnSync(pgIsReady, ['--quiet', '--host=127.0.0.1', `--port=${port}`]).status === 0);
+  return startServer(port, folder, launch, isReady);
 }
 
 const ENGINES = {
