@@ -1,5 +1,5 @@
-// Checks what users get: packs the tarball, lints it, installs it in a new project, compiles that project in strict mode
-// and runs it, from CommonJS and from ESM.
+// Checks the package as users get it: packs the tarball, lints it, installs it in a new project, compiles that project in
+// strict mode and runs it, as CommonJS and as ESM.
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,7 +25,7 @@ try {
     .filter(
       file => !/^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(file),
     );
-  if (stray.length > 0) throw new Error(`the tarball has files that do not belong there: ${stray.join(', ')}`);
+  if (stray.length > 0) throw new Error(`files that do not belong in the tarball: ${stray.join(', ')}`);
   say(`${filename}, ${files.length} files`);
 
   const packed = new Set(files.map(file => file.path));
@@ -39,7 +39,7 @@ try {
   run('npx', ['attw', tarball, '--profile', 'node16'], root);
   say('are-the-types-wrong finds nothing');
 
-  // The versions that this repository was developed with, so that the check does not change under it.
+  // The versions that this repository is developed with, so that a new release of a peer cannot change the result.
   const version = name => `${name}@${manifest.devDependencies[name]}`;
   const peers = ['routing-controllers', 'koa', 'reflect-metadata', 'class-validator', 'class-transformer', 'typedi'];
   const tools = ['typescript', '@types/koa', '@types/node'];
@@ -105,8 +105,8 @@ function sourcesOf(map) {
 }
 
 /**
- * Does what docs/getting-started.md says, in an empty folder. The package itself is the tarball, others have the versions
- * that this repository was developed with, and the port is a free one.
+ * Follows docs/getting-started.md in an empty folder. The package is the tarball, other packages have the versions that this
+ * repository is developed with, and the port is a free one.
  */
 async function getStarted(folder, tarball, version) {
   const text = readFileSync(path.join(root, 'docs/getting-started.md'), 'utf8');
@@ -133,7 +133,7 @@ async function getStarted(folder, tarball, version) {
   const server = spawn('sh', ['-c', `exec ${serve}`], { cwd: folder, stdio: 'inherit' });
   try {
     const answer = await ask(`http://localhost:${port}/visits`, server);
-    if (answer.status !== 403) throw new Error(`app.js answered ${answer.status} where 403 was expected`);
+    if (answer.status !== 403) throw new Error(`app.js answered ${answer.status} instead of 403`);
   } finally {
     server.kill();
   }

@@ -4,4 +4,6 @@ import { createRequire } from 'node:module';
 import { register } from 'esbuild-register/dist/node.js';
 
 register({ target: 'node20' });
-export const { findProgram, freePort, listens } = createRequire(import.meta.url)('../test/support/engines.ts');
+export const { findProgram, freePort, startPostgres, startRedis } = createRequire(import.meta.url)(
+  '../test/support/engines.ts',
+);
