@@ -61,7 +61,7 @@ export async function postgresVersion(): Promise<string | undefined> {
     const { rows } = await pool.query<{ server_version: string }>('SHOW server_version');
     return rows[0]?.server_version;
   } catch {
-    // None, or none that lets us in: its rows are left out, and the report says so.
+    // No server, or no access: the report names what was left out.
     return undefined;
   } finally {
     await pool.end();

@@ -79,7 +79,7 @@ async function measureAll(
   const rounds: Round[] = [];
   for (let round = 0; round < extent.rounds; round++) {
     const samples: Round = new Map();
-    // Forwards and backwards in turn, so that what changes with time does not fall on the same ones.
+    // Alternately forwards and backwards, so that a drift of the machine does not always affect the same subjects.
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
       say(`round ${round + 1} of ${extent.rounds}: ${subject.id}`);
       samples.set(subject.id, await measure(subject, engines, extent, redis));

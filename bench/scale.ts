@@ -20,10 +20,10 @@ const DOCUMENT = join(ROOT, 'docs', 'backends.md');
 
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 
-/** In how many parts the expired sessions are swept, each between two stretches of the same load without a sweep. */
+/** The number of sweeps. Each removes a part of the expired sessions, between two stretches of the same load without a sweep. */
 const ROUNDS = 5;
 
-/** A stretch without a sweep takes as long as the one with it, within these bounds; milliseconds. */
+/** Bounds of a stretch without a sweep, in milliseconds. Within them it lasts as long as the sweep before it. */
 const SHORTEST = 2_000;
 const LONGEST = 10_000;
 
@@ -54,7 +54,7 @@ async function main(options: readonly string[]): Promise<void> {
     for (const store of stores) {
       results.stores.push(await measureStore(store, engines, sessions));
       results.minutes = (performance.now() - begun) / 60_000;
-      // After each: whoever has to stop a long run keeps what it found.
+      // After each store, so that a run that is stopped leaves its results.
       write(results);
     }
     const figures = figuresOfAll(results);
@@ -102,7 +102,7 @@ async function measureStore(store: StoreName, engines: Engines, sessions: number
       result.times[size] = medians;
       result.violations.push(...violations);
     }
-    // Redis is not swept: it forgets by itself.
+    // Redis is not swept, because it removes expired keys by itself.
     if (store !== 'redis') await sweepUnderLoad(launch, result);
     result.violations.push(...(await launch.ask('inspect')));
     return result;
@@ -114,7 +114,7 @@ async function measureStore(store: StoreName, engines: Engines, sessions: number
 async function sweepUnderLoad(launch: Launch<Questions>, result: StoreResult): Promise<void> {
   const load = await SteadyLoad.start(launch.url);
   const pause = (milliseconds: number) => () => new Promise(resolve => setTimeout(resolve, milliseconds));
-  // All that the requests need has been run before the first one counts.
+  // Warms up: nothing counts until every path has run.
   await load.during(pause(LONGEST));
   let stretch = SHORTEST;
   for (let round = 0; round < ROUNDS; round++) {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { BENCH, ROOT } from './folders.js';
 
-/** What took part in a measurement, by name. */
+/** The versions of everything that is measured, by name. */
 export function versions(
   packages: Record<string, string>,
   redis: string | undefined,
@@ -18,19 +18,19 @@ export function versions(
   };
 }
 
-/** What the benchmark compares with. */
+/** The peers and their versions. */
 export function peers(): Record<string, string> {
   const { dependencies = {} } = manifest(join(BENCH, 'package.json'));
   return Object.fromEntries(Object.entries(dependencies).filter(([, wanted]) => !wanted.startsWith('file:')));
 }
 
-/** The drivers of the backends, as they are installed. */
+/** The installed versions of the backends' drivers. */
 export function drivers(): Record<string, string> {
   const names = ['lmdb', 'redis', 'pg'];
   return Object.fromEntries(names.map(name => [name, manifest(installed(name)).version]));
 }
 
-/** Not every package lets its package.json be imported: it is looked for above the file that is. */
+/** The path of a package.json, derived from the package's entry because not every package exports its package.json. */
 function installed(name: string): string {
   const entry = require.resolve(name);
   const folder = join('node_modules', name);

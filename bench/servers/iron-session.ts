@@ -59,7 +59,7 @@ class IronController {
   }
 }
 
-/** The whole session sealed in its cookie: no store, and so no revocation. */
+/** The whole session is sealed in its cookie: there is no store, and so no revocation. */
 export function open(): Promise<Opened> {
   const app = new Koa();
   useKoaServer(app, { controllers: [IronController] });
