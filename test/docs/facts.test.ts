@@ -170,7 +170,13 @@ describe('commands in the documents', () => {
   });
 });
 
-test('the clients that docs/backends.md recommends are those that the outage campaign tests', () => {
+test('the npm scripts run in any shell, that of Windows included', () => {
+  const { scripts } = JSON.parse(source('package.json')) as { scripts: Record<string, string> };
+  const posix = Object.entries(scripts).filter(([, script]) => /\bexec\b|^\w+=|[;|<>$'`]/.test(script));
+  expect(posix).toEqual([]);
+});
+
+test('the clients that docs/backends.md recommends are the ones that the outage campaign tests', () => {
   const withoutImports = (code: string): string => code.replace(/^import .*\n/gm, '').trim();
   // The campaign breaks the network on purpose, and need not read about it.
   const tested = source('test/campaigns/steady-clients.ts').replaceAll("'error', () => undefined", 'REPORT');
