@@ -186,11 +186,10 @@ export function describeWith(engine: keyof typeof ENGINES, name: string, body: (
   describe.skip(name, body);
 }
 
-/** A PostgreSQL to test on: the one that the environment names, the local one, or one of our own. */
+/** The address of the PostgreSQL that the environment names, or of a private one. */
 export async function postgresUrl(): Promise<{ url: string; stop: () => Promise<void> }> {
-  const shared =
-    engineUrl('postgres') ?? ((await listens(5432)) ? 'postgres://postgres@127.0.0.1:5432/test' : undefined);
-  if (shared !== undefined) return { url: shared, stop: () => Promise.resolve() };
+  const named = engineUrl('postgres');
+  if (named !== undefined) return { url: named, stop: () => Promise.resolve() };
   const server = await startPostgres();
   return { url: `postgres://postgres@127.0.0.1:${server.port}/postgres`, stop: () => server.stop() };
 }
