@@ -10,10 +10,10 @@ import { OPTIONS } from '../../src/koa/options.js';
 import { OUTAGES } from '../support/campaign.js';
 import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
 import type { HttpServer } from '../support/http-server.js';
-import { startOutageApp } from '../support/outage-app.js';
-import { OutageLoad, type Sightings } from '../support/outage-load.js';
+import { startOutageApp } from './outage-app.js';
+import { OutageLoad, type Sightings } from './outage-load.js';
 import { OutageProxy } from '../support/outage-proxy.js';
-import { connectToRedis, openPool } from '../support/steady-clients.js';
+import { connectToRedis, openPool } from './steady-clients.js';
 
 const DEADLINE = OPTIONS.backendTimeout.default * 1000;
 /** Milliseconds that an outage lasts: some requests begin and fail within it. */

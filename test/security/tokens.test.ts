@@ -37,7 +37,7 @@ import {
   startLife,
   UserSession,
 } from '../support/life.js';
-import { Random } from '../support/random.js';
+import { SeededRandom } from '../../src/testing/random.js';
 import { seed } from '../support/seed.js';
 
 afterEach(() => jest.restoreAllMocks());
@@ -109,26 +109,26 @@ test('ID-3: 100,000 random strings reach no backend', async () => {
   const life = await startLife();
   const { cookie } = await logIn(life);
   const valid = cookie.slice('session='.length);
-  const random = new Random(seed);
+  const random = new SeededRandom(seed);
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
   const word = (length: number, alphabet = letters) =>
-    Array.from({ length }, () => alphabet[random.below(alphabet.length)]).join('');
+    Array.from({ length }, () => alphabet[random.integer(alphabet.length)]).join('');
   const printable = Array.from({ length: 94 }, (_, n) => String.fromCharCode(33 + n))
     .join('')
     .replace(';', '');
   const kinds = [
-    () => word(random.below(200), printable),
+    () => word(random.integer(200), printable),
     () => word(87),
     () => `${word(43)}.${word(43)}`,
     () => `${word(42)}A.${word(42)}A`,
     () => `${valid.slice(0, 43)}.${word(42)}A`,
     () => {
-      const at = random.below(87);
-      const other = letters[(letters.indexOf(valid[at]!) + 1 + random.below(63)) % 64]!;
+      const at = random.integer(87);
+      const other = letters[(letters.indexOf(valid[at]!) + 1 + random.integer(63)) % 64]!;
       return valid.slice(0, at) + (valid[at] === '.' ? '-' : other) + valid.slice(at + 1);
     },
-    () => valid.slice(0, random.below(87)),
-    () => valid + word(1 + random.below(3)),
+    () => valid.slice(0, random.integer(87)),
+    () => valid + word(1 + random.integer(3)),
     () => valid.toUpperCase(),
   ];
   life.backend.calls.length = 0;

@@ -1,5 +1,5 @@
 import type { WriteOutcome } from '../../src/core/backend.js';
-import { Random } from './random.js';
+import { SeededRandom } from '../../src/testing/random.js';
 
 /** How many processes meet in each race. */
 export const PROCESSES = 4;
@@ -43,23 +43,23 @@ export interface Answer {
 
 /** Every process works the same race out of its number: nothing of it is sent. */
 export function raceOf(run: string, seed: number, number: number): Race {
-  const random = new Random(seed + number);
+  const random = new SeededRandom(seed + number);
   const name = `${run}-${number}`;
-  const sessions = Array.from({ length: 1 + random.below(3) }, (_, n) => `${name}-session-${n}`);
+  const sessions = Array.from({ length: 1 + random.integer(3) }, (_, n) => `${name}-session-${n}`);
   // One at least ends a session, and each process has a part.
   const deeds = [
     random.pick(ENDINGS),
-    ...Array.from({ length: PROCESSES - 1 + random.below(3) }, () => random.pick(DEEDS)),
+    ...Array.from({ length: PROCESSES - 1 + random.integer(3) }, () => random.pick(DEEDS)),
   ];
-  const first = random.below(PROCESSES);
+  const first = random.integer(PROCESSES);
   const operations = deeds.map((did, n): Operation => {
-    const length = did === 'rotate' ? 1 + random.below(2) : did === 'login' ? 1 : 0;
+    const length = did === 'rotate' ? 1 + random.integer(2) : did === 'login' ? 1 : 0;
     return {
       did,
       by: (first + n) % PROCESSES,
       on: random.pick(sessions),
       makes: Array.from({ length }, (_, step) => `${name}-${did}-${n}-${step}`),
-      turns: random.below(4),
+      turns: random.integer(4),
     };
   });
   return { number, principal: name, sessions, operations };

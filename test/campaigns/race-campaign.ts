@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import type { SessionBackend } from '../../src/core/backend.js';
-import { forkModule } from './child.js';
-import { Random } from './random.js';
+import { forkModule } from '../support/child.js';
+import { SeededRandom } from '../../src/testing/random.js';
 import { didOverlap, judge, PROCESSES, raceOf, type Answer } from './race-plan.js';
 import type { RaceReply } from './race-process.js';
 import { RaceRunner, sharedNow } from './race-runner.js';
@@ -61,7 +61,7 @@ class RemotePart implements Part {
 export async function raceProcesses(engine: string, address: string, races: number, seed: number): Promise<RaceResult> {
   const run = newRun();
   const children = Array.from({ length: PROCESSES }, (_, part) =>
-    forkModule('race-process', [engine, address, String(part), run, String(seed)]),
+    forkModule('../campaigns/race-process', [engine, address, String(part), run, String(seed)]),
   );
   try {
     const parts = children.map(child => new RemotePart(child));
@@ -74,14 +74,14 @@ export async function raceProcesses(engine: string, address: string, races: numb
 /** Races on a store in this process's own memory. Its calls and answers take their time, as if they came from afar. */
 export function raceWithin(backend: SessionBackend, races: number, seed: number): Promise<RaceResult> {
   const run = newRun();
-  const distant = putFarAway(backend, new Random(seed));
+  const distant = putFarAway(backend, new SeededRandom(seed));
   const parts = Array.from({ length: PROCESSES }, (_, part) => new RaceRunner(distant, part, run, seed));
   return raceAll(parts, run, races, seed);
 }
 
-function putFarAway(backend: SessionBackend, random: Random): SessionBackend {
+function putFarAway(backend: SessionBackend, random: SeededRandom): SessionBackend {
   const travel = async (): Promise<void> => {
-    for (let turns = random.below(4); turns > 0; turns--) await new Promise(resolve => setImmediate(resolve));
+    for (let turns = random.integer(4); turns > 0; turns--) await new Promise(resolve => setImmediate(resolve));
   };
   return new Proxy(backend, {
     get:

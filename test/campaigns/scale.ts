@@ -1,6 +1,6 @@
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
-import { sessionRecord } from './session-record.js';
+import { sessionRecord } from '../support/session-record.js';
 
 const HOUR = 3_600_000;
 const AT_ONCE = 200;

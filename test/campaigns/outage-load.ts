@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { SessionBackend } from 'routing-controllers-sessions';
-import { until } from './engines.js';
-import type { HttpAnswer, HttpServer } from './http-server.js';
+import { until } from '../support/engines.js';
+import type { HttpAnswer, HttpServer } from '../support/http-server.js';
 
 /** Milliseconds that a 503 may take on top of the deadline before it is counted as late: the machine has other work. */
 export const MARGIN = 500;

@@ -1,8 +1,9 @@
 import 'reflect-metadata';
 
 import { runInOrder, walkEveryInterleaving } from '../support/every-interleaving.js';
-import { numberFromEnv, Random } from '../support/random.js';
-import { type ClientPlan, type RacePlan, SessionRaces, type Step } from '../support/session-race.js';
+import { numberFromEnv } from '../support/number-from-env.js';
+import { SeededRandom } from '../../src/testing/random.js';
+import { type ClientPlan, type RacePlan, SessionRaces, type Step } from './session-race.js';
 
 /*
  * `npm run test:races` asks for 100,000 races and for the longer walks; RACE_SEED for other ones.
@@ -101,14 +102,14 @@ describe('CC-1: random races', () => {
     async () => {
       const both = [new SessionRaces(1), new SessionRaces(2)] as const;
       for (let race = 0; race < RACES; race++) {
-        const random = new Random(SEED + race);
+        const random = new SeededRandom(SEED + race);
         const races = random.pick(both);
         const plan = randomPlan(random);
         try {
           await runInOrder(
             races.scheduler,
             () => races.start(plan),
-            (_step, waiting) => random.below(waiting),
+            (_step, waiting) => random.integer(waiting),
           );
         } catch (error) {
           const again = `RACE_SEED=${SEED + race} RACES=1`;
@@ -120,13 +121,13 @@ describe('CC-1: random races', () => {
   );
 });
 
-function randomPlan(random: Random): RacePlan {
-  const jars = Array.from({ length: 1 + random.below(3) }, () => random.pick(['ada', 'ada', 'bob', null]));
-  const clients = Array.from({ length: 2 + random.below(3) }, (): ClientPlan => {
-    const requests = Array.from({ length: 1 + random.below(2) }, () =>
-      Array.from({ length: random.below(4) }, () => random.pick(STEPS)),
+function randomPlan(random: SeededRandom): RacePlan {
+  const jars = Array.from({ length: 1 + random.integer(3) }, () => random.pick(['ada', 'ada', 'bob', null]));
+  const clients = Array.from({ length: 2 + random.integer(3) }, (): ClientPlan => {
+    const requests = Array.from({ length: 1 + random.integer(2) }, () =>
+      Array.from({ length: random.integer(4) }, () => random.pick(STEPS)),
     );
-    return { process: random.below(3), jar: random.below(jars.length), requests };
+    return { process: random.integer(3), jar: random.integer(jars.length), requests };
   });
-  return { jars, clients, touchDue: random.chance(0.5) };
+  return { jars, clients, touchDue: random.integer(2) === 0 };
 }

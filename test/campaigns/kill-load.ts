@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
-import { sessionRecord } from './session-record.js';
+import { sessionRecord } from '../support/session-record.js';
 
 /** What a worker begins, and what it was then told is done. */
 export interface Event {

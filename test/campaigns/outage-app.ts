@@ -10,8 +10,8 @@ import {
   SessionCookie,
   SessionData,
 } from 'routing-controllers-sessions';
-import { startApp } from './app.js';
-import { HttpServer } from './http-server.js';
+import { startApp } from '../support/app.js';
+import { HttpServer } from '../support/http-server.js';
 
 @SessionData
 class OutageSession {

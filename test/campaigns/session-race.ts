@@ -11,10 +11,10 @@ import {
   SessionGoneError,
 } from 'routing-controllers-sessions';
 
-import type { Race } from './every-interleaving.js';
-import { contextFor, visit } from './in-process.js';
-import { type Lineage, RaceLedger } from './race-ledger.js';
-import { Scheduler, SchedulerBackend } from './scheduler-backend.js';
+import type { Race } from '../support/every-interleaving.js';
+import { contextFor, visit } from '../support/in-process.js';
+import { type Lineage, RaceLedger } from '../support/race-ledger.js';
+import { Scheduler, SchedulerBackend } from '../support/scheduler-backend.js';
 
 /** What one request does with its session, one after the other; `[]` only loads it. */
 export type Step = 'assign' | 'update' | 'rotate' | 'end' | 'endAll' | 'endOthers' | 'login';
