@@ -25,5 +25,7 @@ export type { SessionCookieOptions } from './koa/options.js';
 export type { CookieIdentifier, RequireSessionOptions } from './koa/requirements.js';
 export { SessionCookie } from './koa/session-cookie.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from './session/events.js';
-export type { Migrate, ModelClass } from './model/model.js';
+export type { ModelClass } from './model/model.js';
+export type { Migrate } from './model/notes.js';
+export { OptionalProps, type SessionInput } from './model/session-input.js';
 export type { Session, SessionInfo } from './session/session.js';

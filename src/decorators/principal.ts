@@ -1,5 +1,5 @@
 import { SessionConfigurationError } from '../core/errors.js';
-import { notePrincipal } from '../model/model.js';
+import { notePrincipal } from '../model/notes.js';
 import { assertCalled, isMethod, ownerOf } from './place.js';
 
 /**

@@ -2,7 +2,7 @@ import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { assertCookie, assertKnownOptions } from '../koa/assert-options.js';
 import type { CookieIdentifier } from '../koa/requirements.js';
-import { type Migrate, noteMigration } from '../model/model.js';
+import { type Migrate, noteMigration } from '../model/notes.js';
 import { inject } from './inject.js';
 
 /** Options of {@link SessionData}. */

@@ -9,6 +9,7 @@ import { SessionBackend } from '../core/backend.js';
 import { CrossOriginRequestError, SessionConfigurationError } from '../core/errors.js';
 import { SessionEventHub, type SessionEventListener, type SessionEventName } from '../session/events.js';
 import { Model } from '../model/model.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
 import { type ClientInfo, Sessions } from '../session/sessions.js';
 import { Sweeper } from '../session/sweeper.js';
@@ -67,7 +68,7 @@ export class SessionCookie<T extends object> {
    * @throws SessionUnavailableError when the backend fails; no cookie is set
    * @throws SessionHeadersSentError when the response has begun
    */
-  async createSession(data: T, ctx: Context, previousId?: string): Promise<Session<T>> {
+  async createSession(data: SessionInput<T>, ctx: Context, previousId?: string): Promise<Session<T>> {
     this.assertSameOrigin(ctx);
     const request = this.#requestSession(ctx);
     request.transport.assertOpen();
@@ -232,7 +233,7 @@ export class SessionCookie<T extends object> {
   /**
    * @internal Stores a session that no request asked for, and answers its token: for tests.
    */
-  async mintFor(data: T): Promise<string> {
+  async mintFor(data: SessionInput<T>): Promise<string> {
     let minted = '';
     const capture = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
     await this.#sessions.create(data, capture, {}, []);

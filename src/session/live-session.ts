@@ -1,13 +1,15 @@
 import { InvalidSessionDataError, SessionConflictError, SessionGoneError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
-import { applyChanges, changesBetween, type Changes } from '../model/changes.js';
+import { applyChanges, type Changes } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { Change, Session, Transport } from './session.js';
 import type { Sessions, StoredState } from './sessions.js';
 
 /** How often a write is tried when others keep coming first. Within one process they take turns, so it takes several. */
 const MAX_ATTEMPTS = 50;
+const NO_CHANGES: Changes = new Map();
 /** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
 const MAX_BACKOFF = 64;
 
@@ -43,8 +45,8 @@ export class LiveSession<T extends object> implements Session<T> {
     return (this.#data ??= this.#sessions.model.instantiate(this.#stored));
   }
 
-  set data(data: T) {
-    this.#data = data;
+  set data(data: T | SessionInput<T>) {
+    this.#data = this.#sessions.model.instanceFrom(data);
   }
 
   get principal(): string | undefined {
@@ -74,7 +76,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Whether the data differs from what is stored. */
   get changed(): boolean {
-    return this.#data !== undefined && !isSameJson(this.#stored, this.#data);
+    return this.#data !== undefined && this.#sessions.model.isChanged(this.#stored, this.#data);
   }
 
   touch(): void {
@@ -148,8 +150,8 @@ export class LiveSession<T extends object> implements Session<T> {
     if (this.#ended) throw new SessionGoneError();
     const { id } = this;
     const { model } = this.#sessions;
-    const snapshot = this.#data === undefined ? this.#stored : model.toPlain(this.#data);
-    const assigned = changesBetween(this.#stored, snapshot);
+    const assigned = this.#data === undefined ? NO_CHANGES : model.changes(this.#stored, this.#data);
+    const snapshot = applyChanges(this.#stored, assigned);
     let base: StoredState = { record: this.#record, data: this.#stored };
     let fresh = false;
 
@@ -193,7 +195,8 @@ export class LiveSession<T extends object> implements Session<T> {
     if (!change) return next;
     const draft = model.instantiate(next);
     // An arrow function without braces returns what it assigned; only an object can be meant to take the data's place.
-    const changed = (result: unknown) => model.toPlain(typeof result === 'object' && result !== null ? result : draft);
+    const changed = (result: unknown) =>
+      applyChanges(next, model.changes(next, isObject(result) ? (result as SessionInput<T>) : draft));
     const result: unknown = change(draft);
     return isThenable(result) ? Promise.resolve(result).then(changed) : changed(result);
   }
@@ -231,25 +234,11 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#stored = data;
     if (this.#data === undefined) return;
     try {
-      const meanwhile = changesBetween(snapshot, this.#sessions.model.toPlain(this.#data));
-      this.#refresh(this.#data, applyChanges(data, meanwhile));
+      const { model } = this.#sessions;
+      this.#data = model.refreshed(this.#data, applyChanges(data, model.changes(snapshot, this.#data)));
     } catch (error) {
       // What was assigned meanwhile cannot be stored. This write is done; the next one will say so.
       if (!(error instanceof InvalidSessionDataError)) throw error;
-    }
-  }
-
-  /** In place, and only where it differs: the application may hold on to what `data` handed out. */
-  #refresh(data: T, plain: JsonObject): void {
-    if (isSameJson(plain, data)) return;
-    const fresh = this.#sessions.model.instantiate(plain);
-    if (Object.isFrozen(data)) {
-      this.#data = fresh;
-      return;
-    }
-    for (const key of Object.keys(data)) if (!Object.hasOwn(plain, key)) Reflect.deleteProperty(data, key);
-    for (const key of Object.keys(fresh) as (keyof T & string)[]) {
-      if (!isSameJson(plain[key], data[key])) data[key] = fresh[key];
     }
   }
 
@@ -260,6 +249,10 @@ export class LiveSession<T extends object> implements Session<T> {
     if (properties.length > 0)
       this.#sessions.events.emit('conflict', { ...this.#sessions.eventOf(this.#record), properties });
   }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 /** Whatever `await` would wait for: also what is no promise of the language's own. */

@@ -1,5 +1,13 @@
+import type { SessionInput } from '../model/session-input.js';
+
+/**
+ * What a change may return: an object that takes the data's place, or anything that is not an object, which is ignored. An
+ * arrow function without braces returns what it assigned.
+ */
+type Changed<T> = SessionInput<T> | string | number | boolean | bigint | symbol | null | undefined | void;
+
 /** Changes the data that it gets, or returns what is to be there instead. */
-export type Change<T> = (data: T) => void | T | Promise<void | T>;
+export type Change<T> = (data: T) => Changed<T> | Promise<Changed<T>>;
 
 /** One session, as the request that it was loaded for sees it. */
 export interface Session<T> {
@@ -7,9 +15,11 @@ export interface Session<T> {
   readonly id: string;
   /**
    * An instance of the model. What is assigned to it, nested values too, is saved when the action succeeds; see
-   * `update` for changes that depend on what was there before.
+   * `update` for changes that depend on what was there before. What takes its place is given as to `createSession`.
    */
-  data: T;
+  // eslint-disable-next-line @typescript-eslint/related-getter-setter-pairs -- an input has no methods, an instance has
+  get data(): T;
+  set data(value: SessionInput<T>);
   /** Whose session it is: the value of the model's `@Principal()` property. */
   readonly principal: string | undefined;
   /** When it began. Rotation leaves it as it is. */

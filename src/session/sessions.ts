@@ -10,6 +10,7 @@ import type { SessionEventHub, SessionEvents } from './events.js';
 import { freezeJson, type JsonObject } from '../model/json.js';
 import { LiveSession } from './live-session.js';
 import type { Model } from '../model/model.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { SessionInfo, Transport } from './session.js';
 import { Turns } from './turns.js';
 import { Undo } from './undo.js';
@@ -186,7 +187,7 @@ export class Sessions<T extends object> {
    * @throws InvalidSessionDataError, SessionUnavailableError
    */
   async create(
-    data: T,
+    data: SessionInput<T>,
     transport: Transport,
     client: ClientInfo,
     earlierIds: readonly string[],

@@ -1,3 +1,4 @@
+import type { SessionInput } from '../model/session-input.js';
 import type { SessionCookie } from '../koa/session-cookie.js';
 
 /**
@@ -9,7 +10,7 @@ import type { SessionCookie } from '../koa/session-cookie.js';
  *
  * @throws InvalidSessionDataError when data breaks its model
  */
-export async function signIn<T extends object>(cookie: SessionCookie<T>, data: T): Promise<string> {
+export async function signIn<T extends object>(cookie: SessionCookie<T>, data: SessionInput<T>): Promise<string> {
   const token = await cookie.mintFor(data);
   const { secure, plain } = cookie.settings.setCookie;
   // Both names where there are two, so that it does not matter which host the test asks.

@@ -5,6 +5,7 @@ import { ArrayMaxSize, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Min, V
 import fc from 'fast-check';
 import { InvalidSessionDataError, Principal, SessionData } from 'routing-controllers-sessions';
 
+import { principalText } from '../../src/core/principal-text.js';
 import type { JsonObject } from '../../src/model/json.js';
 import { MAX_DATA_BYTES, Model, type ModelClass } from '../../src/model/model.js';
 import { seed } from '../support/seed.js';
@@ -14,6 +15,7 @@ class Plain {
   @IsString() @Principal() username!: string;
   @IsOptional() @IsInt() visits?: number;
   @IsOptional() @IsDate() since?: Date;
+  @IsOptional() extra?: unknown;
 
   greeting(): string {
     return `Hello ${this.username}`;
@@ -22,6 +24,7 @@ class Plain {
 
 class Address {
   @IsString() city!: string;
+  @IsOptional() list?: number[];
 }
 
 @SessionData
@@ -233,12 +236,37 @@ describe('Model: whose session it is', () => {
     [0, '0'],
     ['', undefined],
     [null, undefined],
-    [true, undefined],
-    [{ id: 1 }, undefined],
     [undefined, undefined],
+    ['a'.repeat(1_024), 'a'.repeat(1_024)],
   ])('%j is the principal %j', (value, principal) => {
     const data = value === undefined ? {} : { username: value };
     expect(new Model(Plain).principalOf(data as JsonObject)).toBe(principal);
+  });
+
+  test.each([
+    ['a boolean', true],
+    ['an object', { id: 1 }],
+    ['a list', ['ada']],
+    ['1,025 bytes of ASCII', 'a'.repeat(1_025)],
+    ['1,026 bytes in 342 letters', '\u20ac'.repeat(342)],
+  ])('%s is refused by the name of the property', (_, value) => {
+    expect(() => new Model(Plain).principalOf({ username: value })).toThrow(
+      expect.objectContaining({ code: 'ERR_SESSION_DATA', properties: ['username'] }),
+    );
+  });
+
+  test.each<[unknown, string | undefined]>([
+    [42, '42'],
+    ['42', '42'],
+    ['', undefined],
+    [null, undefined],
+    [undefined, undefined],
+  ])('%j as a principal that somebody asks for is %j', (value, text) => {
+    expect(principalText(value)).toBe(text);
+  });
+
+  test.each([NaN, Infinity, 7n, Symbol('ada'), () => 'ada'])('nobody can ask for %p', value => {
+    expect(() => principalText(value)).toThrow(expect.objectContaining({ properties: ['principal'] }));
   });
 
   test('a subclass inherits the property, and a model without one has no principal', () => {
