@@ -2,17 +2,22 @@ import { SessionConfigurationError } from '../core/errors.js';
 import type { Session } from '../session/session.js';
 import { SessionCookie } from './session-cookie.js';
 
-/** Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with
-export type CookieIdentifier = typeof SessionCookie | (new (...args: any[]) => SessionCookie<any>);
+/**
+ * Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. The
+ * model is inferred from the prototype, which is the one place where TypeScript has it for a generic class too.
+ */
+/* eslint-disable @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with */
+export type CookieIdentifier<T extends object = any> =
+  typeof SessionCookie | ((new (...args: any[]) => SessionCookie<any>) & { readonly prototype: SessionCookie<T> });
+/* eslint-enable @typescript-eslint/no-explicit-any */
 
 /** What a route demands of its session. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
-export interface RequireSessionOptions<T = any> {
+export interface RequireSessionOptions<T extends object = any> {
   /** `false`: without a valid session the action runs and gets `undefined`. Default: the cookie service's. */
   autoError?: boolean;
   /** Which cookie service, for applications with several. Default: `SessionCookie`. */
-  cookie?: CookieIdentifier;
+  cookie?: CookieIdentifier<T>;
   /** `false`: as if there were no session. What it throws is answered as an error. */
   check?: (data: T, session: Session<T>) => boolean | Promise<boolean>;
   /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */

@@ -53,7 +53,12 @@ function revivedOne(property: Property, json: Json, plain: JsonObject, holder: o
   const { discriminator } = property;
   const type = subTypeOf(property, json) ?? property.typeOf(json, holder);
   if (!isModelClass(type)) return copyJson(json);
-  return instanceOf(shapeOf(type), json, discriminator && !discriminator.keep ? discriminator.property : undefined);
+  if (!discriminator) return instanceOf(shapeOf(type), json);
+  const instance = instanceOf(shapeOf(type), json, discriminator.property);
+  const name = json[discriminator.property];
+  return discriminator.keep && name !== undefined
+    ? Object.assign(instance, { [discriminator.property]: name })
+    : instance;
 }
 
 /** What is no date stays as it is, for the rules to judge. */

@@ -195,7 +195,7 @@ export class Model<T extends object> {
       const stored = this.#storedForm(data);
       if (!this.#isTrusted(stored)) return undefined;
       const seen = this.visible(stored);
-      const fitted = await this.validated(this.#withDefaults(seen));
+      const fitted = await this.validated(withDefaults(this.#description.shape, seen));
       return applyChanges(stored, changesBetween(seen, fitted, stored));
     } catch (error) {
       if (!(error instanceof InvalidSessionDataError)) throw error;

@@ -46,7 +46,7 @@ describe('the public names of the root entry', () => {
     'CurrentSession',
     'InMemoryBackend',
     'InvalidSessionDataError',
-  'OptionalProps',
+    'OptionalProps',
     'Principal',
     'RequireSession',
     'SessionBackend',
@@ -78,7 +78,7 @@ describe('the public names of the root entry', () => {
     'SessionEventName',
     'SessionEvents',
     'SessionInfo',
-  'SessionInput',
+    'SessionInput',
     'SessionRecord',
     'WriteOutcome',
   ];
