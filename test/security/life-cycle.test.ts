@@ -589,7 +589,7 @@ describe('LC-10: clean-up', () => {
     const backend = new InMemoryBackend();
     const times = { createdAt: 0, authenticatedAt: 0, lastSeenAt: 0 };
     for (let n = 0; n < 10_000; n++)
-      await backend.create({ id: `id ${n}`, data: '{}', version: 1, ...times, expiresAt: n % 2 === 0 ? 5 : 50 });
+      await backend.create({ id: `id ${n}`, data: '{}', proof: '', version: 1, ...times, expiresAt: n % 2 === 0 ? 5 : 50 });
     let turns = 0;
     let next: NodeJS.Immediate;
     const takeTurns = () => {

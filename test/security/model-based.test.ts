@@ -155,7 +155,7 @@ const endById = fc.record({ jar: fc.constantFrom(...JARS), which: fc.nat({ max: 
   command(`end session ${which} from jar ${jar}`, async (model, { sessions }) => {
     const target = model.sessions[which];
     if (!target) return;
-    const answer = await visit(sessions, { token: model.jars[jar] }, ctx => sessions.endSession(target.id, ctx));
+    const answer = await visit(sessions, { token: model.jars[jar] }, async ctx => void (await sessions.endSession(target.id, ctx)));
     if (!model.up) {
       expectUnavailable(answer);
       return;
