@@ -175,7 +175,7 @@ type Whole<T extends object> = Required<SessionCookieOptions<T>>;
  */
 export function resolveOptions<T extends object>(given: SessionCookieOptions<T> | undefined): ResolvedOptions<T> {
   if (!isOptions(given)) throw new SessionConfigurationError(HOW_TO_REGISTER);
-  const own = checkedOptions<SessionCookieOptions<T>>(given as SessionCookieOptions<T>, OPTIONS);
+  const own = checkedOptions<SessionCookieOptions<T>>(given, OPTIONS);
   const options = withDefaults(own, OPTIONS) as Whole<T>;
   const ms = inMilliseconds(options, OPTIONS);
   const { dataModel, secure } = options;

@@ -72,7 +72,7 @@ describe('@SessionData', () => {
   let cookies: string;
   beforeAll(async () => {
     app = await startApp({ controllers: [Parameters, BareProperty, CalledProperty], dataModel: User });
-    cookies = await signIn(app.sessions, { username: 'ada' } as User);
+    cookies = await signIn(app.sessions, { username: 'ada' });
   });
 
   test.each([

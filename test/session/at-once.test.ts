@@ -160,7 +160,7 @@ test('a change that is no promise of the language’s own is waited for, and so 
       then: (resolve, reject) =>
         new Promise<void>(done => setImmediate(done)).then(() => void (data.apples.count = 7)).then(resolve, reject),
     };
-    return thenable as Promise<void>;
+    return thenable;
   });
   expect((await load(sessions)).data.apples.count).toBe(7);
 });
