@@ -22,6 +22,7 @@ export interface CheckedAction {
 export type AuthorizationChecker = (action: CheckedAction, roles: any[]) => Promise<boolean> | boolean;
 
 /** The value of routing-controllers' option `currentUserChecker`. */
+// eslint-disable-next-line @typescript-eslint/no-redundant-type-constituents -- the same type as routing-controllers has it
 export type CurrentUserChecker = (action: CheckedAction) => Promise<any> | any;
 
 /* eslint-enable @typescript-eslint/no-explicit-any */

@@ -25,7 +25,7 @@ const POLLUTIONS: [string, unknown][] = [
 ];
 
 afterEach(() => {
-  for (const [name] of POLLUTIONS) delete polluted[name];
+  for (const [name] of POLLUTIONS) Reflect.deleteProperty(polluted, name);
 });
 
 describe.each(POLLUTIONS)('Object.prototype.%s', (name, value) => {

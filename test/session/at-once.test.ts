@@ -135,14 +135,14 @@ test.each(['create', 'update'] as const)(
 
 test('a write in memory that fails is reported, and answered as any other failure', async () => {
   const backend = new InMemoryBackend();
-  let writes: unknown;
-  Object.defineProperty(backend, AT_ONCE, { value: { read: () => undefined, writes: () => writes } });
+  const offered: { writes?: object } = {};
+  Object.defineProperty(backend, AT_ONCE, { value: { read: () => undefined, writes: () => offered.writes } });
   const sessions = sessionsOn(backend);
   const session = await logIn(sessions);
   const failing = () => {
     throw new RangeError('no memory');
   };
-  writes = { create: failing, update: failing };
+  offered.writes = { create: failing, update: failing };
   const failures: unknown[] = [];
   sessions.events.on('unavailable', ({ operation, error }) => failures.push(operation, String(error)));
 
