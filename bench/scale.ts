@@ -6,7 +6,7 @@ import { postgresVersion, PrivateRedis } from './engines.js';
 import { Launch, pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
 import { writeInto } from './scale/document.js';
-import { figuresOfAll, reportOf, rowOf } from './scale/report.js';
+import { figuresOfAll, reportOf } from './scale/report.js';
 import type { ScaleResults, StoreResult, SweepEffect } from './scale/results.js';
 import { SteadyLoad } from './scale/steady-load.js';
 import { STORES, type StoreName } from './scale/stores.js';
@@ -17,7 +17,7 @@ import { drivers, versions } from './versions.js';
 /** `build` is inside the folder of the benchmark. */
 const HOME = join(__dirname, '..');
 const RESULTS = join(HOME, 'results', 'scale.json');
-const DOCUMENT = join(HOME, '..', 'docs', 'backends.md');
+const DOCUMENT = join(HOME, '..', 'docs', 'backends', 'measurements.md');
 
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 
@@ -60,7 +60,7 @@ async function main(options: readonly string[]): Promise<void> {
     }
     const figures = figuresOfAll(results);
     process.stdout.write(reportOf(figures));
-    if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures), rowOf(figures));
+    if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures));
     if (results.stores.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
   } finally {
     redis?.stop();

@@ -23,8 +23,8 @@ void (async () => {
   });
   await request(app.callback()).get('/').set('Cookie', cookie).expect(200);
   for (const bad of [new Map(), () => 1, NaN, 1n]) {
-    const data = { username: 'ada', roles: [], extra: bad } as unknown as UserSession;
-    await assert.rejects(signIn(sessions, data), { code: 'ERR_SESSION_DATA', properties: ['extra'] });
+    const data = { username: 'ada', roles: [], lastOrder: bad } as unknown as UserSession;
+    await assert.rejects(signIn(sessions, data), { code: 'ERR_SESSION_DATA', properties: ['lastOrder'] });
   }
   const large = { username: 'a'.repeat(70_000), roles: [] } as unknown as UserSession;
   await assert.rejects(signIn(sessions, large), { code: 'ERR_SESSION_DATA', properties: ['username'] });

@@ -13,9 +13,11 @@ import { codeOf, documents, readDocument, root, tableUnder } from './markdown.js
 import { PLACEHOLDERS } from './transcript.js';
 
 const readme = readDocument('README.md');
+const options = readDocument('docs/options.md');
+const comparison = readDocument('docs/comparison.md');
 
-describe('the table of options in README.md', () => {
-  const rows = tableUnder(readme, 'Configuration');
+describe('the table of options in docs/options.md', () => {
+  const rows = tableUnder(options, 'Configuration');
   const option = (row: string[]) => codeOf(row[0])[0] ?? '';
 
   test('has every option, the required ones first, in the order of the source', () => {
@@ -40,19 +42,19 @@ describe('the table of options in README.md', () => {
   );
 
   test('has the default of InMemoryBackend', () => {
-    const [, documented] = /takes `maxSessions`, by default `([\d_]+)`/.exec(readme.text) ?? [];
+    const [, documented] = /by default\s+`([\d_]+)`/.exec(readDocument('docs/backends/README.md').text) ?? [];
     const [, actual] = /maxSessions = ([\d_]+)/.exec(source('src/backends/memory/backend.ts')) ?? [];
     expect(actual).toMatch(/^1/);
     expect(documented).toBe(actual);
   });
 });
 
-describe('the tables of decorators in README.md', () => {
+describe('the tables of decorators in docs/options.md', () => {
   test('have every decorator that the package exports', () => {
     const exported = [...source('src/index.ts').matchAll(/export \{ (\w+).*'\.\/decorators\//g)].map(
       ([, name]) => name,
     );
-    const documented = tableUnder(readme, 'Decorators').flatMap(row =>
+    const documented = tableUnder(options, 'Decorators').flatMap(row =>
       codeOf(row[0]).map(code => code.replace(/^@|\(.*$/g, '')),
     );
     expect(new Set(documented)).toEqual(new Set(exported));
@@ -61,7 +63,7 @@ describe('the tables of decorators in README.md', () => {
   test('have every option of @RequireSession', () => {
     const [, list = ''] = /OF_REQUIREMENT = \[(.*)\]/.exec(source('src/koa/assert-options.ts')) ?? [];
     const known = list.split(', ').map(quoted => quoted.slice(1, -1));
-    const documented = tableUnder(readme, 'Decorators', 1).map(row => codeOf(row[0])[0]);
+    const documented = tableUnder(options, 'Options of @RequireSession').map(row => codeOf(row[0])[0]);
     expect(documented.sort()).toEqual(known.sort());
   });
 });
@@ -88,8 +90,8 @@ describe('the table of errors in docs/errors.md', () => {
   }
 });
 
-describe('the table of events in docs/sessions.md', () => {
-  const rows = tableUnder(readDocument('docs/sessions.md'), 'Events');
+describe('the table of events in docs/events.md', () => {
+  const rows = tableUnder(readDocument('docs/events.md'), 'Events');
   const documented = new Map<string, { reasons: string[]; properties: string[] }>();
   for (const [event, reason, properties] of rows) {
     const [name] = codeOf(event);
@@ -120,9 +122,9 @@ describe('the table of events in docs/sessions.md', () => {
   }
 });
 
-describe('the comparison in README.md', () => {
+describe('the comparison in docs/comparison.md', () => {
   const { dependencies } = JSON.parse(source('bench/compare/package.json')) as { dependencies: Record<string, string> };
-  const [, table = ''] = /<!-- comparison -->([^]*)<!-- end of comparison -->/.exec(readme.text) ?? [];
+  const [, table = ''] = /<!-- comparison -->([^]*)<!-- end of comparison -->/.exec(comparison.text) ?? [];
 
   test('names the versions that `npm run compare` installs', () => {
     const [, header = ''] = /^\|  \|(.*)\|$/m.exec(table) ?? [];
@@ -171,11 +173,11 @@ describe('commands in the documents', () => {
   });
 });
 
-test('the clients that docs/backends.md recommends are those that the outage campaign tests', () => {
+test('the clients that the documents recommend are those that the outage campaign tests', () => {
   const withoutImports = (code: string): string => code.replace(/^import .*\n/gm, '').trim();
   // The campaign breaks the network on purpose, and need not read about it.
   const tested = source('test/support/steady-clients.ts').replaceAll("'error', () => undefined", 'REPORT');
-  const { text } = readDocument('docs/backends.md');
+  const text = ['redis', 'postgres'].map(name => readDocument(`docs/backends/${name}.md`).text).join('\n');
   const recommended = [...text.matchAll(/file=away-\w+\.ts -->\n```ts\n(.*?)```/gs)].map(([, code = '']) =>
     withoutImports(code).replaceAll("'error', error => console.error(error)", 'REPORT'),
   );
@@ -183,24 +185,42 @@ test('the clients that docs/backends.md recommends are those that the outage cam
   for (const code of recommended) expect(tested).toContain(code);
 });
 
-describe('the table of costs in README.md', () => {
-  interface Figures {
-    subjects: {
-      subject: { title: string; store: string };
-      added?: Record<'read' | 'bad' | 'login' | 'update', { median: number }>;
-      lostUpdates?: number;
-    }[];
-  }
-  const [, file = ''] = /\[All figures\]\((bench\/results\/[\d-]+)\.md\)/.exec(readme.text) ?? [];
-  const { subjects } = JSON.parse(readFileSync(path.join(root, `${file}.json`), 'utf8')) as Figures;
+describe('the table of costs in docs/comparison.md', () => {
+  const [, file = ''] = /\[All figures\]\(\.\.\/(bench\/results\/[\d-]+\.md)\)/.exec(comparison.text) ?? [];
+  const report = tableUnder(readDocument(file), 'CPU added by the session, microseconds a request');
 
-  test.each(tableUnder(readme, 'What it costs'))(
-    'has the figures of %s from the benchmark’s file',
-    (title, ...figures) => {
-      const measured = subjects.find(({ subject }) => subject.title === title && subject.store !== 'none');
-      const { read, bad, login, update } = measured!.added!;
-      const medians = [read, bad, login, update].map(({ median }) => median.toFixed(0));
-      expect(figures).toEqual([...medians, String(measured!.lostUpdates)]);
-    },
-  );
+  test.each(tableUnder(comparison, 'What a session costs'))('has the figures of %s from the report', (...row) => {
+    const [title, ...figures] = row;
+    const [read, bad, , login, update] = report.find(cells => cells[1] === title)?.slice(2) ?? [];
+    const medians = [read, bad, login, update].map(cell => Number.parseFloat(cell ?? ''));
+    expect(figures).toHaveLength(medians.length);
+    // The report's figure was rounded before, to one decimal place.
+    for (const [index, median] of medians.entries())
+      expect(Math.abs(Number(figures[index]) - median)).toBeLessThanOrEqual(0.55);
+  });
+});
+
+describe('the three measured facts in README.md', () => {
+  test('have the kept increments of the comparison', () => {
+    const [, ours, least, most] =
+      /Of 200 parallel[^]*?, (\d+) are kept[^]*?between (\d+) and (\d+)/.exec(readme.text) ?? [];
+    const [kept, ...others] = (/^\| 200 parallel increments.*$/m.exec(comparison.text)?.[0] ?? '')
+      .split('|')
+      .slice(2, -1)
+      .map(Number);
+    expect([ours, least, most].map(Number)).toEqual([kept, Math.min(...others), Math.max(...others)]);
+  });
+
+  test('have the number of races, and of the sessions that survived them', () => {
+    const [, races = '', survivors] = /\[([\d,]+) races\][^]*?, (\d+) ended sessions came back/.exec(readme.text) ?? [];
+    const rows = tableUnder(readDocument('docs/backends/measurements.md'), 'Races');
+    const sum = (column: number) => rows.reduce((all, row) => all + Number(row[column]?.replaceAll(',', '')), 0);
+    expect([Number(races.replaceAll(',', '')), Number(survivors)]).toEqual([sum(1), sum(3)]);
+  });
+
+  test('have the cost of a read in memory and with Redis', () => {
+    const [, memory, redis] = /\[(\d+) µs of CPU time\][^]*? and (\d+) µs with Redis/.exec(readme.text) ?? [];
+    const read = (title: string) => tableUnder(comparison, 'What a session costs').find(row => row[0] === title)?.[1];
+    expect([memory, redis]).toEqual([read('this library, InMemory'), read('this library, Redis')]);
+  });
 });

@@ -15,6 +15,8 @@ export interface Snippet {
   run: string | undefined;
   /** As the document names it, or by the line where it starts. */
   name: string;
+  /** The document whose files it stands beside, and can import: its own, unless `beside` names another one. */
+  beside: string;
   /** The document's lines from which each line comes; `undefined` for those of a prelude. */
   origins: (number | undefined)[];
   lines: string[];
@@ -52,6 +54,7 @@ export function snippetsOf(document: MarkdownDocument): Snippet[] {
         document,
         run: directives.get('run'),
         name: directives.get('file') ?? `line-${line}.ts`,
+        beside: directives.get('beside') ?? document.path,
         origins: [],
         lines: [],
       };
@@ -78,9 +81,9 @@ export function compile(snippets: readonly Snippet[], work: string): CompiledSni
   const sources = path.join(work, 'ts');
   const emitted = path.join(work, 'js');
   const files = snippets.map(snippet => {
-    const file = path.join(sources, snippet.document.path.replace(/\.md$/, ''), snippet.name);
+    const file = path.join(sources, snippet.beside.replace(/\.md$/, ''), snippet.name);
     mkdirSync(path.dirname(file), { recursive: true });
-    if (existsSync(file)) throw new Error(`${snippet.document.path} has two blocks named ${snippet.name}`);
+    if (existsSync(file)) throw new Error(`${snippet.beside} has two blocks named ${snippet.name}`);
     writeFileSync(file, snippet.lines.join('\n'));
     return file;
   });

@@ -18,8 +18,8 @@ export function stepsOf(text: string): Step[] {
 
 /** What may stand in a transcript for what is random, and what it stands for. */
 export const PLACEHOLDERS: Readonly<Record<string, string>> = {
-  token: '[\\w-]{43}\\.[\\w-]{43}',
-  id: '[\\w-]{43}',
+  token: '[\\w-]{22}\\.[\\w-]{43}\\.[\\w-]{43}',
+  id: '[\\w-]{22}',
   date: '[A-Z][a-z]{2}, \\d{2} [A-Z][a-z]{2} \\d{4} [\\d:]{8} GMT',
   time: '\\d{4}-\\d\\d-\\d\\dT[\\d:.]{12}Z',
 };
