@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
+import { transformSync } from 'esbuild';
 import ts from 'typescript';
 
 import { type Block, type MarkdownDocument, root } from './markdown.js';
@@ -15,6 +16,8 @@ export interface Snippet {
   run: string | undefined;
   /** As the document names it, or by the line where it starts. */
   name: string;
+  /** `esbuild`: compiled by it in place of TypeScript, without the types beside decorators. */
+  by: string | undefined;
   /** The document whose files it stands beside, and can import: its own, unless `beside` names another one. */
   beside: string;
   /** The document's lines from which each line comes; `undefined` for those of a prelude. */
@@ -54,6 +57,7 @@ export function snippetsOf(document: MarkdownDocument): Snippet[] {
         document,
         run: directives.get('run'),
         name: directives.get('file') ?? `line-${line}.ts`,
+        by: directives.get('by'),
         beside: directives.get('beside') ?? document.path,
         origins: [],
         lines: [],
@@ -97,16 +101,24 @@ export function compile(snippets: readonly Snippet[], work: string): CompiledSni
   writeFileSync(path.join(emitted, 'package.json'), JSON.stringify(manifest()));
   const { diagnostics } = program.emit();
   const problems = [...ts.getPreEmitDiagnostics(program), ...diagnostics];
+  const javascripts = files.map(file => path.join(emitted, path.relative(root, file)).replace(/\.ts$/, '.js'));
+  for (const [index, { by, lines }] of snippets.entries())
+    if (by === 'esbuild') writeFileSync(javascripts[index] ?? '', withoutMetadata(lines.join('\n')));
 
   return snippets.map((snippet, index) => {
     const file = files[index] ?? '';
     const own = problems.filter(problem => problem.file && path.resolve(problem.file.fileName) === file);
     return {
       ...snippet,
-      javascript: path.join(emitted, path.relative(root, file)).replace(/\.ts$/, '.js'),
+      javascript: javascripts[index] ?? '',
       problems: own.flatMap(problem => describe(snippet, problem) ?? []),
     };
   });
+}
+
+function withoutMetadata(source: string): string {
+  const tsconfigRaw = { compilerOptions: { experimentalDecorators: true } };
+  return transformSync(source, { loader: 'ts', format: 'cjs', target: 'es2022', tsconfigRaw }).code;
 }
 
 /** The package as it is published, with the JavaScript that was just made in place of dist. */
