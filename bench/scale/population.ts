@@ -63,9 +63,10 @@ export class Population {
     const seen = expiresAt - LIFETIME * 1000;
     const profile = nextProfile();
     return {
-      id: randomBytes(32).toString('base64url'),
+      id: randomBytes(16).toString('base64url'),
       principal: principal ?? this.#principalOf(n, group),
       data: JSON.stringify(profile),
+      proof: randomBytes(32).toString('base64url'),
       version: 1,
       createdAt: seen,
       authenticatedAt: seen,

@@ -14,9 +14,10 @@ export async function growBackend(backend: SessionBackend, count: number): Promi
       const now = Date.now();
       const profile = nextProfile();
       await backend.create({
-        id: randomBytes(32).toString('base64url'),
+        id: randomBytes(16).toString('base64url'),
         principal: profile.username,
         data: JSON.stringify(profile),
+        proof: randomBytes(32).toString('base64url'),
         version: 1,
         createdAt: now,
         authenticatedAt: now,

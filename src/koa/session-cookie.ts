@@ -11,6 +11,7 @@ import { SessionEventHub, type SessionEventListener, type SessionEventName } fro
 import { Model } from '../model/model.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
 import type { ClientInfo } from '../session/log-in.js';
+import type { SessionName } from '../session/parts.js';
 import { Sessions } from '../session/sessions.js';
 import { Sweeper } from '../session/sweeper.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
@@ -39,6 +40,11 @@ function resolveCreateOptions(options: string | CreateSessionOptions): CreateSes
   if (typeof options === 'string') return { previousId: options };
   assertKnownOptions(options, ['previousId', 'requirePrevious'], 'createSession');
   return options;
+}
+
+/** @returns the session of an id, with its principal if it is one of the request's own; `undefined` for what cannot be an id */
+function named(id: string, own: readonly SessionName[]): SessionName | undefined {
+  return isSessionId(id) ? (own.find(session => session.id === id) ?? { id }) : undefined;
 }
 
 /** Of a User-Agent, so much is kept. */
@@ -92,12 +98,18 @@ export class SessionCookie<T extends object> {
     const request = this.#requestSession(ctx);
     const { transport } = request;
     transport.assertOpen();
-    const { previousId, requirePrevious } = resolveCreateOptions(options);
-    return request.logIn(ownIds => {
-      const requiredId = requirePrevious ? (previousId ?? request.current?.id) : undefined;
-      if (requirePrevious && requiredId === undefined) throw new SessionGoneError();
-      const earlierIds = [...new Set(previousId === undefined ? ownIds : [...ownIds, previousId])];
-      return this.#sessions.create(data, { transport, client: this.#clientOf(ctx), earlierIds, requiredId });
+    const { previousId, requirePrevious = false } = resolveCreateOptions(options);
+    return request.logIn(own => {
+      const previous = previousId === undefined ? request.current : named(previousId, own);
+      if (requirePrevious && !previous) throw new SessionGoneError();
+      const others = own.filter(({ id }) => id !== previous?.id);
+      const earlier = previous ? [previous, ...others] : others;
+      return this.#sessions.create(data, {
+        transport,
+        client: this.#clientOf(ctx),
+        earlier,
+        requireFirst: requirePrevious,
+      });
     });
   }
 
@@ -122,8 +134,9 @@ export class SessionCookie<T extends object> {
     if (!isSessionId(sessionId)) return false;
     const request = this.#requestSession(ctx);
     const own = request.owns(sessionId);
-    const principal = request.current?.id === sessionId ? request.current.principal : undefined;
-    const ended = await this.#sessions.end(sessionId, own ? 'logout' : 'revoked', principal);
+    const { current } = request;
+    const session = current?.id === sessionId ? current : { id: sessionId };
+    const ended = await this.#sessions.end(session, own ? 'logout' : 'revoked');
     if (own) request.markEnded(sessionId, { clear: ended });
     return ended;
   }
@@ -144,7 +157,9 @@ export class SessionCookie<T extends object> {
    * @returns how many it ended
    */
   async endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
-    const ids = await this.#sessions.endAll(principal, options.except);
+    const { except } = options;
+    const spared = except !== undefined && isSessionId(except) ? except : undefined;
+    const ids = await this.#sessions.endAll(principal, spared);
     const running = this.#running();
     for (const id of ids) running?.markEnded(id, { clear: true });
     return ids.length;
@@ -263,7 +278,7 @@ export class SessionCookie<T extends object> {
   async mintFor(data: T): Promise<string> {
     let minted = '';
     const transport = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
-    await this.#sessions.create(data, { transport, client: {}, earlierIds: [] });
+    await this.#sessions.create(data, { transport, client: {}, earlier: [] });
     return minted;
   }
 

@@ -1,4 +1,4 @@
-import { isCurrentProof, rotatedProof } from '../cookie/proof.js';
+import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
@@ -8,9 +8,6 @@ import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
 import type { Change, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
-
-/** The longest grace period of a rotation, in seconds: more than any page needs for the requests that it has under way. */
-const MAX_GRACE = 60;
 
 /**
  * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
@@ -111,7 +108,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const { tokens, times, events } = this.#parts;
     if (this.#transport.isLost()) {
       // Whoever called this wants the old token dead. Nobody is there to get a new one, so the session ends.
-      await this.end();
+      await this.#abandon();
       throw new SessionGoneError();
     }
     this.#transport.assertOpen();
@@ -123,7 +120,7 @@ export class LiveSession<T extends object> implements Session<T> {
     try {
       this.#transport.issue(token, this.#stored.record.createdAt);
     } catch (error) {
-      this.withdraw();
+      await this.#abandon();
       throw error;
     }
     events.emit('rotated', this.#parts.eventOf(this.#stored.record));
@@ -131,7 +128,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** A cookie that replaced this session's meanwhile is not touched: only who really ended it clears the cookie. */
   async end(): Promise<void> {
-    const ended = await this.#parts.end(this.id, 'logout', this.principal);
+    const ended = await this.#parts.end(this.#stored.record, 'logout');
     if (ended && !this.#ended) this.#transport.clear();
     this.#ended = true;
   }
@@ -144,11 +141,14 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Ends a session whose token did not reach the client: it would be nobody's. */
   withdraw(): void {
-    if (this.#ended || !this.#isIssued) return;
+    if (!this.#ended && this.#isIssued) void this.#abandon();
+  }
+
+  async #abandon(): Promise<void> {
     this.#ended = true;
     const { record } = this.#stored;
     const { store, events } = this.#parts;
-    store.orphans.end(record.id, () => events.emit('ended', { ...this.#parts.eventOf(record), reason: 'revoked' }));
+    if (await store.orphans.end(record.id)) events.emit('ended', { ...this.#parts.eventOf(record), reason: 'revoked' });
   }
 
   /** Looks into the store once more. What was assigned so far stays assigned; if the token opens nothing there, it is over. */

@@ -34,15 +34,14 @@ interface Store {
 async function requests({ backend, filling = backend, looks }: Store, id: string): Promise<Record<string, number>> {
   const taken: Record<string, number> = {};
   const record = sessionOf('new');
-  const rotated = { ...record, id: sessionOf('new').id, version: 3 };
   const later = record.lastSeenAt + 1;
   const steps: Record<string, () => Promise<unknown>> = {
     read: () => backend.read(id),
     create: () => backend.create(record),
     update: () => backend.update(record, 1),
     touch: () => backend.touch(record.id, later, record.expiresAt + 1),
-    replace: () => backend.replace(record.id, rotated),
-    delete: () => backend.delete(rotated.id),
+    rotate: () => backend.update({ ...record, proof: 'another' }, 2),
+    delete: () => backend.delete(record.id),
     listByPrincipal: () => backend.listByPrincipal(FEW.principal),
     deleteByPrincipal: () => backend.deleteByPrincipal('revoked'),
   };

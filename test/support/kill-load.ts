@@ -1,11 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
+import { sessionRecord } from './session-record.js';
 
 /** What a worker begins, and what it was then told is done. */
-export type Event =
-  | { step: 'creating' | 'created' | 'ending' | 'ended'; id: string; principal: string }
-  | { step: 'rotating' | 'rotated'; id: string; next: string; principal: string };
+export interface Event {
+  step: 'creating' | 'created' | 'rotating' | 'rotated' | 'ending' | 'ended';
+  id: string;
+  /** The proof that the session has after the step. */
+  proof: string;
+  principal: string;
+}
 
 const LANES = 8;
 
@@ -30,39 +35,40 @@ async function oneLife(
   principal: string,
   tell: (event: Event) => Promise<void> | void,
 ): Promise<void> {
-  const record = recordOf(principal);
-  await tell({ step: 'creating', id: record.id, principal });
-  await backend.create(record);
-  await tell({ step: 'created', id: record.id, principal });
-  const next = { ...record, id: recordOf(principal).id, version: 2 };
-  await tell({ step: 'rotating', id: record.id, next: next.id, principal });
-  if ((await backend.replace(record.id, next)) !== 'updated')
+  const { id, ...record } = recordOf(principal);
+  const say = (step: Event['step'], proof: string): Promise<void> | void => tell({ step, id, proof, principal });
+  await say('creating', record.proof);
+  await backend.create({ id, ...record });
+  await say('created', record.proof);
+  const proof = newProof();
+  await say('rotating', proof);
+  if ((await backend.update({ id, ...record, proof }, 1)) !== 'updated')
     throw new Error('A rotation that nothing races was refused');
-  await tell({ step: 'rotated', id: record.id, next: next.id, principal });
+  await say('rotated', proof);
   // Every other session stays, to be found afterwards.
-  if (next.id < 'V') return;
-  await tell({ step: 'ending', id: next.id, principal });
+  if (id < 'V') return;
+  await say('ending', proof);
   await backend.deleteByPrincipal(principal);
-  await tell({ step: 'ended', id: next.id, principal });
+  await say('ended', proof);
+}
+
+function newProof(): string {
+  return randomBytes(32).toString('base64url');
 }
 
 function recordOf(principal: string): SessionRecord {
   const now = Date.now();
   const times = { createdAt: now, authenticatedAt: now, lastSeenAt: now, expiresAt: now + 3_600_000 };
-  return {
-    id: randomBytes(32).toString('base64url'),
-    principal,
-    data: JSON.stringify({ filler: 'x'.repeat(300) }),
-    version: 1,
-    ...times,
-  };
+  return sessionRecord({ principal, data: JSON.stringify({ filler: 'x'.repeat(300) }), ...times });
 }
 
 export interface Findings {
-  /** Sessions whose creation or rotation was answered and whose ending was not begun: each was found. */
+  /** Sessions whose creation or rotation was answered and whose ending was not begun: each was found, with its proof. */
   kept: number;
-  /** Ids whose ending, or rotation to another id, was answered: none was found. */
+  /** Sessions whose ending was answered: none was found. */
   ended: number;
+  /** Proofs whose exchange was answered: none was found. */
+  exchanged: number;
   /** Steps that were under way: done or not done, but whole. */
   open: number;
   violations: string[];
@@ -70,40 +76,32 @@ export interface Findings {
 
 /** Compares what is in the store with what was told of it. */
 export async function inspect(backend: SessionBackend, events: readonly Event[]): Promise<Findings> {
-  const lives = new Map<string, Event>();
-  for (const event of events) lives.set(event.principal, event);
-  const findings: Findings = { kept: 0, ended: 0, open: 0, violations: [] };
+  const lives = new Map<string, Event[]>();
+  for (const event of events) lives.set(event.principal, [...(lives.get(event.principal) ?? []), event]);
+  const findings: Findings = { kept: 0, ended: 0, exchanged: 0, open: 0, violations: [] };
 
-  for (const [principal, last] of lives) {
-    const ids = new Set(
-      events
-        .filter(event => event.principal === principal)
-        .flatMap(event => ('next' in event ? [event.id, event.next] : [event.id])),
-    );
-    const alive: string[] = [];
-    for (const id of ids) {
-      const found = await backend.read(id);
-      if (!found) continue;
-      alive.push(id);
-      if (!isSessionRecord(found, id) || found.principal !== principal)
-        findings.violations.push(`half a record: ${id}`);
-    }
-    const listed = (await backend.listByPrincipal(principal)).map(({ id }) => id);
-    if (listed.length !== alive.length || listed.some(id => !alive.includes(id)))
-      findings.violations.push(`${last.step}: the index has ${listed.length} of ${alive.length}`);
+  for (const [principal, life] of lives) {
+    const { step, id, proof } = life.at(-1)!;
+    const found = await backend.read(id);
+    const listed = (await backend.listByPrincipal(principal)).map(record => record.id);
+    const violated = (problem: string): unknown => findings.violations.push(`${step}: ${problem}`);
+    if (found && (!isSessionRecord(found, id) || found.principal !== principal)) violated(`half a record: ${id}`);
+    if (listed.join() !== (found ? id : '')) violated(`the index has ${listed.length} of ${found ? 1 : 0}`);
 
-    const expected = { created: [last.id], rotated: 'next' in last ? [last.next] : [], ended: [] as string[] };
-    if (last.step in expected) {
-      const right = expected[last.step as keyof typeof expected];
-      if (alive.join() !== right.join())
-        findings.violations.push(`${last.step}: ${alive.length} alive, ${right.length} expected`);
-      findings.kept += right.length;
-      findings.ended += ids.size - right.length;
-    } else {
-      findings.open++;
-      if (alive.length > 1 || (last.step === 'rotating' && alive.length !== 1))
-        findings.violations.push(`${last.step}: ${alive.length} alive`);
-    }
+    // Of a step that was under way either side is right.
+    const allowed: Record<Event['step'], (string | undefined)[]> = {
+      creating: [undefined, proof],
+      created: [proof],
+      rotating: [life.at(-2)?.proof, proof],
+      rotated: [proof],
+      ending: [proof, undefined],
+      ended: [undefined],
+    };
+    if (!allowed[step].includes(found?.proof)) violated(found ? 'a proof that was exchanged' : `${id} is lost`);
+    if (step === 'created' || step === 'rotated') findings.kept++;
+    else if (step === 'ended') findings.ended++;
+    else findings.open++;
+    if (life.some(event => event.step === 'rotated')) findings.exchanged++;
   }
   return findings;
 }

@@ -111,11 +111,6 @@ export class PoisonedBackend extends RecordingBackend {
     return super.update(record, expectedVersion);
   }
 
-  override async replace(oldId: string, record: SessionRecord) {
-    this.#failIf('replace');
-    return super.replace(oldId, record);
-  }
-
   override async delete(id: string) {
     this.#failIf('delete');
     return [this.planted.delete(id), await super.delete(id)].includes(true);

@@ -4,16 +4,21 @@ import { Random } from './random.js';
 /** How many processes meet in each race. */
 export const PROCESSES = 4;
 
-export type Deed = 'update' | 'touch' | 'rotate' | 'delete' | 'revoke' | 'login';
-const DEEDS: readonly Deed[] = ['update', 'touch', 'rotate', 'rotate', 'delete', 'revoke', 'login'];
+/**
+ * `delete` is a log-out or the ending of one session; `revoke` ends all of a user's; `except` all but one; `evict` lists them
+ * and ends the one that was seen least recently, as a limit does.
+ */
+export type Deed = 'update' | 'touch' | 'rotate' | 'delete' | 'revoke' | 'except' | 'evict' | 'login';
+const ENDINGS = ['delete', 'revoke', 'except', 'evict'] as const;
+const DEEDS: readonly Deed[] = ['update', 'touch', 'rotate', 'rotate', 'rotate', ...ENDINGS, 'login'];
 
 export interface Operation {
   did: Deed;
   /** Which process does it. */
   by: number;
-  /** The session that it is done to. */
+  /** The session that it is done to, or that it spares. */
   on: string;
-  /** Ids that it makes: of a rotation and the rotation after it, or of a log-in. */
+  /** The proofs of a rotation and the rotation after it, or the id of a log-in. */
   makes: string[];
   /** How often it lets others go first. */
   turns: number;
@@ -30,6 +35,7 @@ export interface Race {
 /** What an operation answered, and when, in milliseconds of a clock that all processes share. */
 export interface Answer {
   operation: number;
+  /** Of an eviction: the id that it chose, and `ended` if that was there. Of a revocation: the ids that it ended. */
   outcome: boolean | WriteOutcome[] | string[];
   began: number;
   ended: number;
@@ -39,10 +45,10 @@ export interface Answer {
 export function raceOf(run: string, seed: number, number: number): Race {
   const random = new Random(seed + number);
   const name = `${run}-${number}`;
-  const sessions = Array.from({ length: 1 + random.below(2) }, (_, n) => `${name}-session-${n}`);
+  const sessions = Array.from({ length: 1 + random.below(3) }, (_, n) => `${name}-session-${n}`);
   // One at least ends a session, and each process has a part.
   const deeds = [
-    random.pick(['delete', 'revoke'] as const),
+    random.pick(ENDINGS),
     ...Array.from({ length: PROCESSES - 1 + random.below(3) }, () => random.pick(DEEDS)),
   ];
   const first = random.below(PROCESSES);
@@ -59,17 +65,22 @@ export function raceOf(run: string, seed: number, number: number): Race {
   return { number, principal: name, sessions, operations };
 }
 
+/** The proof of a session that was never rotated. */
+export function firstProofOf(id: string): string {
+  return `${id}-proof`;
+}
+
 /** What must be there after a race, as its answers have it. */
 export interface Verdict {
   race: number;
-  alive: string[];
+  alive: { id: string; version: number; proof: string }[];
   dead: string[];
 }
 
 /** Two processes were at it at the same time, and one of them ended something. */
 export function didOverlap({ operations }: Race, answers: readonly Answer[]): boolean {
   const isEnding = ({ operation }: Answer): boolean =>
-    ['delete', 'revoke', 'rotate'].includes(operations[operation]!.did);
+    (ENDINGS as readonly Deed[]).includes(operations[operation]!.did);
   return answers.some(
     one =>
       isEnding(one) &&
@@ -83,53 +94,74 @@ export function didOverlap({ operations }: Race, answers: readonly Answer[]): bo
 }
 
 /**
- * Counts who was told what. Each id is ended once at most; what a deletion was sent for, or was older than a revocation, is
- * dead under whatever id; all else that was made lives.
+ * Counts who was told what. Each id is ended once at most, and each version of it written over once. What a deletion was sent
+ * for is dead, and so is what was older than a revocation that did not spare it; all else that was made lives, with the proof
+ * that was written last.
  */
 export function judge(race: Race, answers: readonly Answer[]): { verdict: Verdict; problems: string[] } {
   const problems: string[] = [];
   const made = new Set(race.sessions);
-  const endings = new Map<string, number>();
-  const writes = new Map<string, number>();
   const doomed = new Set<string>();
-  const logins = new Set<string>();
-  const count = (counts: Map<string, number>, id: string): unknown => counts.set(id, (counts.get(id) ?? 0) + 1);
+  const endings = new Map<string, number>();
+  /** The proofs that were written, by session, in the order of the versions that they made. */
+  const proofs = new Map<string, string[]>(race.sessions.map(id => [id, []]));
+  const end = (id: string): unknown => endings.set(id, (endings.get(id) ?? 0) + 1);
+  const write = (id: string, version: number, proof: string): void => {
+    const written = proofs.get(id)!;
+    if (written[version - 1] !== undefined) problems.push(`version ${version} of ${id} was written over twice`);
+    written[version - 1] = proof;
+  };
 
   for (const { operation, outcome } of answers) {
     const { did, on, makes } = race.operations[operation]!;
     const outcomes = Array.isArray(outcome) ? outcome : [];
-    if (did === 'update' && outcomes[0] === 'updated') count(writes, on);
-    if (did === 'rotate') {
-      [on, ...makes].forEach((id, step) => {
-        if (outcomes[step] !== 'updated') return;
-        count(endings, id);
-        if (step === 0) count(writes, id);
-        made.add(makes[step]!);
-      });
+    switch (did) {
+      case 'update':
+        if (outcomes[0] === 'updated') write(on, 1, firstProofOf(on));
+        break;
+      case 'rotate':
+        for (const [step, proof] of makes.entries()) if (outcomes[step] === 'updated') write(on, 1 + step, proof);
+        break;
+      case 'delete':
+        doomed.add(on);
+        if (outcome === true) end(on);
+        break;
+      case 'evict':
+        if (outcomes[0] !== undefined) doomed.add(outcomes[0]);
+        if (outcomes[1] === 'ended') end(outcomes[0]!);
+        break;
+      case 'login':
+        made.add(makes[0]!);
+        proofs.set(makes[0]!, []);
+        if (outcome !== true) problems.push(`${makes[0]!} was not made`);
+        break;
+      case 'revoke':
+      case 'except':
+        for (const id of race.sessions) if (did === 'revoke' || id !== on) doomed.add(id);
+        for (const id of outcomes) end(id);
+        if (did === 'except' && outcomes.includes(on)) problems.push(`${on} was ended although it was spared`);
+        break;
+      case 'touch':
     }
-    if (did === 'delete') doomed.add(on);
-    if (did === 'delete' && outcome === true) count(endings, on);
-    if (did === 'login') logins.add(makes[0]!);
-    if (did === 'login' && outcome === true) made.add(makes[0]!);
-    if (did === 'revoke') for (const id of outcomes) count(endings, id);
   }
-  const isRevoked = race.operations.some(({ did }) => did === 'revoke');
   for (const [id, times] of endings) {
     if (times > 1) problems.push(`${id} was ended ${times} times`);
     if (!made.has(id)) problems.push(`${id} was ended and never made`);
   }
-  for (const [id, times] of writes) if (times > 1) problems.push(`version 1 of ${id} was written over ${times} times`);
-  for (const id of made) {
-    const mustDie = doomed.has(id) || (isRevoked && !logins.has(id));
-    if (mustDie && !endings.has(id)) problems.push(`${id} must be dead, and nobody was told to have ended it`);
-  }
-  const candidates = [...race.sessions, ...race.operations.flatMap(({ makes }) => makes)];
-  const isAlive = (id: string): boolean =>
-    made.has(id) && !endings.has(id) && !doomed.has(id) && (!isRevoked || logins.has(id));
+  for (const id of doomed)
+    if (!endings.has(id)) problems.push(`${id} must be dead, and nobody was told to have ended it`);
+  const isRevoked = race.operations.some(({ did }) => did === 'revoke' || did === 'except');
+  for (const id of endings.keys())
+    if (!doomed.has(id) && !isRevoked) problems.push(`${id} was ended, and nobody asked for that`);
+
+  const isAlive = (id: string): boolean => !endings.has(id) && !doomed.has(id);
   const verdict = {
     race: race.number,
-    alive: candidates.filter(isAlive),
-    dead: candidates.filter(id => !isAlive(id)),
+    alive: [...made].filter(isAlive).map(id => {
+      const written = proofs.get(id) ?? [];
+      return { id, version: 1 + written.length, proof: written.at(-1) ?? firstProofOf(id) };
+    }),
+    dead: [...made].filter(id => !isAlive(id)),
   };
   return { verdict, problems };
 }

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
-import { raceOf, type Answer, type Operation, type Race, type Verdict } from './race-plan.js';
+import { firstProofOf, raceOf, type Answer, type Operation, type Race, type Verdict } from './race-plan.js';
 
 const HOUR = 3_600_000;
 
@@ -77,22 +77,30 @@ export class RaceRunner {
         return backend.delete(on);
       case 'revoke':
         return [...(await backend.deleteByPrincipal(principal))];
+      case 'except':
+        return [...(await backend.deleteByPrincipal(principal, on))];
+      case 'evict':
+        return this.#evict(principal);
       case 'login':
         return backend.create(this.#record(makes[0]!, principal));
     }
   }
 
-  async #rotate(record: SessionRecord, makes: readonly string[]): Promise<Answer['outcome']> {
+  async #rotate(record: SessionRecord, proofs: readonly string[]): Promise<Answer['outcome']> {
     const outcomes = [];
-    let last = record;
-    for (const id of makes) {
-      const next = { ...last, id, version: last.version + 1 };
-      const outcome = await this.backend.replace(last.id, next);
+    for (const [step, proof] of proofs.entries()) {
+      const outcome = await this.backend.update({ ...record, proof }, 1 + step);
       outcomes.push(outcome);
       if (outcome !== 'updated') break;
-      last = next;
     }
     return outcomes;
+  }
+
+  async #evict(principal: string): Promise<Answer['outcome']> {
+    const listed = await this.backend.listByPrincipal(principal);
+    const [oldest] = [...listed].sort((a, b) => a.lastSeenAt - b.lastSeenAt);
+    if (!oldest) return [];
+    return (await this.backend.delete(oldest.id)) ? [oldest.id, 'ended'] : [oldest.id];
   }
 
   async #verify({ race: number, alive, dead }: Verdict): Promise<Findings> {
@@ -100,10 +108,16 @@ export class RaceRunner {
     const { principal, sessions } = raceOf(this.run, this.seed, number);
     const problems: string[] = [];
     const survivors = await this.#found(dead);
-    if ((await this.#found(alive)).length < alive.length) problems.push(`lost is one of ${alive.join(', ')}`);
+    for (const { id, version, proof } of alive) {
+      const found = await backend.read(id);
+      if (!found) problems.push(`${id} is lost`);
+      else if (found.version !== version || found.proof !== proof)
+        problems.push(`${id} has version ${found.version} and ${found.proof}, and should have ${version} and ${proof}`);
+    }
     const listed = (await backend.listByPrincipal(principal)).map(({ id }) => id).sort();
-    if (listed.join() !== [...alive].sort().join())
-      problems.push(`the index of ${principal} has ${listed.join()}, alive are ${alive.join()}`);
+    const expected = alive.map(({ id }) => id).sort();
+    if (listed.join() !== expected.join())
+      problems.push(`the index of ${principal} has ${listed.join()}, alive are ${expected.join()}`);
 
     const late = sessions.find(id => dead.includes(id));
     if (late === undefined || survivors.length > 0) return { survivors, problems };
@@ -111,10 +125,10 @@ export class RaceRunner {
     const answers = [
       await backend.update(record, 1),
       await backend.touch(late, record.lastSeenAt + 2000, record.expiresAt + HOUR),
-      await backend.replace(late, { ...record, id: `${late}-late`, version: 2 }),
+      await backend.update({ ...record, proof: 'late' }, 2),
     ];
     if (answers.join() !== 'gone,false,gone') problems.push(`late writes to ${late} were answered ${answers.join()}`);
-    survivors.push(...(await this.#found([late, `${late}-late`])));
+    survivors.push(...(await this.#found([late])));
     return { survivors, problems };
   }
 
@@ -126,6 +140,6 @@ export class RaceRunner {
   #record(id: string, principal: string): SessionRecord {
     const now = this.#start;
     const times = { createdAt: now, authenticatedAt: now, lastSeenAt: now, expiresAt: now + HOUR };
-    return { id, principal, data: '{"n":0}', version: 1, ...times };
+    return { id, principal, data: '{"n":0}', proof: firstProofOf(id), version: 1, ...times };
   }
 }

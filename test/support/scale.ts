@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
+import { sessionRecord } from './session-record.js';
 
 const HOUR = 3_600_000;
 const AT_ONCE = 200;
@@ -14,16 +14,8 @@ export const MANY = { principal: 'many', sessions: 1_000 };
 /** A session of about 300 bytes of data. */
 export function sessionOf(principal: string, expiresAt = NOW + HOUR): SessionRecord {
   const seen = expiresAt - 2 * HOUR;
-  return {
-    id: randomBytes(32).toString('base64url'),
-    principal,
-    data: JSON.stringify({ filler: 'x'.repeat(300) }),
-    version: 1,
-    createdAt: seen,
-    authenticatedAt: seen,
-    lastSeenAt: seen,
-    expiresAt,
-  };
+  const times = { createdAt: seen, authenticatedAt: seen, lastSeenAt: seen, expiresAt };
+  return sessionRecord({ principal, data: JSON.stringify({ filler: 'x'.repeat(300) }), ...times });
 }
 
 /** Some of the ids of living sessions. */

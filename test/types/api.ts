@@ -341,7 +341,6 @@ export abstract class ThirdParty extends SessionBackend {
   abstract override read(id: string): Promise<SessionRecord | undefined>;
   abstract override update(record: SessionRecord, expectedVersion: number): Promise<'updated' | 'conflict' | 'gone'>;
   abstract override touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean>;
-  abstract override replace(oldId: string, record: SessionRecord): Promise<'updated' | 'conflict' | 'gone'>;
   abstract override delete(id: string): Promise<boolean>;
   abstract override listByPrincipal(principal: string): Promise<SessionRecord[]>;
   abstract override deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]>;
@@ -358,6 +357,7 @@ same<
     id: string;
     principal?: string;
     data: string;
+    proof: string;
     version: number;
     createdAt: number;
     authenticatedAt: number;

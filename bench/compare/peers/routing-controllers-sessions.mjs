@@ -63,15 +63,6 @@ class ComparisonBackend extends SessionBackend {
     if (stored && lastSeenAt > stored.lastSeenAt) this.#put({ ...stored, lastSeenAt, expiresAt });
     return stored !== undefined;
   }
-  async replace(oldId, record) {
-    await this.store.turn('write');
-    const stored = this.#stored(oldId);
-    if (!stored) return 'gone';
-    if (stored.version !== record.version - 1) return 'conflict';
-    this.store.entries.delete(oldId);
-    this.#put(record);
-    return 'updated';
-  }
   async delete(id) {
     await this.store.turn('write');
     return this.store.entries.delete(id);
