@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { runInThisContext } from 'node:vm';
 
@@ -148,6 +148,16 @@ describe('the comparison in docs/comparison.md', () => {
 function source(file: string): string {
   return readFileSync(path.join(root, file), 'utf8');
 }
+
+test('docs/guarantees.md defines each id that the name of a test begins with', () => {
+  const names = readdirSync(path.join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.test.ts'))
+    .flatMap(file => [...source(path.join('test', file)).matchAll(/['"`]([A-Z]{2}-\d+): /g)].map(([, id]) => id ?? ''));
+  const defined = [...source('docs/guarantees.md').matchAll(/^\| ([A-Z]{2}-\d+) \|/gm)].map(([, id]) => id ?? '');
+  expect(new Set(names).size).toBeGreaterThan(20);
+  expect([...new Set(names)].filter(id => !defined.includes(id))).toEqual([]);
+  expect(defined).toEqual([...new Set(defined)]);
+});
 
 describe('what CONTRIBUTING.md names', () => {
   const contributing = readDocument('CONTRIBUTING.md');
