@@ -6,7 +6,7 @@ import { LIFETIME, nextProfile } from '../profile.js';
 
 const AT_ONCE = 500;
 
-/** Fills a backend with records that nobody has a token for. */
+/** Fills a backend with records whose tokens nobody has. */
 export async function growBackend(backend: SessionBackend, count: number): Promise<void> {
   let left = count;
   const worker = async () => {

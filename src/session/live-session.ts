@@ -2,12 +2,14 @@ import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
-import { applyChanges, changesBetween } from '../model/changes.js';
+import { applyChanges, type Changes, changesBetween } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
 import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
 import type { Change, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
+
+const NO_CHANGES: Changes = new Map();
 
 /**
  * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
@@ -156,7 +158,7 @@ export class LiveSession<T extends object> implements Session<T> {
     if (this.#ended) return undefined;
     return after(this.#parts.records.read(this.id, this.#hash), stored => {
       if (isClosed(stored)) this.#ended = true;
-      else this.#adopt(stored, this.#stored.data);
+      else this.#adopt(stored, NO_CHANGES);
     });
   }
 
@@ -198,7 +200,7 @@ export class LiveSession<T extends object> implements Session<T> {
     };
     const write = { known, apply, decides: change !== undefined };
     const stored = await queue.write(this.id, rotation ? { ...write, rotation } : write);
-    this.#adopt(stored, snapshot);
+    this.#adopt(stored, assigned);
     if (overwritten.length > 0)
       events.emit('conflict', { ...this.#parts.eventOf(stored.record), properties: overwritten });
   }
@@ -212,12 +214,17 @@ export class LiveSession<T extends object> implements Session<T> {
     return isThenable(result) ? Promise.resolve(result).then(changed) : changed(result);
   }
 
-  /** Takes over what is stored now. What the application assigned while the write was under way stays assigned. */
-  #adopt(stored: StoredState, snapshot: JsonObject): void {
+  /**
+   * Takes over what is stored now. What the application assigned while the write was under way stays assigned; what another
+   * write of this request brought in the meantime was not assigned.
+   */
+  #adopt(stored: StoredState, saved: Changes): void {
+    const before = this.#stored;
+    if (stored.record.version < before.record.version) return;
     this.#stored = stored;
     if (this.#data === undefined) return;
     try {
-      const meanwhile = changesBetween(snapshot, this.#parts.model.toPlain(this.#data));
+      const meanwhile = changesBetween(applyChanges(before.data, saved), this.#parts.model.toPlain(this.#data));
       this.#refresh(this.#data, applyChanges(stored.data, meanwhile));
     } catch (error) {
       // What was assigned meanwhile cannot be stored. This write is done; the next one reports it.

@@ -6,13 +6,15 @@ import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.
 import { isSameJson, type JsonObject } from '../model/json.js';
 import type { Model } from '../model/model.js';
 import { Deadlines } from './deadlines.js';
-import { LONGEST_QUEUE, tooBusy } from './locks.js';
+import { tooBusy } from './locks.js';
 import { isClosed, type Records, type StoredState } from './records.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
 /** How often a write is tried when other processes keep coming first. */
 const MAX_ATTEMPTS = 50;
+/** How many writes may wait for one session. They are combined, so that many cost little more than one. */
+const LONGEST_QUEUE = 10_000;
 /** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
 const MAX_BACKOFF = 64;
 
@@ -119,6 +121,8 @@ export class WriteQueue<T extends object> {
     const settled = new Promise<StoredState>((resolve, reject) => {
       const settle = (stored: StoredState | undefined): void => {
         begin();
+        // Whatever the function of a write throws is handed on as it is.
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
         if (job?.failure) reject(job.failure.error);
         else if (stored) resolve(stored);
       };

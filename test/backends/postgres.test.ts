@@ -39,7 +39,7 @@ describeWith('postgres', 'on a real server', () => {
     pool = new Pool({ connectionString: engine.url, max: 10 });
     await pool.query(`CREATE SCHEMA ${schema}`);
     child = forkModule('serve-postgres', [engine.url]);
-  }, 60_000);
+  });
   afterAll(async () => {
     child.kill();
     await pool.query(`DROP SCHEMA ${schema} CASCADE`);
@@ -405,6 +405,6 @@ describeWith('postgres', 'on a real server', () => {
       expect(await backend.listByPrincipal('ada')).toEqual([kept]);
       await ownPool.end();
       await own.stop();
-    }, 60_000);
+    });
   });
 });

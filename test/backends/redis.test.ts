@@ -277,7 +277,7 @@ describeWith('redis', 'on a cluster of three nodes', () => {
     client = createCluster({ rootNodes: servers.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` })) });
     await client.connect();
     child = forkModule('serve-redis', [servers.map(({ port }) => port).join(',')]);
-  }, 60_000);
+  });
   afterAll(async () => {
     child.kill();
     client.destroy();

@@ -20,7 +20,6 @@ const PHONE: BrowserContextOptions = {
 };
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 
-jest.setTimeout(60_000);
 
 describeInBrowser("the playground's page", () => {
   let browser: Browser;

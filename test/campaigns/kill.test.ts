@@ -11,7 +11,7 @@ import type { SessionBackend } from '../../src/core/backend.js';
 import { KILLS } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, startPostgres, startRedis, until, type PrivateServer } from '../support/engines.js';
-import { inspect, putUnderLoad, type Event, type Findings } from '../support/kill-load.js';
+import { inspect, putUnderLoad, type Event, type Findings } from './kill-load.js';
 
 const TIMEOUT = 60_000 + KILLS * 15_000;
 
@@ -38,7 +38,7 @@ async function rounds(name: string, round: () => Promise<Findings>): Promise<voi
 /** Lets a process of its own work, kills it in the midst, and looks at what it left. */
 async function killApplication(engine: string, address: string, backend: () => SessionBackend): Promise<Findings> {
   const events: Event[] = [];
-  const child = forkModule('kill-worker', [engine, address]);
+  const child = forkModule('../campaigns/kill-worker', [engine, address]);
   child.on('message', event => events.push(event as Event));
   const closed = new Promise(resolve => child.once('close', resolve));
   await until(() => events.length > 100, 'the process to be under load');

@@ -6,8 +6,8 @@ import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { migrate } from '../../src/backends/postgres/backend.js';
 import { PROCESS_RACES as RACES, raceTimeout } from '../support/campaign.js';
 import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
-import { raceProcesses, raceWithin, type RaceResult } from '../support/race-campaign.js';
 import { startRedisCluster } from '../support/redis-cluster.js';
+import { raceProcesses, raceWithin, type RaceResult } from './race-campaign.js';
 import { seed } from '../support/seed.js';
 
 const TIMEOUT = raceTimeout * 1000;

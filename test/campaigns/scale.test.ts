@@ -12,9 +12,9 @@ import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { SESSIONS } from '../support/campaign.js';
 import { describeWith, postgresUrl, startRedis, type PrivateServer } from '../support/engines.js';
-import { Looks } from '../support/looks.js';
-import { rowsLookedAt } from '../support/plans.js';
-import { expiryOf, FEW, fill, MANY, NOW, sessionOf } from '../support/scale.js';
+import { Looks } from './looks.js';
+import { rowsLookedAt } from './plans.js';
+import { expiryOf, FEW, fill, MANY, NOW, sessionOf } from './scale.js';
 
 const TIMEOUT = 60_000 + SESSIONS;
 

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 
 import fc from 'fast-check';
 import { InMemoryBackend, type Session, SessionCookie, type SessionInfo } from 'routing-controllers-sessions';
+import { signIn } from 'routing-controllers-sessions/testing';
 
 import { SECRET } from '../support/app.js';
 import { Clock } from '../support/clock.js';
@@ -532,9 +533,9 @@ describe('LC-10: clean-up', () => {
   test('LC-10: removes what expired, an hour after its time, and leaves what lives', async () => {
     const [backend, clock] = [new InMemoryBackend(), new Clock()];
     const sessions = made(backend, clock);
-    await sessions.mintFor({ username: 'ada' });
+    await signIn(sessions, { username: 'ada' });
     clock.advance(4 * DAY);
-    await sessions.mintFor({ username: 'grace' });
+    await signIn(sessions, { username: 'grace' });
     clock.advance(3 * DAY + HOUR - 1);
     const sweep = async () => {
       jest.advanceTimersByTime(1_200_000);
@@ -560,7 +561,7 @@ describe('LC-10: clean-up', () => {
     const sessions = made(backend, clock);
     const reported: string[] = [];
     sessions.on('unavailable', ({ operation }) => reported.push(operation));
-    await sessions.mintFor({ username: 'ada' });
+    await signIn(sessions, { username: 'ada' });
     clock.advance(8 * DAY);
     for (let n = 0; n < 3; n++) {
       jest.advanceTimersByTime(1_200_000);
@@ -576,8 +577,8 @@ describe('LC-10: clean-up', () => {
     const [backend, clock] = [new InMemoryBackend(), new Clock()];
     const clean = jest.spyOn(backend, 'deleteExpired');
     const [closed, never] = [made(backend, clock), made(backend, clock, 0)];
-    await closed.mintFor({ username: 'ada' });
-    await never.mintFor({ username: 'ada' });
+    await signIn(closed, { username: 'ada' });
+    await signIn(never, { username: 'ada' });
     await closed.close();
     jest.advanceTimersByTime(86_400_000);
     await settle();

@@ -5,7 +5,7 @@ import { Principal, SessionCookie, SessionData, SessionUnavailableError } from '
 
 import { FaultyBackend } from '../support/faulty-backend.js';
 import { type Answer, contextFor, visit } from '../support/in-process.js';
-import { numberFromEnv } from '../support/random.js';
+import { numberFromEnv } from '../support/number-from-env.js';
 import { type ModelSession, SessionModel } from '../support/session-model.js';
 
 /* `npm run test:model` asks for 10,000 sequences; MODEL_SEED for other ones. */

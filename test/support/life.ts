@@ -20,9 +20,6 @@ import { type AppSettings, startApp, type TestApp } from './app.js';
 import { RecordingBackend } from './recording-backend.js';
 import { parseSetCookie } from './set-cookie-parts.js';
 
-// Some of these tests make thousands of requests, and the machine may have other work.
-jest.setTimeout(120_000);
-
 /** The session data of the tests of a session's life. */
 @SessionData
 export class UserSession {

@@ -1,0 +1,48 @@
+import { Pool } from 'pg';
+import { createClient } from 'redis';
+
+/** The clients that docs/backends/redis.md and docs/backends/postgres.md recommend; test/docs/facts.test.ts compares them. */
+
+export async function connectToRedis(url: string) {
+  const client = createClient({
+    url,
+    disableOfflineQueue: true,
+    socket: { reconnectStrategy: 50, connectTimeout: 600, socketTimeout: 600 },
+  });
+  client.on('error', () => undefined);
+  await client.connect();
+  watch(client);
+  return client;
+}
+
+type Watched = Pick<ReturnType<typeof createClient>, 'isReady' | 'destroy'> & {
+  ping(): Promise<unknown>;
+  connect(): Promise<unknown>;
+};
+
+function watch(client: Watched): void {
+  let asked: number | undefined;
+  const look = (): void => {
+    const now = performance.now();
+    if (!client.isReady) asked = undefined;
+    else if (asked !== undefined && now - asked > 500) {
+      asked = undefined;
+      client.destroy();
+      client.connect().catch(() => undefined);
+    } else {
+      asked ??= now;
+      client.ping().then(
+        () => (asked = undefined),
+        () => undefined,
+      );
+    }
+  };
+  // Not before what has arrived meanwhile was read: this process may have been busy.
+  setInterval(() => setImmediate(look), 100).unref();
+}
+
+export function openPool(connectionString: string): Pool {
+  const pool = new Pool({ connectionString, connectionTimeoutMillis: 1000, query_timeout: 1000 });
+  pool.on('error', () => undefined);
+  return pool;
+}
