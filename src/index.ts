@@ -30,5 +30,7 @@ export { SessionData, type SessionDataOptions } from './controllers/session-data
 export type { CreateSessionOptions, SessionCookieOptions } from './koa/options.js';
 export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './koa/session-cookie.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from './session/events.js';
-export type { Migrate, ModelClass } from './model/model.js';
+export type { ModelClass } from './model/model.js';
+export type { Migrate } from './model/notes.js';
+export { OptionalProps, type SessionInput } from './model/session-input.js';
 export type { Change, RotateOptions, Session, SessionInfo } from './session/session.js';

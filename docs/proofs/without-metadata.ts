@@ -6,6 +6,6 @@ void (async () => {
   const browser = request.agent(app.callback());
   await browser.post('/login').send({ username: 5 }).expect(400);
   await browser.post('/login').send({ username: 'ada' }).expect(200);
-  await browser.get('/me').expect(200, { username: 'ada' });
+  await browser.get('/me').expect(200, { username: 'ada', born: 1815 });
   console.log('proved');
 })();

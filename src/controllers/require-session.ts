@@ -13,11 +13,13 @@ type RequireSessionDecorator = (target: object, member?: string | symbol, descri
 /**
  * Guards an action, or all actions of a class: without a valid session it answers 403 "Not authenticated" before
  * parameters are parsed and uploads are read. A method's options override its class's, option by option; subclasses
- * and methods that override others keep what was required above them.
+ * and methods that override others keep what was required above them. The model that `check` gets is inferred from `cookie`,
+ * or named: `RequireSession<UserSession>({ … })`.
  *
  * @throws SessionConfigurationError for an option that it does not have, or that cannot work
  */
-export function RequireSession(options?: RequireSessionOptions): RequireSessionDecorator;
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- without a model that is named or inferred, `check` takes any
+export function RequireSession<T extends object = any>(options?: RequireSessionOptions<T>): RequireSessionDecorator;
 export function RequireSession(...args: [options?: RequireSessionOptions]): RequireSessionDecorator {
   assertCalled(args, '@RequireSession');
   const [options = {}] = args;

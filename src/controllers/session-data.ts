@@ -2,7 +2,7 @@ import { checkedOptions, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { COOKIE, type CookieIdentifier } from '../koa/session-cookie.js';
-import { type Migrate, noteMigration } from '../model/model.js';
+import { type Migrate, noteMigration } from '../model/notes.js';
 import { MODEL } from '../model/session-data.js';
 import { inject } from './inject.js';
 

@@ -6,6 +6,7 @@ import type { SetCookie } from '../cookie/set-cookie.js';
 import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
 import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
+import type { SessionInput } from '../model/session-input.js';
 import { Model } from '../model/model.js';
 import { SessionEventHub } from '../session/events.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
@@ -57,7 +58,7 @@ export class CookieService<T extends object = object> {
     this.#sweeper = new Sweeper(() => this.#sessions.store.sweep(), settings.sweepInterval);
   }
 
-  async logIn(data: T, ctx: Context, options: CreateSessionOptions): Promise<Session<T>> {
+  async logIn(data: SessionInput<T>, ctx: Context, options: CreateSessionOptions): Promise<Session<T>> {
     this.assertSameOrigin(ctx);
     const request = this.requestSession(ctx);
     const { transport } = request;
@@ -145,7 +146,7 @@ export class CookieService<T extends object = object> {
   }
 
   /** Stores a session that no request asked for, and returns its token: for tests. */
-  async mintFor(data: T): Promise<string> {
+  async mintFor(data: SessionInput<T>): Promise<string> {
     let minted = '';
     const transport = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
     await this.#sessions.create(data, { transport, client: {}, earlier: [] });

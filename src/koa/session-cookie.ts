@@ -4,6 +4,7 @@ import type { Context, Middleware } from 'koa';
 
 import { checkedOptions, functionOf, type OptionTable, text } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { SessionEventListener, SessionEventName } from '../session/events.js';
 import type { Session, SessionInfo } from '../session/session.js';
 import {
@@ -18,15 +19,20 @@ import { guard } from './guard.js';
 import { CREATION, type CreateSessionOptions, type SessionCookieOptions } from './options.js';
 import { varyByCookie } from './response-headers.js';
 
-/** Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with
-export type CookieIdentifier = typeof SessionCookie | (new (...args: any[]) => SessionCookie<any>);
+/**
+ * Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. The
+ * model is inferred from the prototype, which is the one place where TypeScript has it for a generic class too.
+ */
+/* eslint-disable @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with */
+export type CookieIdentifier<T extends object = any> =
+  typeof SessionCookie | ((new (...args: any[]) => SessionCookie<any>) & { readonly prototype: SessionCookie<T> });
+/* eslint-enable @typescript-eslint/no-explicit-any */
 
 /** What a route demands of its session, and of which cookie service. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
-export interface RequireSessionOptions<T = any> extends SessionDemand<T> {
+export interface RequireSessionOptions<T extends object = any> extends SessionDemand<T> {
   /** Which cookie service, for applications with several. Default: `SessionCookie`. */
-  cookie?: CookieIdentifier;
+  cookie?: CookieIdentifier<T>;
 }
 
 /** The option that names a cookie service. */
@@ -72,7 +78,7 @@ export class SessionCookie<T extends object> {
    * @throws SessionUnavailableError when the backend fails; no cookie is set
    * @throws SessionHeadersSentError when the response has begun
    */
-  createSession(data: T, ctx: Context, options: string | CreateSessionOptions = {}): Promise<Session<T>> {
+  createSession(data: SessionInput<T>, ctx: Context, options: string | CreateSessionOptions = {}): Promise<Session<T>> {
     const given = typeof options === 'string' ? { previousId: options } : options;
     return this.#service.logIn(data, ctx, checkedOptions(given, CREATION, 'createSession'));
   }

@@ -1,6 +1,6 @@
 import { SessionConfigurationError } from '../core/errors.js';
-import { notePrincipal } from './model.js';
 import { assertCalled, isMethod, ownerOf } from '../core/place.js';
+import { notePrincipal } from './notes.js';
 
 /**
  * Property of a data model: whose session it is, a string or a number. Makes it possible to list a user's sessions, to

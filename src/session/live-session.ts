@@ -2,14 +2,13 @@ import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
-import { applyChanges, type Changes, changesBetween } from '../model/changes.js';
+import { applyChanges, type Changes, NO_CHANGES } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
 import type { Change, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
-
-const NO_CHANGES: Changes = new Map();
 
 /**
  * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
@@ -49,8 +48,8 @@ export class LiveSession<T extends object> implements Session<T> {
     return (this.#data ??= this.#parts.model.instantiate(this.#stored.data));
   }
 
-  set data(data: T) {
-    this.#data = data;
+  set data(data: T | SessionInput<T>) {
+    this.#data = this.#parts.model.instanceFrom(data);
   }
 
   get principal(): string | undefined {
@@ -80,7 +79,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Whether the data differs from what is stored. */
   get changed(): boolean {
-    return this.#data !== undefined && !isSameJson(this.#stored.data, this.#data);
+    return this.#data !== undefined && this.#parts.model.isChanged(this.#stored.data, this.#data);
   }
 
   /** Notes that the session was seen, at most once per touch interval, without waiting for the store. */
@@ -185,8 +184,7 @@ export class LiveSession<T extends object> implements Session<T> {
   async #write(change?: Change<T>, rotation?: Rotation): Promise<void> {
     const { model, queue, events } = this.#parts;
     const known = this.#stored;
-    const snapshot = this.#data === undefined ? known.data : model.toPlain(this.#data);
-    const assigned = changesBetween(known.data, snapshot);
+    const assigned = this.#data === undefined ? NO_CHANGES : model.changes(known.data, this.#data);
     let overwritten: readonly string[] = [];
     const apply = (data: JsonObject): Eventual<JsonObject> => {
       if (this.#ended) throw new SessionGoneError();
@@ -208,8 +206,8 @@ export class LiveSession<T extends object> implements Session<T> {
   #changed(data: JsonObject, change: Change<T>): Eventual<JsonObject> {
     const { model } = this.#parts;
     const draft = model.instantiate(data);
-    // An arrow function without braces returns what it assigned; only an object can be meant to take the data's place.
-    const changed = (result: unknown) => model.toPlain(typeof result === 'object' && result !== null ? result : draft);
+    const changed = (result: unknown) =>
+      applyChanges(data, model.changes(data, isReplacement(result, draft) ? (result as SessionInput<T>) : draft));
     const result: unknown = change(draft);
     return isThenable(result) ? Promise.resolve(result).then(changed) : changed(result);
   }
@@ -224,27 +222,23 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#stored = stored;
     if (this.#data === undefined) return;
     try {
-      const meanwhile = changesBetween(applyChanges(before.data, saved), this.#parts.model.toPlain(this.#data));
-      this.#refresh(this.#data, applyChanges(stored.data, meanwhile));
+      const { model } = this.#parts;
+      const meanwhile = model.changes(applyChanges(before.data, saved), this.#data);
+      this.#data = model.refreshed(this.#data, applyChanges(stored.data, meanwhile));
     } catch (error) {
       // What was assigned meanwhile cannot be stored. This write is done; the next one reports it.
       if (!(error instanceof InvalidSessionDataError)) throw error;
     }
   }
+}
 
-  /** In place, and only where it differs: the application may hold on to what `data` handed out. */
-  #refresh(data: T, plain: JsonObject): void {
-    if (isSameJson(plain, data)) return;
-    const fresh = this.#parts.model.instantiate(plain);
-    if (Object.isFrozen(data)) {
-      this.#data = fresh;
-      return;
-    }
-    for (const key of Object.keys(data)) if (!Object.hasOwn(plain, key)) Reflect.deleteProperty(data, key);
-    for (const key of Object.keys(fresh) as (keyof T & string)[]) {
-      if (!isSameJson(plain[key], data[key])) data[key] = fresh[key];
-    }
-  }
+/**
+ * Whether what a change returned is to take the data's place. An arrow function without braces returns what it assigned: no
+ * object, or one that is part of the data now.
+ */
+function isReplacement(result: unknown, draft: object): boolean {
+  if (typeof result !== 'object' || result === null || result === draft) return false;
+  return !Array.isArray(result) && !Object.values(draft).includes(result);
 }
 
 /** Whatever `await` would wait for: also what is not a promise of the language's own. */

@@ -1,5 +1,6 @@
 import type { MintedToken } from '../cookie/tokens.js';
 import { SessionGoneError, SessionUnavailableError } from '../core/errors.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { SessionRecord } from '../core/record.js';
 import type { JsonObject } from '../model/json.js';
 import { LiveSession } from './live-session.js';
@@ -52,7 +53,7 @@ export class LogIn<T extends object> {
    * @throws SessionGoneError when the session that is required is not there
    * @throws SessionUnavailableError when the backend fails
    */
-  async create(data: T, context: LogInContext): Promise<LiveSession<T>> {
+  async create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
     const { model, times } = this.parts;
     const plain = await model.create(data);
     const content: Content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };

@@ -2,6 +2,7 @@ import type { Tokens, VerifiedToken } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
 import type { Clock } from '../core/clock.js';
 import { after, type Eventual } from '../core/eventual.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { Model } from '../model/model.js';
 import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
 import { LiveSession } from './live-session.js';
@@ -54,7 +55,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
   }
 
   /** Makes a session. See {@link LogIn.create}. */
-  create(data: T, context: LogInContext): Promise<LiveSession<T>> {
+  create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
     return this.#logIn.create(data, context);
   }
 

@@ -1,3 +1,4 @@
+import type { SessionInput } from '../model/session-input.js';
 import { serviceOf, type SessionCookie } from '../koa/session-cookie.js';
 
 /**
@@ -9,7 +10,7 @@ import { serviceOf, type SessionCookie } from '../koa/session-cookie.js';
  *
  * @throws InvalidSessionDataError when data breaks its model
  */
-export async function signIn<T extends object>(cookie: SessionCookie<T>, data: T): Promise<string> {
+export async function signIn<T extends object>(cookie: SessionCookie<T>, data: SessionInput<T>): Promise<string> {
   const service = serviceOf(cookie);
   const token = await service.mintFor(data);
   const { secure, plain } = service.settings.setCookie;

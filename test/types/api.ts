@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-misused-spread -- applications spread session data */
 /*
  * Never run: compiled by the type check, and by types.test.ts. What is written here must compile as a program of a user
  * of the package would, and what stands below a `@ts-expect-error` must not.
@@ -14,6 +15,7 @@ import {
   CurrentSession,
   InMemoryBackend,
   InvalidSessionDataError,
+  OptionalProps,
   Principal,
   RequireSession,
   type RequireSessionOptions,
@@ -28,6 +30,7 @@ import {
   type SessionEvents,
   SessionGoneError,
   type SessionInfo,
+  type SessionInput,
   SessionNotFreshError,
   type SessionRecord,
   SessionRequiredError,
@@ -95,6 +98,39 @@ export class Controller {
     check: (user: User, session) => Promise.resolve(user.visits > 0 && session.principal !== undefined),
   })
   checked() {
+    return this.bare;
+  }
+
+  @RequireSession({ cookie: AdminCookie, check: (admin, session) => admin.id > 0 && session.data.id > 0 })
+  inferred() {
+    return this.bare;
+  }
+
+  // @ts-expect-error -- no property of the model that the cookie is for
+  @RequireSession({ cookie: AdminCookie, check: admin => admin.identity > 0 })
+  misspeltOfCookie() {
+    return this.bare;
+  }
+
+  @RequireSession<User>({ check: ({ username }) => username !== '' })
+  named() {
+    return this.bare;
+  }
+
+  // @ts-expect-error -- no property of the model that is named
+  @RequireSession<User>({ check: ({ name }) => name !== '' })
+  misspeltOfName() {
+    return this.bare;
+  }
+
+  // @ts-expect-error -- a cookie of another model
+  @RequireSession<User>({ cookie: AdminCookie })
+  otherModel() {
+    return this.bare;
+  }
+
+  @RequireSession({ cookie: SessionCookie, check: anything => anything.whatever === 1 })
+  ofTheSessionCookie() {
     return this.bare;
   }
 
@@ -234,6 +270,8 @@ export async function services(ctx: Context, request: IncomingMessage) {
 
   // @ts-expect-error -- data of another model
   await sessions.createSession({ id: 1 }, ctx);
+  // @ts-expect-error -- types cannot see a default that no OptionalProps names
+  await sessions.createSession({ username: 'ada' }, ctx);
   // @ts-expect-error -- no context
   await sessions.createSession(user);
   // @ts-expect-error -- roles are texts
@@ -266,6 +304,81 @@ export function listening() {
   // @ts-expect-error -- an event has no token
   sessions.on('created', ({ token }) => token);
   return chained;
+}
+
+// ---- what a session is given
+
+class City {
+  name!: string;
+  [OptionalProps]?: 'country';
+  country = 'UK';
+  label() {
+    return `${this.name}, ${this.country}`;
+  }
+}
+
+@SessionData
+class Shopper {
+  [OptionalProps]?: 'visits' | 'tags';
+  @Principal() readonly username!: string;
+  email!: string;
+  visits = 0;
+  tags: string[] = [];
+  nick?: string;
+  seen!: Date | null;
+  city!: City;
+  cities!: City[];
+  counts!: Record<string, number>;
+  #secret = 1;
+  get isNew() {
+    return this.visits < this.#secret;
+  }
+  greet() {
+    return this.username;
+  }
+}
+
+const city = { name: 'London' };
+const least = { username: 'ada', email: 'a@b', seen: null, city, cities: [city], counts: { a: 1 } };
+
+export async function inputs(shoppers: SessionCookie<Shopper>, current: Session<Shopper>, ctx: Context) {
+  await shoppers.createSession(least, ctx);
+  await shoppers.createSession({ ...least, visits: 1, nick: 'a', seen: new Date(), tags: ['x'] }, ctx);
+  await shoppers.createSession(new Shopper(), ctx);
+  const header: string = await signIn(shoppers, least);
+  const input: SessionInput<Shopper> = least;
+  current.data = input;
+  current.data = new Shopper();
+  current.data.visits++;
+  same<(typeof current)['data'], Shopper>();
+  await current.update(data => data.visits++);
+  await current.update(data => data.tags.push('x'));
+  await current.update(() => least);
+  await current.update(data => ({ ...data, visits: data.visits + 1 }));
+  await current.update(async data => {
+    await Promise.resolve();
+    return { ...data, nick: 'x' };
+  });
+  const { email, ...rest } = least;
+  // @ts-expect-error -- what has no default may not be left out
+  await shoppers.createSession(rest, ctx);
+  // @ts-expect-error -- of the wrong type
+  await shoppers.createSession({ ...least, visits: '1' }, ctx);
+  // @ts-expect-error -- a nested model lacks what has no default
+  await shoppers.createSession({ ...least, city: {} }, ctx);
+  // @ts-expect-error -- a property that the model does not have
+  await shoppers.createSession({ ...least, passwordHash: 'x' }, ctx);
+  // @ts-expect-error -- a method is no data
+  await shoppers.createSession({ ...least, greet: () => 'x' }, ctx);
+  // @ts-expect-error -- not a whole input
+  await signIn(shoppers, { username: 'ada' });
+  // @ts-expect-error -- not a whole input
+  current.data = { username: 'ada' };
+  // @ts-expect-error -- what takes the data's place is whole
+  await current.update(() => ({ visits: 1 }));
+  // @ts-expect-error -- a list is no session data
+  await current.update(data => data.tags);
+  return [header, email];
 }
 
 // ---- a session
