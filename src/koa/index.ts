@@ -15,7 +15,9 @@ export {
   SessionUnavailableError,
 } from '../core/errors.js';
 export type { SessionRecord } from '../core/record.js';
-export type { Migrate, ModelClass } from '../model/model.js';
+export type { ModelClass } from '../model/model.js';
+export type { Migrate } from '../model/notes.js';
+export { OptionalProps, type SessionInput } from '../model/session-input.js';
 export { Principal } from '../model/principal.js';
 export { type ModelOptions, SessionData } from '../model/session-data.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from '../session/events.js';

@@ -1,6 +1,6 @@
 import { validate, type ValidationError } from 'class-validator';
 
-import { InvalidSessionDataError } from '../core/errors.js';
+import { InvalidSessionDataError, SessionConfigurationError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
 import { principalText } from '../core/principal-text.js';
 import { applyChanges, type Changes, changesBetween, NO_CHANGES } from './changes.js';
@@ -244,7 +244,16 @@ interface Description {
   isDirect: boolean;
 }
 
+/** @throws SessionConfigurationError when an instance cannot be made */
 function describe(model: ModelClass): Description {
+  try {
+    new model();
+  } catch (cause) {
+    throw new SessionConfigurationError(
+      `${model.name}: its constructor threw an error; a session model is constructed without arguments`,
+      { cause },
+    );
+  }
   const shape = shapeOf(model);
   const properties = [...shape.properties];
   return {

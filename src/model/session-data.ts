@@ -1,7 +1,7 @@
 import { checkedOptions, functionOf, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
-import { type Migrate, noteMigration } from './model.js';
+import { type Migrate, noteMigration } from './notes.js';
 
 /** Options of {@link SessionData}. */
 export interface ModelOptions {

@@ -72,7 +72,7 @@ export class Shape {
     try {
       return new (this.model as new () => Record<string, unknown>)();
     } catch {
-      // A nested class may ask for arguments. It has no defaults then; the model itself is asked once, when it is described.
+      // A nested class may ask for arguments. It has no defaults then; of the model itself, describing it refuses that.
       return undefined;
     }
   }

@@ -204,8 +204,8 @@ export class SessionRaces {
         break;
       case 'rotate':
         await session.rotate();
-        ledger.assert(!ledger.isAlive(id), 'rotated before the old id was dead');
-        ledger.assert(session.id !== id && ledger.lineages.get(session.id) === lineage, 'rotated before it was stored');
+        ledger.assert(session.id === id, 'a rotation changed the id');
+        ledger.assert(sent === undefined || lineage.proof !== hashOf(sent), 'rotated before the old token was dead');
         break;
       case 'end':
         await session.end();
@@ -221,13 +221,14 @@ export class SessionRaces {
     ledger.close();
     const tokens = jars.flatMap(({ history }) => history);
     for (const token of tokens) {
-      const id = idOf(token);
+      const lineage = ledger.lineages.get(idOf(token))!;
       const session = await this.#processes[0]!.getSession(contextFor({ token }));
-      ledger.assert((session !== undefined) === ledger.isAlive(id), 'an answer differs from what is stored');
-      if (session) ledger.assert(isSame(session.data, ledger.lineages.get(id)!), 'data differs from what is stored');
+      const opens = lineage.alive && lineage.proof === hashOf(token);
+      ledger.assert((session !== undefined) === opens, 'an answer differs from what is stored');
+      if (session) ledger.assert(isSame(session.data, lineage), 'data differs from what is stored');
     }
-    const handedOut = new Set(tokens.map(idOf));
-    for (const { id } of ledger.living()) ledger.assert(handedOut.has(id), 'a record without its cookie');
+    const handedOut = new Set(tokens.map(hashOf));
+    for (const { proof } of ledger.living()) ledger.assert(handedOut.has(proof), 'a record without its cookie');
     ledger.assert(this.#store.size === ledger.living().length, `${this.#store.size} records in the store`);
     if (ledger.problems.length > 0) throw new Error(ledger.problems.join('; '));
   }
@@ -241,9 +242,13 @@ function isSame(data: RaceSession, lineage: Lineage): boolean {
   return JSON.stringify(data) === JSON.stringify(lineage.data);
 }
 
-/** The public id of a token: the SHA-256 of its secret. */
 function idOf(token: string): string {
+  return token.slice(0, token.indexOf('.'));
+}
+
+/** What the record of a token's session holds as its proof: the SHA-256 of the secret. */
+function hashOf(token: string): string {
   return createHash('sha256')
-    .update(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url'))
+    .update(Buffer.from(token.split('.')[1]!, 'base64url'))
     .digest('base64url');
 }

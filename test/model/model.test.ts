@@ -19,6 +19,7 @@ import fc from 'fast-check';
 import { InvalidSessionDataError, Principal, SessionData } from 'routing-controllers-sessions';
 
 import { principalText } from '../../src/core/principal-text.js';
+import { applyChanges } from '../../src/model/changes.js';
 import type { JsonObject } from '../../src/model/json.js';
 import { MAX_DATA_BYTES, Model, type ModelClass } from '../../src/model/model.js';
 import { seed } from '../support/seed.js';
@@ -239,6 +240,69 @@ describe('Model.instantiate', () => {
     };
     (instance.extra ?? instance.address)!.list.push(2);
     expect(JSON.stringify(plain)).toBe(before);
+  });
+});
+
+test('a model that cannot be constructed without arguments is refused by its name', () => {
+  class Demanding {
+    readonly length: number;
+    constructor(name: string) {
+      this.length = name.length;
+    }
+  }
+  expect(() => new Model(Demanding as unknown as ModelClass).encode({})).toThrow(
+    expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining('Demanding') as unknown }),
+  );
+});
+
+describe('What another build stored, below the top', () => {
+  class Line {
+    @IsString() sku!: string;
+    @IsInt() qty!: number;
+  }
+  class Cart {
+    @ValidateNested() @Type(() => Address) address!: Address;
+    @ValidateNested({ each: true }) @Type(() => Line) lines!: Line[];
+  }
+  const model = new Model(Cart);
+  const stored = {
+    address: { city: 'London', zip: 'N1' },
+    lines: [
+      { sku: 'a', qty: 1, gift: 'A' },
+      { sku: 'b', qty: 1, gift: 'B' },
+    ],
+  };
+  const after = (change: (cart: Cart) => void) => {
+    const cart = model.instantiate(stored);
+    change(cart);
+    return applyChanges(stored, model.changes(stored, cart));
+  };
+
+  test('is not in the instance, and survives a change beside it', () => {
+    expect(model.instantiate(stored).address).not.toHaveProperty('zip');
+    const next = after(({ address, lines }) => {
+      address.city = 'Paris';
+      lines[1]!.qty = 2;
+    });
+    expect(next).toEqual({
+      address: { city: 'Paris', zip: 'N1' },
+      lines: [stored.lines[0], { sku: 'b', qty: 2, gift: 'B' }],
+    });
+  });
+
+  test('survives a copy in its place, and moves with its item', () => {
+    expect(after(cart => Object.assign(cart, { address: { city: 'Paris' } }))['address']).toEqual({
+      city: 'Paris',
+      zip: 'N1',
+    });
+    expect(after(({ lines }) => lines.reverse())['lines']).toEqual([...stored.lines].reverse());
+    expect(after(({ lines }) => lines.shift())['lines']).toEqual([stored.lines[1]]);
+  });
+
+  test('a cycle is named by the property that leads back', async () => {
+    const address = { city: 'London', list: [] as unknown[] };
+    address.list.push(address);
+    await expect(failuresOf(model.create({ address, lines: [] } as never))).resolves.toEqual(['address.list.0']);
   });
 });
 

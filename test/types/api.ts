@@ -246,8 +246,9 @@ export async function services(ctx: Context, request: IncomingMessage) {
   same<Awaited<ReturnType<typeof sessions.createSession>>, Session<User>>();
   await sessions.createSession(user, ctx);
   await sessions.createSession(user, ctx, 'previous id');
+  await sessions.createSession(user, ctx, { previousId: 'previous id', requirePrevious: true });
   same<ReturnType<typeof sessions.getSession>, Promise<Session<User> | undefined>>();
-  same<ReturnType<typeof sessions.endSession>, Promise<void>>();
+  same<ReturnType<typeof sessions.endSession>, Promise<boolean>>();
   await sessions.endSession('id', ctx);
   same<ReturnType<typeof sessions.current>, Session<User> | undefined>();
   same<ReturnType<typeof sessions.listSessions>, Promise<SessionInfo[]>>();
@@ -292,7 +293,7 @@ same<SessionEvents['expired']['reason'], 'idle' | 'absolute'>();
 export function listening() {
   const chained: SessionCookie<User> = sessions
     .on('created', ({ id, principal, time }) => [id.length, principal?.length, time.getTime()])
-    .on('rotated', ({ id, previousId }) => id === previousId)
+    .on('rotated', ({ id }) => id)
     .on('ended', ({ reason }) => reason)
     .on('expired', ({ reason }) => reason)
     .on('rejected', ({ reason, id }) => [reason, id])
@@ -374,10 +375,6 @@ export async function inputs(shoppers: SessionCookie<Shopper>, current: Session<
   await signIn(shoppers, { username: 'ada' });
   // @ts-expect-error -- not a whole input
   current.data = { username: 'ada' };
-  // @ts-expect-error -- what takes the data's place is whole
-  await current.update(() => ({ visits: 1 }));
-  // @ts-expect-error -- a list is no session data
-  await current.update(data => data.tags);
   return [header, email];
 }
 
@@ -404,6 +401,7 @@ export async function session(current: Session<User>, info: SessionInfo) {
   });
   const updated: User = await current.update(() => undefined);
   await current.rotate();
+  await current.rotate({ grace: 10 });
   await current.end();
 
   // @ts-expect-error -- of the library's making
@@ -412,8 +410,9 @@ export async function session(current: Session<User>, info: SessionInfo) {
   current.principal = 'mine';
   // @ts-expect-error -- data of another model
   current.data = new Admin();
-  // @ts-expect-error -- what comes back must be the model's
-  await current.update(() => ({ id: 1 }));
+  // An arrow function without braces returns what it assigned, of whatever type.
+  await current.update(data => data.visits++);
+  await current.update(data => (data.username = 'ada'));
   return [id, isCurrent, createdAt, lastSeenAt, expiresAt, userAgent, updated];
 }
 
