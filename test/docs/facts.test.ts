@@ -176,6 +176,26 @@ describe('what CONTRIBUTING.md names', () => {
   });
 });
 
+describe('the form of the documents', () => {
+  const pages = documents().filter(({ path: at }) => !at.startsWith('docs/reference/'));
+
+  test.each(pages)('$path has at most 1,800 words', ({ text }) => {
+    expect(text.split(/\s+/).length).toBeLessThanOrEqual(1_800);
+  });
+
+  test.each(['README.md', 'docs/getting-started.md', 'docs/testing.md'])('%s hides no code from its reader', at => {
+    const { blocks } = readDocument(at);
+    expect(blocks.filter(({ language }) => language === 'ts').length).toBeGreaterThan(1);
+    expect(blocks.filter(({ directives }) => directives.has('prelude') || directives.has('proof'))).toEqual([]);
+  });
+
+  test('docs/README.md lists every page', () => {
+    const listed = new Set(readDocument('docs/README.md').links.map(({ target }) => path.posix.join('docs', target)));
+    const missing = pages.map(({ path: at }) => at).filter(at => at.startsWith('docs/') && !listed.has(at));
+    expect(missing).toEqual(['docs/README.md']);
+  });
+});
+
 describe('commands in the documents', () => {
   const scripts = Object.keys((JSON.parse(source('package.json')) as { scripts: object }).scripts);
 
