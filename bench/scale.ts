@@ -7,7 +7,7 @@ import { RAW_RESULTS, ROOT } from './folders.js';
 import { Launch, pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
 import { writeInto } from './scale/document.js';
-import { figuresOfAll, reportOf, rowOf } from './scale/report.js';
+import { figuresOfAll, reportOf } from './scale/report.js';
 import type { ScaleResults, StoreResult, SweepEffect } from './scale/results.js';
 import { SteadyLoad } from './scale/steady-load.js';
 import { STORES, type StoreName } from './scale/stores.js';
@@ -16,7 +16,7 @@ import { type Engines } from './subject.js';
 import { drivers, versions } from './versions.js';
 
 const RESULTS = join(RAW_RESULTS, 'scale.json');
-const DOCUMENT = join(ROOT, 'docs', 'backends.md');
+const DOCUMENT = join(ROOT, 'docs', 'backends', 'measurements.md');
 
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 
@@ -59,7 +59,7 @@ async function main(options: readonly string[]): Promise<void> {
     }
     const figures = figuresOfAll(results);
     process.stdout.write(reportOf(figures));
-    if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures), rowOf(figures));
+    if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures));
     if (results.stores.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
   } finally {
     await redis?.stop();

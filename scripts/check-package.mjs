@@ -117,7 +117,7 @@ async function getStarted(folder, tarball, version) {
     if (current !== undefined) files[current] = `${files[current] ?? ''}${content}\n`;
   }
   const commands = [...text.matchAll(/```sh\n([^]*?)\n```/g)].flatMap(([, block]) => block.split('\n'));
-  const [serve] = commands.splice(commands.indexOf('node app.js'), 1);
+  const [serve] = commands.splice(commands.indexOf('node server.js'), 1);
   const port = String(await freePort());
 
   mkdirSync(folder);
@@ -133,7 +133,7 @@ async function getStarted(folder, tarball, version) {
   const server = spawn('sh', ['-c', `exec ${serve}`], { cwd: folder, stdio: 'inherit' });
   try {
     const answer = await ask(`http://localhost:${port}/visits`, server);
-    if (answer.status !== 403) throw new Error(`app.js answered ${answer.status} instead of 403`);
+    if (answer.status !== 403) throw new Error(`server.js answered ${answer.status} instead of 403`);
   } finally {
     server.kill();
   }
@@ -144,7 +144,7 @@ async function ask(url, server) {
     try {
       return await fetch(url);
     } catch (error) {
-      if (server.exitCode !== null) throw new Error('app.js ended before it answered', { cause: error });
+      if (server.exitCode !== null) throw new Error('server.js ended before it answered', { cause: error });
       await new Promise(resolve => setTimeout(resolve, 50));
     }
   }

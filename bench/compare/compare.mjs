@@ -1,4 +1,4 @@
-// Runs each scenario on each peer and prints a Markdown table of the results. With --write the table goes into README.md.
+// Runs each scenario on each peer and prints a Markdown table of the results. With --write the table goes into docs/comparison.md.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -40,9 +40,9 @@ const lines = [
 console.log(lines.join('\n'));
 
 if (process.argv.includes('--write')) {
-  const readme = path.resolve(import.meta.dirname, '../../README.md');
-  const [before, after] = readFileSync(readme, 'utf8').split(
+  const page = path.resolve(import.meta.dirname, '../../docs/comparison.md');
+  const [before, after] = readFileSync(page, 'utf8').split(
     /(?<=<!-- comparison -->\n)[^]*(?=<!-- end of comparison -->)/,
   );
-  writeFileSync(readme, `${before}\n${lines.join('\n')}\n\n${after}`);
+  writeFileSync(page, `${before}\n${lines.join('\n')}\n\n${after}`);
 }

@@ -32,12 +32,6 @@ export function figuresOfAll({ stores, ...campaign }: ScaleResults): ScaleFigure
   return { ...campaign, stores: stores.map(({ sweeps, ...measured }) => ({ ...measured, sweep: figuresOf(sweeps) })) };
 }
 
-/** The row for a table that has a column for each backend. */
-export function rowOf({ stores }: ScaleFigures): string {
-  const costs = stores.map(({ store, bytesPerSession }) => `${count(bytesPerSession)} bytes ${WHERE[store]}`);
-  return `| cost per session | ${costs.join(' | ')} |`;
-}
-
 function figuresOf(sweeps: readonly SweepEffect[]): SweepFigures {
   const without = sweeps.flatMap(({ before, after }) => [...before, ...after]);
   const during = sweeps.flatMap(sweep => sweep.during);

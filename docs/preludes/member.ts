@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import { IsArray, IsInt, IsString } from 'class-validator';
+import { IsArray, IsInt, IsOptional, IsString } from 'class-validator';
 import type { Context } from 'koa';
 import { Authorized, Body, Ctx, Delete, Get, JsonController, OnUndefined, Param, Post } from 'routing-controllers';
 import {
@@ -18,6 +18,7 @@ class UserSession {
   @IsString() @Principal() username!: string;
   @IsArray() @IsString({ each: true }) roles: string[] = [];
   @IsInt() visits = 0;
+  @IsOptional() @IsString() theme?: string;
 }
 
 @Service()

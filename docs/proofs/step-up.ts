@@ -13,5 +13,15 @@ void (async () => {
   const [fresh = ''] = confirmed.get('Set-Cookie') ?? [];
   await change(fresh.split(';')[0] ?? '').expect(200);
   await change(cookie).expect(403);
+
+  const other = await signIn(sessions, { username: 'bob', roles: [], visits: 0 });
+  const { verify } = users;
+  users.verify = async (username, password) => {
+    await sessions.endSessions('bob');
+    return verify(username, password);
+  };
+  const late = await request(server).post('/confirm').set('Cookie', other).send({ password: 'sesame' }).expect(409);
+  assert.equal(late.body.code, 'ERR_SESSION_GONE');
+  assert.deepEqual(await sessions.listSessions('bob'), []);
   console.log('proved');
 })();

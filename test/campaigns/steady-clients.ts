@@ -1,7 +1,7 @@
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 
-/** Clients as docs/backends.md says that they should be set up; test/docs/facts.test.ts sees to it. */
+/** The clients that docs/backends/redis.md and docs/backends/postgres.md recommend; test/docs/facts.test.ts compares them. */
 
 export async function connectToRedis(url: string) {
   const client = createClient({

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { runInThisContext } from 'node:vm';
 
@@ -14,9 +14,11 @@ import { codeOf, documents, readDocument, root, tableUnder } from './markdown.js
 import { PLACEHOLDERS } from './transcript.js';
 
 const readme = readDocument('README.md');
+const options = readDocument('docs/options.md');
+const comparison = readDocument('docs/comparison.md');
 
-describe('the table of options in README.md', () => {
-  const rows = tableUnder(readme, 'Configuration');
+describe('the table of options in docs/options.md', () => {
+  const rows = tableUnder(options, 'Configuration');
   const option = (row: string[]) => codeOf(row[0])[0] ?? '';
 
   test('has every option, the required ones first, in the order of the source', () => {
@@ -44,26 +46,26 @@ describe('the table of options in README.md', () => {
   );
 
   test('has the default of InMemoryBackend', () => {
-    const [, documented] = /takes `maxSessions`, by default `([\d_]+)`/.exec(readme.text) ?? [];
+    const [, documented] = /by default\s+`([\d_]+)`/.exec(readDocument('docs/backends/README.md').text) ?? [];
     const [, actual] = /maxSessions = ([\d_]+)/.exec(source('src/backends/memory/backend.ts')) ?? [];
     expect(actual).toMatch(/^1/);
     expect(documented).toBe(actual);
   });
 });
 
-describe('the tables of decorators in README.md', () => {
+describe('the tables of decorators in docs/options.md', () => {
   test('have every decorator that the package exports', () => {
     const exported = [
       ...source('src/index.ts').matchAll(/export \{ (\w+).*'\.\/(?:controllers\/|model\/principal)/g),
     ].map(([, name]) => name);
-    const documented = tableUnder(readme, 'Decorators').flatMap(row =>
+    const documented = tableUnder(options, 'Decorators').flatMap(row =>
       codeOf(row[0]).map(code => code.replace(/^@|\(.*$/g, '')),
     );
     expect(new Set(documented)).toEqual(new Set(exported));
   });
 
   test('have every option of @RequireSession', () => {
-    const documented = tableUnder(readme, 'Decorators', 1).map(row => codeOf(row[0])[0]);
+    const documented = tableUnder(options, 'Options of @RequireSession').map(row => codeOf(row[0])[0]);
     expect(documented.sort()).toEqual(Object.keys(REQUIREMENT).sort());
   });
 });
@@ -90,8 +92,8 @@ describe('the table of errors in docs/errors.md', () => {
   }
 });
 
-describe('the table of events in docs/sessions.md', () => {
-  const rows = tableUnder(readDocument('docs/sessions.md'), 'Events');
+describe('the table of events in docs/events.md', () => {
+  const rows = tableUnder(readDocument('docs/events.md'), 'Events');
   const documented = new Map<string, { reasons: string[]; properties: string[] }>();
   for (const [event, reason, properties] of rows) {
     const [name] = codeOf(event);
@@ -122,9 +124,9 @@ describe('the table of events in docs/sessions.md', () => {
   }
 });
 
-describe('the comparison in README.md', () => {
+describe('the comparison in docs/comparison.md', () => {
   const { dependencies } = JSON.parse(source('bench/package.json')) as { dependencies: Record<string, string> };
-  const [, table = ''] = /<!-- comparison -->([^]*)<!-- end of comparison -->/.exec(readme.text) ?? [];
+  const [, table = ''] = /<!-- comparison -->([^]*)<!-- end of comparison -->/.exec(comparison.text) ?? [];
 
   test('names the versions that `npm run compare` installs', () => {
     const [, header = ''] = /^\|  \|(.*)\|$/m.exec(table) ?? [];
@@ -149,6 +151,16 @@ function source(file: string): string {
   return readFileSync(path.join(root, file), 'utf8');
 }
 
+test('docs/guarantees.md defines each id that the name of a test begins with', () => {
+  const names = readdirSync(path.join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.test.ts'))
+    .flatMap(file => [...source(path.join('test', file)).matchAll(/['"`]([A-Z]{2}-\d+): /g)].map(([, id]) => id ?? ''));
+  const defined = [...source('docs/guarantees.md').matchAll(/^\| ([A-Z]{2}-\d+) \|/gm)].map(([, id]) => id ?? '');
+  expect(new Set(names).size).toBeGreaterThan(20);
+  expect([...new Set(names)].filter(id => !defined.includes(id))).toEqual([]);
+  expect(defined).toEqual([...new Set(defined)]);
+});
+
 describe('what CONTRIBUTING.md names', () => {
   const contributing = readDocument('CONTRIBUTING.md');
 
@@ -161,6 +173,26 @@ describe('what CONTRIBUTING.md names', () => {
     const [row = []] = tableUnder(contributing, 'Documents').filter(([directive]) => directive === '`against=app.ts`');
     const named = codeOf(row[1]).flatMap(code => /^<(\w+)>$/.exec(code)?.[1] ?? []);
     expect(named.sort()).toEqual(Object.keys(PLACEHOLDERS).sort());
+  });
+});
+
+describe('the form of the documents', () => {
+  const pages = documents().filter(({ path: at }) => !at.startsWith('docs/reference/'));
+
+  test.each(pages)('$path has at most 1,800 words', ({ text }) => {
+    expect(text.split(/\s+/).length).toBeLessThanOrEqual(1_800);
+  });
+
+  test.each(['README.md', 'docs/getting-started.md', 'docs/testing.md'])('%s hides no code from its reader', at => {
+    const { blocks } = readDocument(at);
+    expect(blocks.filter(({ language }) => language === 'ts').length).toBeGreaterThan(1);
+    expect(blocks.filter(({ directives }) => directives.has('prelude') || directives.has('proof'))).toEqual([]);
+  });
+
+  test('docs/README.md lists every page', () => {
+    const listed = new Set(readDocument('docs/README.md').links.map(({ target }) => path.posix.join('docs', target)));
+    const missing = pages.map(({ path: at }) => at).filter(at => at.startsWith('docs/') && !listed.has(at));
+    expect(missing).toEqual(['docs/README.md']);
   });
 });
 
@@ -178,11 +210,11 @@ test('the npm scripts run in any shell, that of Windows included', () => {
   expect(posix).toEqual([]);
 });
 
-test('the clients that docs/backends.md recommends are the ones that the outage campaign tests', () => {
+test('the clients that the documents recommend are those that the outage campaign tests', () => {
   const withoutImports = (code: string): string => code.replace(/^import .*\n/gm, '').trim();
   // The campaign breaks the network on purpose, and need not read about it.
   const tested = source('test/campaigns/steady-clients.ts').replaceAll("'error', () => undefined", 'REPORT');
-  const { text } = readDocument('docs/backends.md');
+  const text = ['redis', 'postgres'].map(name => readDocument(`docs/backends/${name}.md`).text).join('\n');
   const recommended = [...text.matchAll(/file=away-\w+\.ts -->\n```ts\n(.*?)```/gs)].map(([, code = '']) =>
     withoutImports(code).replaceAll("'error', error => console.error(error)", 'REPORT'),
   );
@@ -190,28 +222,42 @@ test('the clients that docs/backends.md recommends are the ones that the outage 
   for (const code of recommended) expect(tested).toContain(code);
 });
 
-describe('the table of costs in README.md', () => {
-  const [, file = ''] = /\[All figures\]\(\S*(bench\/results\/[\d-]+\.md)\)/.exec(readme.text) ?? [];
-  const report = readDocument(file);
-  const added = rowsByTitle('CPU added by the session, microseconds a request', 1);
-  const others = rowsByTitle('What else there is to know', 0);
+describe('the table of costs in docs/comparison.md', () => {
+  const [, file = ''] = /\[All figures\]\(\.\.\/(bench\/results\/[\d-]+\.md)\)/.exec(comparison.text) ?? [];
+  const report = tableUnder(readDocument(file), 'CPU added by the session, microseconds a request');
 
-  /** The rows of a table of the report, by the cell that names what was measured; without the cells up to it. */
-  function rowsByTitle(heading: string, column: number): Map<string, string[]> {
-    return new Map(tableUnder(report, heading).map(cells => [cells[column] ?? '', cells.slice(column + 1)]));
-  }
+  test.each(tableUnder(comparison, 'What a session costs'))('has the figures of %s from the report', (...row) => {
+    const [title, ...figures] = row;
+    const [read, bad, , login, update] = report.find(cells => cells[1] === title)?.slice(2) ?? [];
+    const medians = [read, bad, login, update].map(cell => Number.parseFloat(cell ?? ''));
+    expect(figures).toHaveLength(medians.length);
+    // The report's figure was rounded before, to one decimal place.
+    for (const [index, median] of medians.entries())
+      expect(Math.abs(Number(figures[index]) - median)).toBeLessThanOrEqual(0.55);
+  });
+});
 
-  test.each(tableUnder(readme, 'What it costs'))(
-    'has the figures of %s from the benchmark’s report',
-    (title, ...figures) => {
-      const [read, bad, , login, update] = added.get(title) ?? [];
-      const medians = [read, bad, login, update].map(cell => Number.parseFloat(cell ?? ''));
-      const [, lost] = others.get(title) ?? [];
-      expect(figures.pop()).toBe(lost);
-      // The report's figure was rounded before, to one decimal place.
-      expect(figures).toHaveLength(medians.length);
-      for (const [index, median] of medians.entries())
-        expect(Math.abs(Number(figures[index]) - median)).toBeLessThanOrEqual(0.55);
-    },
-  );
+describe('the three measured facts in README.md', () => {
+  test('have the kept increments of the comparison', () => {
+    const [, ours, least, most] =
+      /Of 200 parallel[^]*?, (\d+) are kept[^]*?between (\d+) and (\d+)/.exec(readme.text) ?? [];
+    const [kept, ...others] = (/^\| 200 parallel increments.*$/m.exec(comparison.text)?.[0] ?? '')
+      .split('|')
+      .slice(2, -1)
+      .map(Number);
+    expect([ours, least, most].map(Number)).toEqual([kept, Math.min(...others), Math.max(...others)]);
+  });
+
+  test('have the number of races, and of the sessions that survived them', () => {
+    const [, races = '', survivors] = /\[([\d,]+) races\][^]*?, (\d+) ended sessions came back/.exec(readme.text) ?? [];
+    const rows = tableUnder(readDocument('docs/backends/measurements.md'), 'Races');
+    const sum = (column: number) => rows.reduce((all, row) => all + Number(row[column]?.replaceAll(',', '')), 0);
+    expect([Number(races.replaceAll(',', '')), Number(survivors)]).toEqual([sum(1), sum(3)]);
+  });
+
+  test('have the cost of a read in memory and with Redis', () => {
+    const [, memory, redis] = /\[(\d+) µs of CPU time\][^]*? and (\d+) µs with Redis/.exec(readme.text) ?? [];
+    const read = (title: string) => tableUnder(comparison, 'What a session costs').find(row => row[0] === title)?.[1];
+    expect([memory, redis]).toEqual([read('this library, InMemory'), read('this library, Redis')]);
+  });
 });

@@ -43,7 +43,7 @@ describe('the code in the documents', () => {
   });
 
   for (const { at, name } of named.filter(({ run }) => run === 'node')) {
-    test(`${at}: ${name} runs to its end, and does what is said of it`, () => {
+    test(`${at}: ${name} runs to its end, and has the documented effect`, () => {
       expect(runToEnd(find(at, name).javascript)).toMatch(/^proved$/m);
     });
   }
@@ -56,7 +56,7 @@ describe('the code in the documents', () => {
   }
 
   const servers = named.filter(({ run }) => run === 'server');
-  test.each(servers)('$at: $name listens, and answers as the transcript says', async ({ at, name }) => {
+  test.each(servers)('$at: $name listens, and answers as the transcript shows', async ({ at, name }) => {
     const program = await startServer(find(at, name).javascript);
     running.push(program);
     const transcripts = all

@@ -1,11 +1,12 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
+import { transformSync } from 'esbuild';
 import ts from 'typescript';
 
 import { type Block, type MarkdownDocument, root } from './markdown.js';
 
-/** Where a prelude has this comment, the block goes; without it, to the end. */
+/** The place in a prelude where the block goes. Without it, the block goes to the end. */
 const PLACE = '/* snippet */';
 
 /** One TypeScript file made of a document's blocks. */
@@ -13,14 +14,18 @@ export interface Snippet {
   document: MarkdownDocument;
   /** `node`, `server` or `jest`; absent: compiled only. */
   run: string | undefined;
-  /** As the document names it, or by the line where it starts. */
+  /** The name in the document, or the line where the block starts. */
   name: string;
-  /** The document's lines from which each line comes; `undefined` for those of a prelude. */
+  /** `esbuild`: compiled by it in place of TypeScript, without the types beside decorators. */
+  by: string | undefined;
+  /** The document whose files it stands beside, and can import: its own, unless `beside` names another one. */
+  beside: string;
+  /** The document's line that each line comes from; `undefined` for lines of a prelude. */
   origins: (number | undefined)[];
   lines: string[];
 }
 
-/** A snippet with what the compiler made of it. */
+/** A snippet after compilation. */
 export interface CompiledSnippet extends Snippet {
   /** Absolute path of the JavaScript. */
   javascript: string;
@@ -29,8 +34,8 @@ export interface CompiledSnippet extends Snippet {
 }
 
 /**
- * The TypeScript of a document. A block that `continues` is one file with the block before. A `prelude` goes before it, out
- * of sight of readers; a `proof` after it: code that runs what the block shows and checks what came of it.
+ * Returns the TypeScript of a document. A block that `continues` is one file with the block before. A `prelude` precedes it,
+ * invisible to readers. A `proof` follows it: code that runs the block and checks its effects.
  */
 export function snippetsOf(document: MarkdownDocument): Snippet[] {
   const snippets: Snippet[] = [];
@@ -52,6 +57,8 @@ export function snippetsOf(document: MarkdownDocument): Snippet[] {
         document,
         run: directives.get('run'),
         name: directives.get('file') ?? `line-${line}.ts`,
+        by: directives.get('by'),
+        beside: directives.get('beside') ?? document.path,
         origins: [],
         lines: [],
       };
@@ -71,16 +78,16 @@ export function snippetsOf(document: MarkdownDocument): Snippet[] {
 }
 
 /**
- * Type-checks all snippets under the project's own strict options, in one program, and writes their JavaScript below
- * `work`, beside that of the library, which they find there under its published names.
+ * Type-checks all snippets under the project's own strict options, in one program. Writes their JavaScript below `work`,
+ * beside that of the library, which they import by its published names.
  */
 export function compile(snippets: readonly Snippet[], work: string): CompiledSnippet[] {
   const sources = path.join(work, 'ts');
   const emitted = path.join(work, 'js');
   const files = snippets.map(snippet => {
-    const file = path.join(sources, snippet.document.path.replace(/\.md$/, ''), snippet.name);
+    const file = path.join(sources, snippet.beside.replace(/\.md$/, ''), snippet.name);
     mkdirSync(path.dirname(file), { recursive: true });
-    if (existsSync(file)) throw new Error(`${snippet.document.path} has two blocks named ${snippet.name}`);
+    if (existsSync(file)) throw new Error(`${snippet.beside} has two blocks named ${snippet.name}`);
     writeFileSync(file, snippet.lines.join('\n'));
     return file;
   });
@@ -94,19 +101,27 @@ export function compile(snippets: readonly Snippet[], work: string): CompiledSni
   writeFileSync(path.join(emitted, 'package.json'), JSON.stringify(manifest()));
   const { diagnostics } = program.emit();
   const problems = [...ts.getPreEmitDiagnostics(program), ...diagnostics];
+  const javascripts = files.map(file => path.join(emitted, path.relative(root, file)).replace(/\.ts$/, '.js'));
+  for (const [index, { by, lines }] of snippets.entries())
+    if (by === 'esbuild') writeFileSync(javascripts[index] ?? '', withoutMetadata(lines.join('\n')));
 
   return snippets.map((snippet, index) => {
     const file = files[index] ?? '';
     const own = problems.filter(problem => problem.file && path.resolve(problem.file.fileName) === file);
     return {
       ...snippet,
-      javascript: path.join(emitted, path.relative(root, file)).replace(/\.ts$/, '.js'),
+      javascript: javascripts[index] ?? '',
       problems: own.flatMap(problem => describe(snippet, problem) ?? []),
     };
   });
 }
 
-/** The package as it is published, with the JavaScript that was just made in place of dist. */
+function withoutMetadata(source: string): string {
+  const tsconfigRaw = { compilerOptions: { experimentalDecorators: true } };
+  return transformSync(source, { loader: 'ts', format: 'cjs', target: 'es2022', tsconfigRaw }).code;
+}
+
+/** The published package.json, with the JavaScript that was just made instead of dist. */
 function manifest(): object {
   const { name, type, exports } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
     name: string;
@@ -123,7 +138,7 @@ function describe(snippet: Snippet, { file, start = 0, messageText, code }: ts.D
   const line = file ? file.getLineAndCharacterOfPosition(start).line : 0;
   const origin = snippet.origins[line];
   const isUnused = [6133, 6138, 6192, 6196, 6198].includes(code);
-  // What a block only shows, nobody uses; an import that it does not need is a mistake all the same.
+  // A block may declare things that it does not use. An unused import is a mistake all the same.
   if (isUnused && (origin === undefined || !isImport(file, start))) return undefined;
   const place = origin === undefined ? `the prelude of ${snippet.name}, line ${line + 1}` : String(origin);
   return `${snippet.document.path}:${place}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
@@ -135,20 +150,20 @@ function isImport(file: ts.SourceFile | undefined, at: number): boolean {
   );
 }
 
-/** @param line where they stand in the document; absent: nowhere */
+/** @param line the line in the document; absent for lines that are not in it */
 function append(snippet: Snippet, lines: readonly string[], line?: number): void {
   snippet.lines.push(...lines);
   snippet.origins.push(...lines.map((_, index) => (line === undefined ? undefined : line + index)));
 }
 
-/** How many lines at a block's head are imports. */
+/** Returns the number of lines at the head of a block that are imports. */
 function linesOfImports(text: string): number {
   const file = ts.createSourceFile('block.ts', text, ts.ScriptTarget.ES2022);
   const last = file.statements.findLast(ts.isImportDeclaration);
   return last ? file.getLineAndCharacterOfPosition(last.end).line + 1 : 0;
 }
 
-/** What goes before and after a block. Imports that the block makes itself are left out. */
+/** Returns the code before and after a block. Imports that the block has itself are left out. */
 function preludeFor({ directives, text }: Block): [string, string] {
   const names = directives.get('prelude')?.split(',') ?? [];
   const prelude = names.map(name => readFileSync(path.join(root, 'docs/preludes', `${name}.ts`), 'utf8')).join('\n');

@@ -4,7 +4,7 @@ export interface Step {
   output: string;
 }
 
-/** Reads a block in which each command stands after `$ ` and its output below it. `\` at a line's end continues it. */
+/** Reads a block with a command after each `$ ` and its output below it. A `\` at the end of a line continues it. */
 export function stepsOf(text: string): Step[] {
   const steps: Step[] = [];
   for (const line of text.replaceAll(/\\\n\s*/g, '').split('\n')) {
@@ -16,22 +16,22 @@ export function stepsOf(text: string): Step[] {
   return steps;
 }
 
-/** What may stand in a transcript for what is random, and what it stands for. */
+/** Placeholders for the random parts of a transcript, and their patterns. */
 export const PLACEHOLDERS: Readonly<Record<string, string>> = {
-  token: '[\\w-]{43}\\.[\\w-]{43}',
-  id: '[\\w-]{43}',
+  token: '[\\w-]{22}\\.[\\w-]{43}\\.[\\w-]{43}',
+  id: '[\\w-]{22}',
   date: '[A-Z][a-z]{2}, \\d{2} [A-Z][a-z]{2} \\d{4} [\\d:]{8} GMT',
   time: '\\d{4}-\\d\\d-\\d\\dT[\\d:.]{12}Z',
 };
 
-/** A pattern for the whole output, in which placeholders are the only freedom. */
+/** Returns a pattern for the whole output, in which only placeholders vary. */
 export function patternOf(output: string): RegExp {
   const escaped = withoutEnd(output).replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
   const pattern = escaped.replaceAll(/<(\w+)>/g, (whole, name: string) => PLACEHOLDERS[name] ?? whole);
   return new RegExp(`^${pattern}$`);
 }
 
-/** As a terminal shows it: no carriage returns, and no telling whether the last line was ended. */
+/** Returns the output as a terminal shows it: without carriage returns and final line breaks. */
 export function asShown(output: string): string {
   return withoutEnd(output.replaceAll('\r', ''));
 }

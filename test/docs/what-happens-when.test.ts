@@ -94,6 +94,10 @@ async function stored(): Promise<Partial<UserSession>> {
   return JSON.parse(json) as Partial<UserSession>;
 }
 
+function cookieOf(answer: request.Response): string {
+  return answer.get('Set-Cookie')?.[0]?.split(';')[0] ?? '';
+}
+
 /** Holds two requests up until both have loaded the session. */
 function meeting(): () => Promise<void> {
   let arrived = 0;
@@ -134,7 +138,7 @@ const rows: Record<string, () => Promise<void>> = {
     expect(await stored()).toEqual({ username: 'ada', count: 0, note: 'stored' });
   },
 
-  'what was assigned breaks the model': async () => {
+  'the data breaks the model': async () => {
     const answer = await act(session => void (session.data.count = 1.5)).expect(500);
     expect(answer.body).toMatchObject({ code: 'ERR_SESSION_DATA' });
     expect(await stored()).toMatchObject({ count: 0 });
@@ -160,9 +164,22 @@ const rows: Record<string, () => Promise<void>> = {
         await act().expect(200);
       },
       session => session.rotate(),
+    ).expect(200, DONE);
+    expect(answer.headers['set-cookie']).toBeUndefined();
+    expect(await stored()).toMatchObject({ count: 1 });
+  },
+
+  'the session was rotated by another request, and this one rotates it, too': async () => {
+    let fresh = '';
+    const answer = await act(
+      async session => {
+        fresh = cookieOf(await act().expect(200));
+        await session.rotate();
+      },
+      session => session.rotate(),
     ).expect(409);
     expect(answer.body).toMatchObject({ code: 'ERR_SESSION_GONE' });
-    expect(await stored()).toMatchObject({ count: 0 });
+    await request(server).post('/act').set('Cookie', fresh).expect(200);
   },
 
   'the session expired while the action ran, and there is something to save': async () => {
@@ -178,14 +195,13 @@ const rows: Record<string, () => Promise<void>> = {
     let fresh = '';
     await act(
       async session => {
-        const rotated = await act().expect(200);
-        fresh = rotated.get('Set-Cookie')?.[0]?.split(';')[0] ?? '';
+        fresh = cookieOf(await act().expect(200));
         await session.end();
       },
       session => session.rotate(),
     ).expect(200, DONE);
-    await request(server).post('/act').set('Cookie', cookie).expect(403);
-    await request(server).post('/act').set('Cookie', fresh).expect(200);
+    expect(fresh).toMatch(/^session=/);
+    await request(server).post('/act').set('Cookie', fresh).expect(403);
   },
 
   '`end()` is called twice': async () => {
@@ -248,8 +264,8 @@ const rows: Record<string, () => Promise<void>> = {
   },
 };
 
-describe('what happens when, by the table in docs/sessions.md:', () => {
-  const table = tableUnder(readDocument('docs/sessions.md'), 'What happens when');
+describe('what happens when, by the table in docs/data.md:', () => {
+  const table = tableUnder(readDocument('docs/data.md'), 'What happens when');
 
   test('each of its rows is tested here', () => {
     expect(table.map(([when]) => when)).toEqual(Object.keys(rows));
