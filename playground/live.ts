@@ -8,8 +8,8 @@ import type { UserSession } from './user-session.js';
 const HEARTBEAT = 20_000;
 
 interface OpenPage {
-  /** Its session; changes when that rotates. */
-  id: string;
+  /** Its session. */
+  readonly id: string;
   readonly username: string;
   readonly stream: PassThrough;
   /** How many lists were asked for so far, and whether one is on its way. */
@@ -28,10 +28,7 @@ export class Live {
   constructor(private readonly sessions: SessionCookie<UserSession>) {
     sessions
       .on('created', ({ principal }) => this.#refresh(principal))
-      .on('rotated', ({ id, previousId, principal }) => {
-        for (const page of this.#pages) if (page.id === previousId) page.id = id;
-        this.#refresh(principal);
-      })
+      .on('rotated', ({ principal }) => this.#refresh(principal))
       .on('ended', ({ id, reason, principal }) => {
         this.#end(id, reason);
         this.#refresh(principal);
