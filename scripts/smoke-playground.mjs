@@ -169,12 +169,12 @@ try {
   // A page that listens for events would keep its connection open for ever.
   const login = await fetch(`${url}/get_session?username=ada`, { method: 'POST' });
   const cookie = login.headers.getSetCookie()[0].split(';')[0];
-  const events = await fetch(`${url}/devices/events`, { headers: { cookie } });
+  const events = await fetch(`${url}/events`, { headers: { cookie } });
   assert.equal(events.status, 200);
   const stopped = Date.now();
   playground.child.kill('SIGTERM');
   assert.equal(await playground.exited, 0);
-  assert.match(await events.text(), /^event: sessions/);
+  assert.match(await events.text(), /^event: sessions/m);
   const took = Date.now() - stopped;
   assert.ok(took < STOPS_WITHIN, `it took ${took} ms to stop`);
   say(`SIGTERM ends it, with a page listening, in ${took} ms with exit code 0`);
