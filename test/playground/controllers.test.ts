@@ -459,6 +459,7 @@ describe('the playground', () => {
     test.each([
       ['username=ada&username=eve', 'username: given 2 times; write it once'],
       ['username=%20%20%20', 'username: only blanks; write something that can be read'],
+      ['username=%E2%80%8B%00', 'username: only blanks; write something that can be read'],
       ['username=%E2%80%83', 'username: only blanks; write something that can be read'],
       [`username=${'a'.repeat(201)}`, 'username: at most 200 characters'],
       ['username=ada&x=1&x=2', 'x: given 2 times; write it once'],

@@ -35,14 +35,20 @@ function itemOf(session) {
   let item = items.get(session.id);
   if (!item) items.set(session.id, (item = makeItem(session)));
   item.querySelector('time').dateTime = session.lastSeenAt;
+  // A log-in of this browser is listed before its page has its cookie.
+  item.querySelector('.badge').hidden = !session.current;
+  item.querySelector('button').setAttribute('aria-label', labelOf(session));
   return item;
 }
 
-function makeItem({ id, current, userAgent, ip, createdAt }) {
+const labelOf = ({ id, current, userAgent }) =>
+  `End the session of ${nameOf(userAgent)}${current ? ', this browser' : ''}, ${id.slice(0, 8)}`;
+
+function makeItem({ id, userAgent, ip, createdAt }) {
   const item = element('li');
   const words = element('div', 'device');
   const name = element('p', 'device-name', nameOf(userAgent));
-  if (current) name.append(' ', element('span', 'badge', 'this browser'));
+  name.append(' ', element('span', 'badge', 'this browser'));
   const details = element('p', 'device-details');
   details.append(
     'seen ',
@@ -53,10 +59,6 @@ function makeItem({ id, current, userAgent, ip, createdAt }) {
   words.append(name, details);
   const end = element('button', 'quiet', 'End');
   end.type = 'button';
-  end.setAttribute(
-    'aria-label',
-    `End the session of ${nameOf(userAgent)}${current ? ', this browser' : ''}, ${id.slice(0, 8)}`,
-  );
   onAction(end, () => endDevice(id));
   item.append(words, end);
   return item;

@@ -5,7 +5,7 @@ import { refresh, refreshAllTabs, visitor } from '../visitor.js';
 const name = at('username');
 
 name.addEventListener('input', () => {
-  const blank = name.value !== '' && name.value.trim() === '';
+  const blank = name.value !== '' && !/[\p{L}\p{N}\p{P}\p{S}]/u.test(name.value);
   name.setCustomValidity(blank ? 'Write a name. Blanks alone are not one.' : '');
 });
 
