@@ -38,9 +38,9 @@ import { VaultController } from './vault-controller.js';
 
 export interface PlaygroundOptions extends Pick<SessionCookieOptions<UserSession>, 'secretKey' | 'clock'> {
   backend: SessionBackend;
-  /** What the page says that sessions are kept in: a name of `SESSION_BACKEND`. */
+  /** The name that the page shows for the backend, one of `SESSION_BACKEND`'s; `'memory'`. */
   backendName?: string;
-  /** Where the page of another origin is served, on the same host. */
+  /** The port of the page of another origin, on the same host. Without it, nothing is framed. */
   otherPort?: number;
   pace?: Pace;
 }
@@ -49,7 +49,7 @@ export interface Playground {
   app: Koa;
   sessions: SessionCookie<UserSession>;
   admins: AdminCookie;
-  /** Ends the streams of events, so that a server can close. */
+  /** Ends the streams of events. A server that closes would wait for them. */
   hangUp(): void;
   close(): Promise<void>;
 }
@@ -88,7 +88,7 @@ const SCRIPTS = [
 const page = (file: string) => path.join(projectRoot, 'playground/page', file);
 const swagger = (file: string) => path.join(swaggerUi(), file);
 
-/** The whole application, not listening yet. */
+/** Makes the whole application. It does not listen yet. */
 export function createPlayground(options: PlaygroundOptions): Playground {
   const { backend, backendName = 'memory', otherPort, pace = new Pace(), secretKey, clock: base = Date.now } = options;
   const clock = new MovableClock(base);
@@ -99,7 +99,7 @@ export function createPlayground(options: PlaygroundOptions): Playground {
     dataModel: UserSession,
     idleTimeout,
     absoluteTimeout,
-    // Devices show when each was last seen.
+    // The list of devices shows to the second when each was last seen.
     touchInterval: 1,
   });
   const admins = new AdminCookie({
@@ -170,12 +170,12 @@ export function createPlayground(options: PlaygroundOptions): Playground {
   };
 }
 
-/** A client that goes away in the middle of a stream of events is how those end. */
+/** Logs an error. A stream of events always ends by its client going away, which is not one. */
 function logError(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') console.error(error);
 }
 
-/** What needs no controller. */
+/** Serves the documents as JSON, and the health of the backend. */
 function plainRoutes(backend: SessionBackend, documents: Readonly<Record<string, object>>): Router {
   const router = new Router();
   for (const [url, document] of Object.entries(documents)) {

@@ -6,18 +6,18 @@ import type { MovableClock } from './movable-clock.js';
 import type { Reports } from './reports.js';
 import type { UserSession } from './user-session.js';
 
-/** Milliseconds between signs of life, so that neither side holds on to a connection that is gone. */
+/** Milliseconds between signs of life. They let either side notice a connection that is gone. */
 const HEARTBEAT = 20_000;
 
 /** One more open page ends the oldest one's stream. */
 const MOST_PAGES = 1000;
 
 interface OpenPage {
-  /** Its session's, if it has one. */
+  /** The id of its session, if it has one. */
   readonly id: string | undefined;
   readonly username: string | undefined;
   readonly stream: PassThrough;
-  /** How many lists were asked for so far, and whether one is on its way. */
+  /** The number of lists that were asked for so far, and whether one is being read. */
   wanted: number;
   refreshing: boolean;
 }
@@ -96,12 +96,12 @@ export class Live {
     for (const { id: own, stream } of this.#pages) if (own === id) stream.end();
   }
 
-  /** Without a name, whoever it may be. */
+  /** Sends the list anew to the pages of a user; without a name, to every page. */
   #refresh(username: string | undefined): void {
     for (const page of this.#pages) if (username === undefined || page.username === username) void this.#sendList(page);
   }
 
-  /** One at a time, so that an older list never follows a newer one. */
+  /** Sends one list at a time, so that an older one never follows a newer one. */
   async #sendList(page: OpenPage): Promise<void> {
     const { username } = page;
     if (username === undefined) return;
