@@ -1,11 +1,8 @@
-import type { Readable } from 'node:stream';
-
 import type { Context } from 'koa';
 import { Ctx, Delete, Get, JsonController, NotFoundError, Param } from 'routing-controllers';
 import { CurrentSession, type Session, SessionCookie } from 'routing-controllers-sessions';
 import { Service } from 'typedi';
 
-import { Live } from './live.js';
 import type { UserSession } from './user-session.js';
 
 @Service()
@@ -14,10 +11,7 @@ export class DevicesController {
   @CurrentSession()
   private readonly session!: Session<UserSession>;
 
-  constructor(
-    private readonly sessions: SessionCookie<UserSession>,
-    private readonly live: Live,
-  ) {}
+  constructor(private readonly sessions: SessionCookie<UserSession>) {}
 
   @Get()
   list() {
@@ -36,11 +30,5 @@ export class DevicesController {
   async endOthers() {
     const { data, id } = this.session;
     return { ended: await this.sessions.endSessions(data.username, { except: id }) };
-  }
-
-  @Get('/events')
-  events(@Ctx() ctx: Context): Readable {
-    ctx.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-    return this.live.open(this.session);
   }
 }

@@ -6,13 +6,13 @@ import { SettingsError } from './settings-error.js';
 export interface HttpServer {
   readonly port: number;
   readonly url: string;
-  /** Lets requests that are under way finish, for at most so many milliseconds; takes no new ones. */
+  /** Takes no new requests, and lets those under way finish for at most `grace` milliseconds. */
   close(grace: number): Promise<void>;
 }
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => unknown;
 
-/** @throws SettingsError when the address cannot be had, saying which variable to change */
+/** @throws SettingsError when the address is not available; it names the variable to change */
 export async function openServer(
   listener: Listener,
   port: number,

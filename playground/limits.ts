@@ -2,6 +2,7 @@
 export const limits = {
   idleTimeout: 15 * 60,
   absoluteTimeout: 8 * 60 * 60,
-  /** How recent a log-in the vault wants. */
+  adminIdleTimeout: 5 * 60,
+  /** The age at which a log-in is too old for the vault. */
   maxAuthAge: 30,
 } as const;

@@ -2,36 +2,45 @@ import { PassThrough, type Readable } from 'node:stream';
 
 import type { Session, SessionCookie } from 'routing-controllers-sessions';
 
+import type { MovableClock } from './movable-clock.js';
+import type { Reports } from './reports.js';
 import type { UserSession } from './user-session.js';
 
-/** Milliseconds between signs of life, so that neither side holds on to a connection that is gone. */
+/** Milliseconds between signs of life. They let either side notice a connection that is gone. */
 const HEARTBEAT = 20_000;
 
+/** One more open page ends the oldest one's stream. */
+const MOST_PAGES = 1000;
+
 interface OpenPage {
-  /** Its session; changes when that rotates. */
-  id: string;
-  readonly username: string;
+  /** The id of its session, if it has one. */
+  readonly id: string | undefined;
+  readonly username: string | undefined;
   readonly stream: PassThrough;
-  /** How many lists were asked for so far, and whether one is on its way. */
+  /** The number of lists that were asked for so far, and whether one is being read. */
   wanted: number;
   refreshing: boolean;
 }
 
 /**
- * Tells open pages, by server-sent events, what becomes of their user's sessions: `sessions` with all of them, `over` when
- * it is this page's own that ended, and `refused` for a request that a page of another origin sent with its cookie.
+ * The open pages, and the server-sent events that they get. While a stream is open it is not activity of its session.
+ *
+ * Every page gets `report` for each event of a cookie service, and `clock` when the clock is moved. A page with a session
+ * gets besides: `sessions` with all of its user's, `over` when its own ended, `refused` for a request that a page of another
+ * origin sent with its cookie, and `begun` when its slow request is under way.
  */
 export class Live {
   readonly #pages = new Set<OpenPage>();
   readonly #heartbeat = setInterval(() => this.#beat(), HEARTBEAT).unref();
 
-  constructor(private readonly sessions: SessionCookie<UserSession>) {
+  constructor(
+    private readonly sessions: SessionCookie<UserSession>,
+    private readonly clock: MovableClock,
+    reports: Reports,
+  ) {
     sessions
       .on('created', ({ principal }) => this.#refresh(principal))
-      .on('rotated', ({ id, previousId, principal }) => {
-        for (const page of this.#pages) if (page.id === previousId) page.id = id;
-        this.#refresh(principal);
-      })
+      .on('rotated', ({ principal }) => this.#refresh(principal))
       .on('ended', ({ id, reason, principal }) => {
         this.#end(id, reason);
         this.#refresh(principal);
@@ -40,19 +49,25 @@ export class Live {
         this.#end(id, reason);
         this.#refresh(principal);
       });
+    reports.onReport(report => {
+      for (const page of this.#pages) send(page, 'report', report);
+    });
   }
 
-  /** The stream of events for a page; it ends with its session. */
-  open({ id, data }: Session<UserSession>): Readable {
+  /** The stream of events for a page. It ends with its session. */
+  open(session: Session<UserSession> | undefined): Readable {
     const page: OpenPage = {
-      id,
-      username: data.username,
+      id: session?.id,
+      username: session?.data.username,
       stream: new PassThrough(),
       wanted: 0,
       refreshing: false,
     };
+    const [oldest] = this.#pages;
+    if (oldest && this.#pages.size >= MOST_PAGES) oldest.stream.end();
     this.#pages.add(page);
     page.stream.once('close', () => this.#pages.delete(page));
+    send(page, 'clock', this.#time());
     void this.#sendList(page);
     return page.stream;
   }
@@ -62,9 +77,18 @@ export class Live {
     for (const page of this.#pages) if (page.id === id) send(page, event, data);
   }
 
+  /** Tells all pages what time it is. */
+  tellClock(): void {
+    for (const page of this.#pages) send(page, 'clock', this.#time());
+  }
+
   close(): void {
     clearInterval(this.#heartbeat);
     for (const { stream } of this.#pages) stream.end();
+  }
+
+  #time(): object {
+    return { now: new Date(this.clock.now()), ahead: this.clock.ahead };
   }
 
   #end(id: string, reason: string): void {
@@ -72,20 +96,22 @@ export class Live {
     for (const { id: own, stream } of this.#pages) if (own === id) stream.end();
   }
 
-  /** Without a name, whoever it may be. */
+  /** Sends the list anew to the pages of a user; without a name, to every page. */
   #refresh(username: string | undefined): void {
     for (const page of this.#pages) if (username === undefined || page.username === username) void this.#sendList(page);
   }
 
-  /** One at a time, so that an older list never follows a newer one. */
+  /** Sends one list at a time, so that an older one never follows a newer one. */
   async #sendList(page: OpenPage): Promise<void> {
+    const { username } = page;
+    if (username === undefined) return;
     page.wanted++;
     if (page.refreshing) return;
     page.refreshing = true;
     try {
       for (let sent = page.wanted - 1; sent < page.wanted;) {
         sent = page.wanted;
-        const sessions = await this.sessions.listSessions(page.username);
+        const sessions = await this.sessions.listSessions(username);
         // This runs in the request that caused the change, which may be another session's.
         const list = sessions.map(session => ({ ...session, current: session.id === page.id }));
         send(page, 'sessions', list);

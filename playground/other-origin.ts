@@ -9,10 +9,10 @@ import { staticFiles } from './static-files.js';
 const page = (file: string) => path.join(projectRoot, 'playground/page', file);
 
 /**
- * A page that is not the playground's, for a server on another port: another origin, but the same site, so that browsers
- * send the playground's cookie along. Its form posts to the playground.
+ * Serves a page whose form posts to the playground. On another port it is of another origin and of the same site, so browsers
+ * send the playground's cookie along.
  *
- * @param playgroundPort the playground's, once it listens
+ * @param playgroundPort returns the playground's port; called once that listens
  */
 export function createOtherOrigin(playgroundPort: () => number): Koa {
   const html = readFileSync(page('other-origin.html'), 'utf8');
@@ -42,7 +42,7 @@ export function createOtherOrigin(playgroundPort: () => number): Koa {
   return app;
 }
 
-/** The host that the client asked for, for use in an address; anything that is no plain host name is not repeated. */
+/** Returns the host that the client asked for, for use in an address. Anything but a plain host name is not repeated. */
 export function hostnameOf({ hostname }: { hostname: string }): string {
   return /^([\w.-]+|\[[\da-f:]+\])$/i.test(hostname) ? hostname : '127.0.0.1';
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 
-/** The folder of package.json: the server runs compiled, from another depth than its sources lie at. */
+/** The folder of package.json. It is searched for, because the compiled server lies deeper than its sources. */
 export const projectRoot = findRoot(__dirname);
 
 function findRoot(folder: string): string {

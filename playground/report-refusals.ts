@@ -5,13 +5,13 @@ import type { Live } from './live.js';
 import { shownCookies } from './show-exchange.js';
 import type { UserSession } from './user-session.js';
 
-/** Tells the pages of a session of requests that a page of another origin sent with its cookie. */
+/** Sends to the pages of a session each request that a page of another origin sent with its cookie. */
 export function reportRefusals(sessions: SessionCookie<UserSession>, live: Live): Middleware {
   const { code } = new CrossOriginRequestError();
   return async (ctx, next) => {
     await next();
     if ((ctx.body as { code?: unknown } | null | undefined)?.code !== code) return;
-    // With SameSite a browser may have kept the cookie back; then nobody is to be told.
+    // A browser may have kept the cookie back because of SameSite. Then no page is concerned.
     const session = await sessions.getSession(ctx).catch(() => undefined);
     if (session) live.tell(session.id, 'refused', describe(ctx));
   };

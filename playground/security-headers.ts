@@ -3,7 +3,8 @@ import type { Middleware } from 'koa';
 import { hostnameOf } from './other-origin.js';
 
 /**
- * Everything comes from here, nothing is inline, and nobody else frames it. One page is framed: that of the other origin.
+ * Sets a strict policy: everything comes from this origin, nothing is inline, and no other page frames it. The only page that
+ * it frames is that of the other origin.
  *
  * @param otherPort the port of the other origin, if there is one
  */

@@ -22,7 +22,7 @@ async function start(): Promise<void> {
 
   const { backend, place, close } = await openBackend();
   if (close) closing.unshift(close);
-  const playground = createPlayground({ secretKey, backend, otherPort: otherOrigin.port });
+  const playground = createPlayground({ secretKey, backend, backendName, otherPort: otherOrigin.port });
   closing.unshift(() => playground.close());
   const server = await openServer(playground.app.callback(), port, host, 'PORT');
   closing.unshift(

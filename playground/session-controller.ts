@@ -3,21 +3,24 @@ import { CurrentSession, type Session } from 'routing-controllers-sessions';
 import { Service } from 'typedi';
 
 import { limits } from './limits.js';
+import { MovableClock } from './movable-clock.js';
 import type { UserSession } from './user-session.js';
 
 @Service()
 @JsonController('/session')
 export class SessionController {
+  constructor(private readonly clock: MovableClock) {}
+
   @Get()
   show(@CurrentSession() session: Session<UserSession>) {
     const { id, data, createdAt, authenticatedAt, lastSeenAt, expiresAt } = session;
-    return { id, data, createdAt, authenticatedAt, lastSeenAt, expiresAt, limits };
+    const now = new Date(this.clock.now());
+    return { id, data, createdAt, authenticatedAt, lastSeenAt, expiresAt, now, limits };
   }
 
   @Post('/rotate')
   async rotate(@CurrentSession() session: Session<UserSession>) {
-    const before = session.id;
     await session.rotate();
-    return { before, after: session.id };
+    return { id: session.id };
   }
 }

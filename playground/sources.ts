@@ -5,18 +5,18 @@ import { getMetadataArgsStorage } from 'routing-controllers';
 
 import { projectRoot } from './project-root.js';
 
-/** The code of one route, as it stands in the repository. */
+/** The code of one route, as it is in the repository. */
 export interface RouteSource {
   verb: string;
   /** `/devices/:id` */
   path: string;
   file: string;
-  /** Of its first line, from 1. */
+  /** The number of its first line, from 1. */
   line: number;
   code: string;
 }
 
-/** Cuts the action of every route of these controllers out of their files, which are named after them. */
+/** Returns the action of every route of these controllers, cut out of their files. A file is named after its controller. */
 export function routeSources(controllers: readonly Function[]): RouteSource[] {
   const { actions, controllers: known } = getMetadataArgsStorage();
   return controllers.flatMap(controller => {
@@ -27,7 +27,7 @@ export function routeSources(controllers: readonly Function[]): RouteSource[] {
       .filter(({ target }) => target === controller)
       .map(({ type, route, method }) => ({
         verb: type.toUpperCase(),
-        // `@Get()` leaves it out, whatever its type says.
+        // `@Get()` leaves the path out, although its type has one.
         path: base + ((route as string | undefined) ?? ''),
         file,
         ...cut(lines, method),
@@ -35,7 +35,7 @@ export function routeSources(controllers: readonly Function[]): RouteSource[] {
   });
 }
 
-/** From a method's first decorator to its closing brace. The formatter sees to it that they stand where this looks. */
+/** Returns the lines from a method's first decorator to its closing brace. The formatter puts them where this looks. */
 function cut(lines: readonly string[], method: string): { line: number; code: string } {
   const signature = lines.findIndex(line => line.startsWith(`  ${method}(`) || line.startsWith(`  async ${method}(`));
   if (signature === -1) throw new Error(`no method ${method} among ${lines.length} lines`);

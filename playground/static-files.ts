@@ -3,10 +3,10 @@ import path from 'node:path';
 
 import type { Middleware } from 'koa';
 
-/** Files by the URL path that they are served at. Nothing else can be asked for. */
+/** Files by the URL path that they are served at. No other path is served. */
 export type StaticFiles = Readonly<Record<string, string>>;
 
-/** Serves the given files, read once. */
+/** Serves the given files. Each is read once, at the start. */
 export function staticFiles(files: StaticFiles): Middleware {
   const contents = new Map(
     Object.entries(files).map(([url, file]) => [url, { body: readFileSync(file), type: path.extname(file) }]),

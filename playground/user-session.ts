@@ -8,8 +8,13 @@ export class UserSession {
   @Principal()
   username!: string;
 
-  /** How many are in the basket; absent until the first. */
+  /** Counted by `update`; absent until the first. */
   @IsOptional()
   @IsInt()
   apples?: number;
+
+  /** Counted by assignment; absent until the first. */
+  @IsOptional()
+  @IsInt()
+  pears?: number;
 }

@@ -149,12 +149,12 @@ try {
   // A page that listens for events keeps its connection open until the server ends it.
   const login = await fetch(`${url}/get_session?username=ada`, { method: 'POST' });
   const cookie = login.headers.getSetCookie()[0].split(';')[0];
-  const events = await fetch(`${url}/devices/events`, { headers: { cookie } });
+  const events = await fetch(`${url}/events`, { headers: { cookie } });
   assert.equal(events.status, 200);
   playground.child.kill('SIGTERM');
   assert.equal(await playground.exited, 0);
   // A stream that is cut off after the grace period would reject here.
-  assert.match(await events.text(), /^event: sessions/);
+  assert.match(await events.text(), /^event: sessions/m);
   assert.match(playground.output(), /SESSION_BACKEND=lmdb, in \S*data\S*\. Other backends: memory, redis, postgres/);
   say(`SIGTERM ends it, with a page listening, and the exit code is 0`);
 

@@ -8,12 +8,14 @@ import { Container } from 'typedi';
 import { createPlayground } from '../../playground/app.js';
 import { createOtherOrigin } from '../../playground/other-origin.js';
 import type { UserSession } from '../../playground/user-session.js';
+import { HeldPace } from '../support/held-pace.js';
 
 export interface OpenPlayground {
   url: string;
   port: number;
   otherPort: number;
   sessions: SessionCookie<UserSession>;
+  pace: HeldPace;
   /** Every request so far, as it came in. */
   requests: { method: string; url: string; headers: IncomingMessage['headers'] }[];
   /** Moves the server's time on, by seconds. */
@@ -29,12 +31,14 @@ export async function openPlayground(tls?: { key: Buffer; cert: Buffer }): Promi
   const otherOrigin = createOtherOrigin(() => port).callback();
   const other = createHttpServer((request, response) => void otherOrigin(request, response));
   const otherPort = await listen(other);
+  const pace = new HeldPace();
 
   Container.reset();
   const playground = createPlayground({
     secretKey: '0123456789abcdef0123456789abcdef',
     backend: new InMemoryBackend(),
     otherPort,
+    pace,
     clock: () => Date.now() + ahead,
   });
   const answer = playground.app.callback();
@@ -50,6 +54,7 @@ export async function openPlayground(tls?: { key: Buffer; cert: Buffer }): Promi
     port,
     otherPort,
     sessions: playground.sessions,
+    pace,
     requests,
     pass: seconds => (ahead += seconds * 1000),
     close: async () => {
