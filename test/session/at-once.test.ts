@@ -2,7 +2,7 @@ import 'reflect-metadata';
 
 import { InMemoryBackend, type SessionRecord, SessionUnavailableError } from 'routing-controllers-sessions';
 
-import { AT_ONCE } from '../../src/core/at-once.js';
+import { AT_ONCE, type AtOnce } from '../../src/core/at-once.js';
 import { Tokens, type VerifiedToken } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
 import { Model } from '../../src/model/model.js';
@@ -135,14 +135,14 @@ test.each(['create', 'update'] as const)(
 
 test('a write in memory that fails is reported, and answered as any other failure', async () => {
   const backend = new InMemoryBackend();
-  let writes: unknown;
-  Object.defineProperty(backend, AT_ONCE, { value: { read: () => undefined, writes: () => writes } });
+  const atOnce: AtOnce = { read: () => undefined };
+  Object.defineProperty(backend, AT_ONCE, { value: atOnce });
   const sessions = sessionsOn(backend);
   const session = await logIn(sessions);
   const failing = () => {
     throw new RangeError('no memory');
   };
-  writes = { create: failing, update: failing };
+  atOnce.writes = () => ({ create: failing, update: failing });
   const failures: unknown[] = [];
   sessions.events.on('unavailable', ({ operation, error }) => failures.push(operation, String(error)));
 
@@ -160,7 +160,7 @@ test('a change that is no promise of the language’s own is waited for, and so 
       then: (resolve, reject) =>
         new Promise<void>(done => setImmediate(done)).then(() => void (data.apples.count = 7)).then(resolve, reject),
     };
-    return thenable as Promise<void>;
+    return thenable;
   });
   expect((await load(sessions)).data.apples.count).toBe(7);
 });
