@@ -102,7 +102,7 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   async rotate({ grace = 0 }: RotateOptions = {}): Promise<void> {
-    if (!(grace >= 0 && grace <= MAX_GRACE)) {
+    if (typeof grace !== 'number' || !(grace >= 0 && grace <= MAX_GRACE)) {
       throw new SessionConfigurationError(`rotate: grace: ${String(grace)}; write seconds, from 0 to ${MAX_GRACE}`);
     }
     if (this.#ended) throw new SessionGoneError();

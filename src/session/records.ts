@@ -104,7 +104,7 @@ export class Records<T extends object> {
 
   /** A grace period does not come back when the clock is set back, so it ends by the latest time that the clock showed. */
   #matches({ proof }: SessionRecord, hash: string, now: number): boolean {
-    return proof === hash || matchesProof(proof, hash, Math.max(now, this.times.latest));
+    return proof === hash || (matchesProof(proof, hash, now) && matchesProof(proof, hash, this.times.latest));
   }
 
   /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */

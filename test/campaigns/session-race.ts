@@ -179,11 +179,12 @@ export class SessionRaces {
       return;
     }
     if (step === 'login') {
-      const before = sent === undefined ? undefined : idOf(sent);
+      const before = sent === undefined ? undefined : ledger.lineages.get(idOf(sent));
       assigned.length = 0;
       const { id } = await sessions.createSession({ username: user, count: 0 }, ctx);
       ledger.assert(ledger.lineages.has(id), 'logged in before the record was stored');
-      ledger.assert(before === undefined || !ledger.isAlive(before), 'logged in before the earlier session was ended');
+      const isOpen = before?.alive === true && sent !== undefined && before.proof === hashOf(sent);
+      ledger.assert(!isOpen, 'logged in before the earlier session was ended');
       return;
     }
     if (!session || !lineage) return;

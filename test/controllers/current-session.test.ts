@@ -86,7 +86,7 @@ describe('@CurrentSession', () => {
     const { body } = await app.client(cookies).get('/parameter').expect(200);
     const start = new Date(app.clock.now());
     expect(body).toEqual({
-      id: expect.stringMatching(/^[\w-]{43}$/),
+      id: expect.stringMatching(/^[\w-]{22}$/),
       principal: 'ada',
       data: { username: 'ada', visits: 0 },
       createdAt: start.toISOString(),

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 
 import { InMemoryBackend, type SessionRecord, SessionUnavailableError } from 'routing-controllers-sessions';
 
-import { AT_ONCE } from '../../src/core/at-once.js';
+import { AT_ONCE, type AtOnce } from '../../src/core/at-once.js';
 import { Tokens, type VerifiedToken } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
 import { Model } from '../../src/model/model.js';
@@ -135,14 +135,14 @@ test.each(['create', 'update'] as const)(
 
 test('a write in memory that fails is reported, and answered as any other failure', async () => {
   const backend = new InMemoryBackend();
-  const offered: { writes?: object } = {};
-  Object.defineProperty(backend, AT_ONCE, { value: { read: () => undefined, writes: () => offered.writes } });
+  const atOnce: AtOnce = { read: () => undefined };
+  Object.defineProperty(backend, AT_ONCE, { value: atOnce });
   const sessions = sessionsOn(backend);
   const session = await logIn(sessions);
   const failing = () => {
     throw new RangeError('no memory');
   };
-  offered.writes = { create: failing, update: failing };
+  atOnce.writes = () => ({ create: failing, update: failing });
   const failures: unknown[] = [];
   sessions.events.on('unavailable', ({ operation, error }) => failures.push(operation, String(error)));
 

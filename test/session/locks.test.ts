@@ -88,16 +88,8 @@ describe('Locks.hold', () => {
       const holder = endless();
       const held = locks.hold('key', holder.task);
       let served = 0;
-      const waiting = Array.from({ length: 1_000 }, () =>
-        locks.hold('key', () => {
-          served++;
-        }),
-      );
-      await expect(
-        locks.hold('key', () => {
-          served++;
-        }),
-      ).rejects.toThrow(SessionUnavailableError);
+      const waiting = Array.from({ length: 1_000 }, () => locks.hold('key', () => served++));
+      await expect(locks.hold('key', () => served++)).rejects.toThrow(SessionUnavailableError);
       holder.finish();
       await Promise.all([held, ...waiting]);
       expect(served).toBe(1_000);

@@ -41,8 +41,16 @@ export class SessionModel {
   /** The session that a request with this cookie gets; that it was seen is noted, but not every time. */
   load(token: string | undefined): ModelSession | undefined {
     const session = this.opened(token);
+    if (session) this.setRight(session);
     if (session && this.now - session.lastSeenAt >= this.limits.touchInterval) this.write(session);
     return session;
+  }
+
+  /** Times from before the clock was set back, beyond a minute, count as now. */
+  private setRight(session: ModelSession): void {
+    const horizon = this.now + 60_000;
+    if (session.createdAt > horizon) session.createdAt = this.now;
+    if (session.lastSeenAt > horizon) session.lastSeenAt = this.now;
   }
 
   logIn(jar: number, session: Pick<ModelSession, 'user' | 'id' | 'token'>): void {
