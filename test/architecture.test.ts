@@ -13,7 +13,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   controllers: ['koa', 'session', 'model', 'core'],
   backends: ['core'],
   openapi: ['controllers', 'koa', 'core'],
-  testing: ['koa', 'core'],
+  testing: ['koa', 'model', 'core'],
   entry: ['controllers', 'koa', 'session', 'model', 'core', 'backends'],
 };
 

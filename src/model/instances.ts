@@ -113,17 +113,17 @@ function write(shape: Shape, source: object, key: string, plain: JsonObject, pat
   if (!property) {
     if (value !== undefined && shape.isReserved(key))
       throw new NotJsonError(join(path, key), 'a name that is not allowed');
+    if (value !== undefined && depth === 0 && source instanceof shape.model) shape.reportUndeclared(key);
     return;
   }
   if (value === undefined || (typeof value === 'function' && shape.constructs && source instanceof shape.model)) return;
   assertName(key, path);
-  const at = join(path, key);
-  plain[key] =
-    typeof value === 'string' && property.isPlain
-      ? value
-      : property.isPlain
-        ? toJson(value, at, depth + 1)
-        : written(property, key, value, source, at, depth + 1);
+  // Most values are strings, which need no path.
+  if (typeof value === 'string' && property.isPlain) plain[key] = value;
+  else {
+    const at = join(path, key);
+    plain[key] = property.isPlain ? toJson(value, at, depth + 1) : written(property, key, value, source, at, depth + 1);
+  }
 }
 
 function written(property: Property, key: string, given: unknown, source: object, path: string, depth: number): Json {

@@ -43,9 +43,8 @@ export function toJson(value: unknown, path = '', depth = 0): Json {
   if (hasToJson(value)) return toJson(value.toJSON(), path, depth + 1);
   if (Array.isArray(value)) return arrayToJson(value, path, (item, at) => toJson(item, at, depth + 1));
   assertObject(value, path);
-  const symbol = Object.getOwnPropertySymbols(value).find(key => (value as Record<symbol, unknown>)[key] !== undefined);
-  if (symbol !== undefined)
-    throw new NotJsonError(join(path, String(symbol)), 'a property named by a symbol, which JSON cannot carry');
+  const symbols = Object.getOwnPropertySymbols(value);
+  if (symbols.length > 0) assertNoneSet(symbols, value, path);
 
   const copy: JsonObject = {};
   for (const key of Object.keys(value)) {
@@ -56,6 +55,13 @@ export function toJson(value: unknown, path = '', depth = 0): Json {
     copy[key] = typeof item === 'string' ? item : toJson(item, join(path, key), depth + 1);
   }
   return copy;
+}
+
+/** @throws NotJsonError for a property that is named by a symbol */
+function assertNoneSet(symbols: readonly symbol[], value: object, path: string): void {
+  const symbol = symbols.find(key => (value as Record<symbol, unknown>)[key] !== undefined);
+  if (symbol !== undefined)
+    throw new NotJsonError(join(path, String(symbol)), 'a property named by a symbol, which JSON cannot carry');
 }
 
 /**

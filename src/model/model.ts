@@ -106,8 +106,10 @@ export class Model<T extends object> {
     return isSameJson(stored, now) ? NO_CHANGES : changesBetween(this.visible(stored), now, stored);
   }
 
-  /** Returns whether there is anything to write, or to refuse. */
+  /** Returns whether there may be anything to write, or to refuse. */
   isChanged(stored: JsonObject, data: T): boolean {
+    // A difference that is not stored, in a property that the model does not declare, is found when it is written.
+    if (this.#description.isDirect) return !isSameJson(stored, data);
     try {
       return this.changes(stored, data).size > 0;
     } catch (error) {
@@ -178,8 +180,10 @@ export class Model<T extends object> {
   }
 
   #withDefaults(data: unknown): JsonObject {
+    const { shape } = this.#description;
     const plain = this.toPlain(data);
-    return asSessionData(data, () => withDefaults(this.#description.shape, plain));
+    for (const key of Object.keys(data as object)) if (!shape.property(key)) shape.reportUndeclared(key);
+    return asSessionData(data, () => withDefaults(shape, plain));
   }
 
   async #adopt(plain: JsonObject): Promise<JsonObject | undefined> {

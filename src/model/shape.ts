@@ -5,6 +5,12 @@ import { type Rule, rulesOf } from './rules.js';
 /** Names that mean something to promises or to JSON on any object. */
 const RESERVED = new Set(['then', 'toJSON']);
 
+/** For how many names that a class does not declare it is remembered that it does not. */
+const MOST_LATE_NAMES = 1_000;
+
+/** How many undeclared properties of a class are reported: more of them are no slip, but a habit. */
+const MOST_REPORTS = 20;
+
 /** What the source of a class with private state has, natively or as TypeScript, Babel, SWC and esbuild write it for older engines. */
 const PRIVATE_STATE = /#[\p{ID_Start}$_]|class_?private_?field|__private(?:Add|Get|Set)|\.set\(this,/iu;
 
@@ -25,6 +31,10 @@ export class Shape {
   /** Whether an instance needs its constructor: for private state, or for functions in its properties. */
   readonly constructs: boolean;
   readonly #known = new Map<string, Property>();
+  /** What was found out about names that are not known, for as many as there is room for. */
+  readonly #late = new Map<string, Property | undefined>();
+  readonly #reported = new Set<string>();
+  #hasAccessors = false;
 
   constructor(readonly model: Function) {
     const fresh = this.fresh();
@@ -53,7 +63,7 @@ export class Shape {
 
   /** Whether any property lies behind a getter and a setter. */
   get hasAccessors(): boolean {
-    return [...this.#known.values()].some(({ isAccessor }) => isAccessor);
+    return this.#hasAccessors;
   }
 
   /** The properties that are known without asking for their names. */
@@ -94,13 +104,29 @@ export class Shape {
     const rules = this.rules.filter(rule => rule.propertyName === name);
     const property = describeProperty(this.model, name, rules, initial, accessor !== undefined);
     this.#known.set(name, property);
+    this.#hasAccessors ||= property.isAccessor;
     return property;
   }
 
   /** A property that only a decorator of another library stands on is found by its name alone. */
   #lateProperty(name: string): Property | undefined {
-    if (this.isReserved(name) || !(this.isOpen || isDecorated(this.model, name))) return undefined;
-    return isDecorated(this.model, name) ? this.#declare(name, undefined) : openProperty;
+    if (this.#late.has(name)) return this.#late.get(name);
+    const isDeclared = !this.isReserved(name) && isDecorated(this.model, name);
+    if (isDeclared) return this.#declare(name, undefined);
+    const property = this.isOpen && !this.isReserved(name) ? openProperty : undefined;
+    if (this.#late.size < MOST_LATE_NAMES) this.#late.set(name, property);
+    return property;
+  }
+
+  /** Reports, once for each name, that a property is not stored. */
+  reportUndeclared(name: string): void {
+    if (this.#reported.has(name) || this.#reported.size === MOST_REPORTS) return;
+    this.#reported.add(name);
+    process.emitWarning(
+      `${this.model.name}: ${name} is not stored, because the model does not declare it. If it should be, give it a rule, ` +
+        'such as @Allow() of class-validator',
+      { type: 'SessionWarning', code: 'SESSION_UNDECLARED_PROPERTY' },
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Tokens, VerifiedToken } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
 import type { Clock } from '../core/clock.js';
+import { principalText } from '../core/principal-text.js';
 import { after, type Eventual } from '../core/eventual.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { Model } from '../model/model.js';
@@ -67,15 +68,18 @@ export class Sessions<T extends object> implements SessionParts<T> {
   }
 
   /** Ends all sessions of a principal but one. Returns the ids of those that it ended. */
-  async endAll(principal: string, exceptId: string | undefined): Promise<string[]> {
-    const ids = await this.store.deleteByPrincipal(principal, exceptId);
-    for (const id of ids) this.events.emit('ended', { ...this.eventOf({ id, principal }), reason: 'revoked' });
+  async endAll(principal: unknown, exceptId: string | undefined): Promise<string[]> {
+    const text = principalText(principal);
+    if (text === undefined) return [];
+    const ids = await this.store.deleteByPrincipal(text, exceptId);
+    for (const id of ids) this.events.emit('ended', { ...this.eventOf({ id, principal: text }), reason: 'revoked' });
     return ids;
   }
 
   /** The living sessions of a principal, newest first. */
-  async list(principal: string, currentId: string | undefined): Promise<SessionInfo[]> {
-    const records = await this.records.list(principal);
+  async list(principal: unknown, currentId: string | undefined): Promise<SessionInfo[]> {
+    const text = principalText(principal);
+    const records = text === undefined ? [] : await this.records.list(text);
     return records
       .sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1))
       .map(record => ({

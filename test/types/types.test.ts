@@ -63,13 +63,16 @@ describe('the public names of the root entry', () => {
     'SessionUnavailableError',
   ];
   const TYPES = [
+    'Change',
     'Clock',
     'CookieIdentifier',
+    'CreateSessionOptions',
     'CurrentSessionOptions',
     'InMemoryBackendOptions',
     'Migrate',
     'ModelClass',
     'RequireSessionOptions',
+    'RotateOptions',
     'Session',
     'SessionCookieOptions',
     'SessionDataOptions',
