@@ -106,10 +106,8 @@ export class Model<T extends object> {
     return isSameJson(stored, now) ? NO_CHANGES : changesBetween(this.visible(stored), now, stored);
   }
 
-  /** Returns whether there may be anything to write, or to refuse. */
+  /** Returns whether there is anything to write, or to refuse. */
   isChanged(stored: JsonObject, data: T): boolean {
-    // A difference that is not stored, in a property that the model does not declare, is found when it is written.
-    if (this.#description.isDirect) return !isSameJson(stored, data);
     try {
       return this.changes(stored, data).size > 0;
     } catch (error) {

@@ -98,7 +98,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Saves what was assigned. Nothing is written when nothing changed. */
   async commit(): Promise<void> {
-    if (this.changed) await this.#save();
+    await this.#save();
   }
 
   async rotate({ grace = 0 }: RotateOptions = {}): Promise<void> {
@@ -185,6 +185,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const { model, queue, events } = this.#parts;
     const known = this.#stored;
     const assigned = this.#data === undefined ? NO_CHANGES : model.changes(known.data, this.#data);
+    if (assigned.size === 0 && !change && !rotation) return;
     let overwritten: readonly string[] = [];
     const apply = (data: JsonObject): Eventual<JsonObject> => {
       if (this.#ended) throw new SessionGoneError();
