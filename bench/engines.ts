@@ -1,48 +1,39 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { createServer, type AddressInfo } from 'node:net';
+import { execFileSync } from 'node:child_process';
 
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 
+import { findProgram, type PrivateServer, startRedis } from '../test/support/engines.js';
 import { POSTGRES } from './servers/backends.js';
 
-/** A Redis server of the benchmark's own, which nobody else sends commands to; nothing of it is kept on disk. */
+/** A Redis server of the benchmark's own, which receives no commands of others and keeps nothing on disk. */
 export class PrivateRedis {
   private constructor(
-    private readonly child: ChildProcess,
+    private readonly server: PrivateServer,
     private readonly client: ReturnType<typeof clientOf>,
-    readonly port: number,
     readonly version: string,
   ) {}
 
-  /** `undefined` where no redis-server is installed. */
-  static async start(folder: string): Promise<PrivateRedis | undefined> {
-    const { status, stdout } = spawnSync('redis-server', ['--version'], { encoding: 'utf8' });
-    if (status !== 0) return undefined;
-    const port = await freePort();
-    const options = [
-      '--port',
-      String(port),
-      '--bind',
-      '127.0.0.1',
-      '--save',
-      '',
-      '--appendonly',
-      'no',
-      '--dir',
-      folder,
-    ];
-    const child = spawn('redis-server', options, { stdio: 'ignore' });
-    const client = clientOf(port);
+  /** @returns `undefined` where no redis-server is installed */
+  static async start(): Promise<PrivateRedis | undefined> {
+    const program = findProgram('redis-server');
+    if (program === undefined) return undefined;
+    const server = await startRedis(['--appendonly', 'no']);
+    const client = clientOf(server.port);
     await client.connect();
-    return new PrivateRedis(child, client, port, /v=(\S+)/.exec(stdout)?.[1] ?? '');
+    const about = execFileSync(program, ['--version'], { encoding: 'utf8' });
+    return new PrivateRedis(server, client, /v=(\S+)/.exec(about)?.[1] ?? '');
+  }
+
+  get port(): number {
+    return this.server.port;
   }
 
   flush(): Promise<unknown> {
     return this.client.flushAll();
   }
 
-  /** How often each command ran so far; one that a script ran counts like one that was sent. */
+  /** How often each command ran so far. A command that a script ran counts like one that was sent. */
   async commands(): Promise<Map<string, number>> {
     const info = await this.client.info('commandstats');
     return new Map(
@@ -52,13 +43,13 @@ export class PrivateRedis {
     );
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     this.client.destroy();
-    this.child.kill();
+    await this.server.stop();
   }
 }
 
-/** Tries until the server is up; that it is gone at the end is nobody's concern. */
+/** Errors are ignored: commands report them, and the server's end is no failure. */
 function clientOf(port: number) {
   return createClient({ socket: { host: '127.0.0.1', port } }).on('error', () => undefined);
 }
@@ -70,17 +61,9 @@ export async function postgresVersion(): Promise<string | undefined> {
     const { rows } = await pool.query<{ server_version: string }>('SHOW server_version');
     return rows[0]?.server_version;
   } catch {
-    // None, or none that lets us in: its rows are left out, and the report says so.
+    // No server, or no access: the report names what was left out.
     return undefined;
   } finally {
     await pool.end();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise(resolve => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }

@@ -12,7 +12,7 @@ const ANSWER_WITHIN = 120_000;
 
 type Asked<Q> = Record<keyof Q, { argument: unknown; answer: unknown }>;
 
-/** A server in a fresh process of its own, which is asked to do things. */
+/** A server in a new process, which answers questions. */
 export class Launch<Q extends Asked<Q> = Questions> {
   private constructor(
     private readonly child: ChildProcess,
@@ -25,7 +25,7 @@ export class Launch<Q extends Asked<Q> = Questions> {
     return Launch.start('server', order);
   }
 
-  /** @param within milliseconds that it may take for each answer */
+  /** @param within the time limit of each answer, in milliseconds */
   static async start<Q extends Asked<Q>>(
     module: string,
     order: object,
@@ -57,10 +57,10 @@ export class Launch<Q extends Asked<Q> = Questions> {
   }
 }
 
-/** Whether processes can be kept apart here. */
+/** Whether processes can be pinned to cores. */
 export const canPin = process.platform === 'linux' && spawnSync('taskset', ['-p', String(process.pid)]).status === 0;
 
-/** Keeps this process, which makes the load, away from the servers. */
+/** Pins this process, which makes the load, to another core than the servers. */
 export function pinGenerator(): void {
   pin(process.pid, GENERATOR_CORE);
 }

@@ -2,14 +2,14 @@ import { cpus, loadavg, release, totalmem, type } from 'node:os';
 
 import { canPin } from './launch.js';
 
-/** What something was measured on. */
+/** The machine of a measurement. */
 export interface Machine {
   cpu: string;
   cores: number;
   memory: number;
   platform: string;
   pinned: boolean;
-  /** Over the last 1, 5 and 15 minutes, before anything was measured. */
+  /** Load average of the last 1, 5 and 15 minutes, taken before the measurement. */
   loadAverage: number[];
 }
 

@@ -5,7 +5,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
-/** The median, and in brackets the least and the most. */
+/** Prints the median, and the extremes in brackets. */
 export function spread(value: Spread | undefined, digits: number): string {
   if (!value) return '';
   const [median, least, most] = [value.median, value.least, value.most].map(figure => figure.toFixed(digits));

@@ -6,14 +6,14 @@ import { Launch } from './launch.js';
 import { cookieOf, load, logIn, type Route, spoil } from './load.js';
 import { type Engines, needsRedis, type Subject } from './subject.js';
 
-/** How long everything takes: `--quick` is for finding out whether it works. */
+/** The amount of work: `--quick` only checks that everything runs. */
 export interface Extent {
   rounds: number;
-  /** Requests for each scenario: all are warmed up before the first is measured, however slow the machine is just now. */
+  /** Requests that warm up each scenario. A count, because the time would depend on the machine. */
   warmUp: number;
   /** Seconds. */
   window: number;
-  /** How many sessions the memory of one is measured with. */
+  /** The number of sessions over which the memory of one is averaged. */
   sessions: number;
   imports: number;
 }
@@ -32,10 +32,10 @@ const ROUTES: Record<Scenario, Route> = {
   update: { method: 'POST', path: '/visit' },
 };
 
-/** Spread over the connections, so that no two requests meet in one session. */
+/** The number of sessions: each connection has its own, so that no two requests share one. */
 const SESSIONS = 1_000;
 
-/** What one launch of one server measured in one scenario. */
+/** The figures of one launch of one server in one scenario. */
 export interface Sample {
   /** CPU time of the server's process for one request, in microseconds. */
   cpu: number;
@@ -49,7 +49,7 @@ export interface Sample {
   statements?: number;
 }
 
-/** Launches a server afresh and measures each scenario once. */
+/** Launches a server and measures each scenario once. */
 export async function measure(
   subject: Subject,
   engines: Engines,
@@ -59,7 +59,7 @@ export async function measure(
   const launch = await Launch.of(subject, engines);
   try {
     const loggedIn = await logIn(launch.url, SESSIONS);
-    // Without a session there is no cookie, but reading one takes the server's HTTP parser its time.
+    // A server without sessions gets a cookie too, because parsing the header costs time.
     const cookies =
       loggedIn[0] === '' ? loggedIn.map((_, index) => `plain=${String(index).padStart(87, '0')}`) : loggedIn;
     const sent: Record<Scenario, string[]> = {
@@ -94,7 +94,7 @@ async function sample(launch: Launch, route: Route, cookies: readonly string[], 
   return { cpu: cpu / requests, throughput: requests / seconds, p50, p99 };
 }
 
-/** How many requests the commands and statements are counted for. */
+/** The number of requests over which commands and statements are counted. */
 const COUNTED = 500;
 
 async function sentFor(
@@ -118,12 +118,12 @@ async function sentFor(
   return { commands: Object.fromEntries(perRequest.filter(([, calls]) => calls > 0)) };
 }
 
-/** Bytes that one session more takes in the server's process. */
+/** The bytes of one session in the server's process. */
 export async function memoryOfSession(subject: Subject, engines: Engines, { sessions }: Extent): Promise<number> {
   const launch = await Launch.of(subject, engines);
   try {
     const route = ROUTES.login;
-    // First what the server needs anyway: its compiled code, its bounded memories.
+    // Fills caches and compiles code before the first reading.
     await load(launch.url, route, { amount: 2_000 });
     const before = await launch.ask('memory');
     await load(launch.url, route, { amount: sessions });
@@ -135,12 +135,12 @@ export async function memoryOfSession(subject: Subject, engines: Engines, { sess
 
 const INCREMENTS = 200;
 
-/** Of so many requests that each add one to a session's number at the same time, how many left no trace. */
+/** The number of parallel increments that were lost. */
 export async function lostUpdates(subject: Subject, engines: Engines): Promise<number> {
   const launch = await Launch.of(subject, engines);
   try {
     const [cookie = ''] = await logIn(launch.url, 1);
-    // A session that is sealed in its cookie is what the last answer says that it is.
+    // A session that is sealed in its cookie has the state of the last answer.
     let latest = cookie;
     const increment = async () => {
       const response = await fetch(`${launch.url}/slow-visit`, { method: 'POST', headers: { cookie } });
@@ -157,7 +157,7 @@ export async function lostUpdates(subject: Subject, engines: Engines): Promise<n
   }
 }
 
-/** Milliseconds that loading the root entry takes, once its peers are loaded; one value for each fresh process. */
+/** The milliseconds of loading the root entry after its peers; one value for each new process. */
 export function importTimes({ imports }: Extent): number[] {
   return Array.from({ length: imports }, () => {
     const { stdout } = spawnSync(process.execPath, [join(__dirname, 'import-time.js')], { encoding: 'utf8' });
@@ -165,7 +165,7 @@ export function importTimes({ imports }: Extent): number[] {
   });
 }
 
-/** CPU microseconds of an authenticated read in a store of a growing number of sessions, by that number. */
+/** The CPU time of an authenticated read in microseconds, by the number of sessions in the store. */
 export async function growth(
   subject: Subject,
   engines: Engines,

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { IsArray, IsInt, IsString } from 'class-validator';
 import { InMemoryBackend } from 'routing-controllers-sessions';
 
+import { ROOT } from './folders.js';
 import { nextProfile, type Profile, SECRET } from './profile.js';
 
 /*
@@ -13,12 +14,12 @@ import { nextProfile, type Profile, SECRET } from './profile.js';
  */
 function internal(path: string): unknown {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- a path that is known when it runs
-  return require(join(__dirname, '../../dist', path));
+  return require(join(ROOT, 'dist', path));
 }
 const { cookieValues } = internal('cookie/cookie-values.js') as typeof import('../dist/cookie/cookie-values.js');
 const { Tokens } = internal('cookie/tokens.js') as typeof import('../dist/cookie/tokens.js');
-const { isSameJson, toJson } = internal('model/json.js') as typeof import('../dist/session/json.js');
-const { Model } = internal('model/model.js') as typeof import('../dist/session/model.js');
+const { isSameJson, toJson } = internal('model/json.js') as typeof import('../dist/model/json.js');
+const { Model } = internal('model/model.js') as typeof import('../dist/model/model.js');
 const { Deadlines } = internal('session/deadlines.js') as typeof import('../dist/session/deadlines.js');
 const { Turns } = internal('session/turns.js') as typeof import('../dist/session/turns.js');
 const { Sessions } = internal('session/sessions.js') as typeof import('../dist/session/sessions.js');

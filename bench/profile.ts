@@ -1,4 +1,4 @@
-/** What every server keeps in a session: about 300 bytes of JSON. */
+/** The data of every session: about 300 bytes of JSON. */
 export interface Profile {
   username: string;
   displayName: string;
@@ -10,15 +10,15 @@ export interface Profile {
   visits: number;
 }
 
-/** The secret that every server signs with. */
+/** The secret of every server. */
 export const SECRET = 'a benchmark secret of 32 bytes or more';
 
-/** How long a session may live: the same everywhere, in seconds. */
+/** The lifetime of every session, in seconds. */
 export const LIFETIME = 14 * 86_400;
 
 let users = 0;
 
-/** The profile of a user who has not logged in before. */
+/** The profile of a new user. */
 export function nextProfile(): Profile {
   const username = `user-${String(users++).padStart(7, '0')}`;
   return {
@@ -33,7 +33,7 @@ export function nextProfile(): Profile {
   };
 }
 
-/** What the authenticated read answers. */
+/** The answer to an authenticated read. */
 export interface Me {
   username: string;
   visits: number;
@@ -43,7 +43,7 @@ export function meOf({ username, visits }: Profile): Me {
   return { username, visits };
 }
 
-/** How long the slow read-modify-write waits between reading and writing, as for a database; milliseconds. */
+/** The milliseconds between the read and the write of the slow read-modify-write, like a query. */
 const SLOW = 5;
 
 export function somethingSlow(): Promise<void> {

@@ -3,7 +3,7 @@ import type { Sample, Scenario } from './measure.js';
 import type { Spread } from './statistics.js';
 import type { Subject } from './subject.js';
 
-/** One server's figures, over all rounds. */
+/** The figures of one server over all rounds. */
 export interface SubjectResult {
   subject: Subject;
   /** By scenario: each figure's spread over the rounds. */
@@ -11,14 +11,14 @@ export interface SubjectResult {
     Scenario,
     Record<'cpu' | 'throughput' | 'p50' | 'p99', Spread> & Pick<Sample, 'commands' | 'statements'>
   >;
-  /** CPU added to the same route of the same stack without a session: the spread of the differences of each round. */
+  /** CPU time on top of the same route without a session: the spread of the differences of all rounds. */
   added: Record<Scenario, Spread> | undefined;
   bytesPerSession?: number;
   lostUpdates?: number;
   growth?: Record<string, number>;
 }
 
-/** What the machine-readable file has. */
+/** The content of the raw results' file. */
 export interface Results {
   date: string;
   quick: boolean;

@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { postgresVersion, PrivateRedis } from './engines.js';
+import { BENCH, RAW_RESULTS } from './folders.js';
 import { pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
 import {
@@ -24,8 +25,6 @@ import { spreadOf } from './statistics.js';
 import { type Engines, needsRedis, type Subject, SUBJECTS } from './subject.js';
 import { peers, versions } from './versions.js';
 
-/** `build` is inside the folder of the benchmark. */
-const HOME = join(__dirname, '..');
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 
 type Round = Map<string, Record<Scenario, Sample>>;
@@ -40,7 +39,7 @@ async function main(options: readonly string[]): Promise<void> {
     .split(',');
   const extent = options.includes('--quick') ? QUICK : FULL;
   const folder = mkdtempSync(join(tmpdir(), 'sessions-bench-'));
-  const redis = await PrivateRedis.start(folder);
+  const redis = await PrivateRedis.start();
   try {
     const postgres = await postgresVersion();
     const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
@@ -65,7 +64,7 @@ async function main(options: readonly string[]): Promise<void> {
     };
     write(results);
   } finally {
-    redis?.stop();
+    await redis?.stop();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -80,7 +79,7 @@ async function measureAll(
   const rounds: Round[] = [];
   for (let round = 0; round < extent.rounds; round++) {
     const samples: Round = new Map();
-    // Forwards and backwards in turn, so that what changes with time does not fall on the same ones.
+    // Alternately forwards and backwards, so that a drift of the machine does not always affect the same subjects.
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
       say(`round ${round + 1} of ${extent.rounds}: ${subject.id}`);
       samples.set(subject.id, await measure(subject, engines, extent, redis));
@@ -132,10 +131,13 @@ function summary(subject: Subject, rounds: readonly Round[]): SubjectResult {
 function write(results: Results): void {
   const report = reportOf(results);
   process.stdout.write(report);
-  const name = join(HOME, 'results', `${results.date.slice(0, 10)}${results.quick ? '-quick' : ''}`);
-  writeFileSync(`${name}.json`, `${JSON.stringify(results, undefined, 2)}\n`);
-  writeFileSync(`${name}.md`, report);
-  say(`written to ${name}.json and .md`);
+  const name = `${results.date.slice(0, 10)}${results.quick ? '-quick' : ''}`;
+  const tables = join(BENCH, 'results', `${name}.md`);
+  const raw = join(RAW_RESULTS, `${name}.json`);
+  mkdirSync(RAW_RESULTS, { recursive: true });
+  writeFileSync(tables, report);
+  writeFileSync(raw, `${JSON.stringify(results, undefined, 2)}\n`);
+  say(`written to ${tables} and ${raw}`);
 }
 
 function say(what: string): void {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { postgresVersion, PrivateRedis } from './engines.js';
+import { RAW_RESULTS, ROOT } from './folders.js';
 import { Launch, pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
 import { writeInto } from './scale/document.js';
@@ -14,17 +15,15 @@ import type { Questions, Size } from './scale/worker.js';
 import { type Engines } from './subject.js';
 import { drivers, versions } from './versions.js';
 
-/** `build` is inside the folder of the benchmark. */
-const HOME = join(__dirname, '..');
-const RESULTS = join(HOME, 'results', 'scale.json');
-const DOCUMENT = join(HOME, '..', 'docs', 'backends.md');
+const RESULTS = join(RAW_RESULTS, 'scale.json');
+const DOCUMENT = join(ROOT, 'docs', 'backends.md');
 
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 
-/** In how many parts the expired sessions are swept, each between two stretches of the same load without a sweep. */
+/** The number of sweeps. Each removes a part of the expired sessions, between two stretches of the same load without a sweep. */
 const ROUNDS = 5;
 
-/** A stretch without a sweep takes as long as the one with it, within these bounds; milliseconds. */
+/** Bounds of a stretch without a sweep, in milliseconds. Within them it lasts as long as the sweep before it. */
 const SHORTEST = 2_000;
 const LONGEST = 10_000;
 
@@ -33,7 +32,7 @@ const FILL_WITHIN = 15 * 60_000;
 async function main(options: readonly string[]): Promise<void> {
   const { sessions, only } = parse(options);
   const folder = mkdtempSync(join(tmpdir(), 'sessions-scale-'));
-  const redis = await PrivateRedis.start(folder);
+  const redis = await PrivateRedis.start();
   try {
     const postgres = await postgresVersion();
     const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
@@ -55,7 +54,7 @@ async function main(options: readonly string[]): Promise<void> {
     for (const store of stores) {
       results.stores.push(await measureStore(store, engines, sessions));
       results.minutes = (performance.now() - begun) / 60_000;
-      // After each: whoever has to stop a long run keeps what it found.
+      // After each store, so that a run that is stopped leaves its results.
       write(results);
     }
     const figures = figuresOfAll(results);
@@ -63,7 +62,7 @@ async function main(options: readonly string[]): Promise<void> {
     if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures), rowOf(figures));
     if (results.stores.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
   } finally {
-    redis?.stop();
+    await redis?.stop();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -103,7 +102,7 @@ async function measureStore(store: StoreName, engines: Engines, sessions: number
       result.times[size] = medians;
       result.violations.push(...violations);
     }
-    // Redis is not swept: it forgets by itself.
+    // Redis is not swept, because it removes expired keys by itself.
     if (store !== 'redis') await sweepUnderLoad(launch, result);
     result.violations.push(...(await launch.ask('inspect')));
     return result;
@@ -115,7 +114,7 @@ async function measureStore(store: StoreName, engines: Engines, sessions: number
 async function sweepUnderLoad(launch: Launch<Questions>, result: StoreResult): Promise<void> {
   const load = await SteadyLoad.start(launch.url);
   const pause = (milliseconds: number) => () => new Promise(resolve => setTimeout(resolve, milliseconds));
-  // All that the requests need has been run before the first one counts.
+  // Warms up: nothing counts until every path has run.
   await load.during(pause(LONGEST));
   let stretch = SHORTEST;
   for (let round = 0; round < ROUNDS; round++) {

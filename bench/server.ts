@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import type { Engines, ServerModule, Store } from './subject.js';
 
-/** What the parent asks of a server's process, and what it is answered. */
+/** The questions of the parent process, with their arguments and answers. */
 export interface Questions {
   /** CPU time so far, in microseconds. */
   cpu: { argument: undefined; answer: number };
@@ -17,7 +17,7 @@ export interface Questions {
 
 export type Question = keyof Questions;
 
-/** How the parent starts it: `fork(server, [JSON.stringify(order)])`. */
+/** The argument of the process, as JSON. */
 export interface Order {
   module: string;
   store: Store;

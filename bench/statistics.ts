@@ -1,4 +1,4 @@
-/** What several rounds measured. */
+/** The median and the extremes of several rounds. */
 export interface Spread {
   median: number;
   least: number;

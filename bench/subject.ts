@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** What a server is built on: its session costs what it adds to the same routes on the same stack without one. */
+/** The framework under a server. The cost of a session is measured against the same routes on the same framework. */
 export type Stack = 'routing-controllers' | 'express' | 'fastify';
 
 export type Store = 'none' | 'memory' | 'lmdb' | 'redis' | 'redis with a near-cache' | 'postgres' | 'cookie';
@@ -9,28 +9,28 @@ export function needsRedis(store: Store): boolean {
   return store.startsWith('redis');
 }
 
-/** One thing that is measured. */
+/** A server that is measured. */
 export interface Subject {
-  /** Unique, and stable between versions of the benchmark. */
+  /** Unique, and the same in every version of the benchmark. */
   id: string;
   title: string;
   stack: Stack;
   store: Store;
-  /** The module under servers/ that has it. */
+  /** The name of its module in `servers/`. */
   module: string;
-  /** What it is compared with for the noise: the same thing, launched once more. */
+  /** The id of the subject that this one repeats, to measure the noise. */
   controlOf?: string;
 }
 
-/** Where a server finds its engines. */
+/** The addresses of the engines. */
 export interface Engines {
   redisPort: number | undefined;
   postgres: boolean;
-  /** A folder of its own, removed afterwards. */
+  /** A temporary folder. */
   folder: string;
 }
 
-/** A server that is ready to be listened with. */
+/** A request listener that is ready, and its controls. */
 export interface Opened {
   listener: (request: IncomingMessage, response: ServerResponse) => unknown;
   /** Statements sent to PostgreSQL so far. */
@@ -40,14 +40,14 @@ export interface Opened {
   close?: () => Promise<void>;
 }
 
-/** What a module under servers/ exports. */
+/** The exports of a module in `servers/`. */
 export interface ServerModule {
   open: (store: Store, engines: Engines) => Promise<Opened>;
 }
 
 const rc = 'routing-controllers';
 
-/** In the order of the table. */
+/** Every subject, in the order of the tables. */
 export const SUBJECTS: readonly Subject[] = [
   { id: 'plain', title: 'no session', stack: rc, store: 'none', module: 'plain' },
   { id: 'bound', title: 'hand-written HMAC + Map', stack: rc, store: 'memory', module: 'bound' },

@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** `build` is inside the folder of the benchmark. */
-const HOME = join(__dirname, '..');
+import { BENCH, ROOT } from './folders.js';
 
-/** What took part in a measurement, by name. */
+/** The versions of everything that is measured, by name. */
 export function versions(
   packages: Record<string, string>,
   redis: string | undefined,
@@ -12,26 +11,26 @@ export function versions(
 ): Record<string, string> {
   return {
     node: process.versions.node,
-    'routing-controllers-sessions': manifest(join(HOME, '..', 'package.json')).version,
+    'routing-controllers-sessions': manifest(join(ROOT, 'package.json')).version,
     ...packages,
     ...(redis !== undefined && { 'redis-server': redis }),
     ...(postgres !== undefined && { postgresql: postgres }),
   };
 }
 
-/** What the benchmark compares with. */
+/** The peers and their versions. */
 export function peers(): Record<string, string> {
-  const { dependencies = {} } = manifest(join(HOME, 'package.json'));
+  const { dependencies = {} } = manifest(join(BENCH, 'package.json'));
   return Object.fromEntries(Object.entries(dependencies).filter(([, wanted]) => !wanted.startsWith('file:')));
 }
 
-/** The drivers of the backends, as they are installed. */
+/** The installed versions of the backends' drivers. */
 export function drivers(): Record<string, string> {
   const names = ['lmdb', 'redis', 'pg'];
   return Object.fromEntries(names.map(name => [name, manifest(installed(name)).version]));
 }
 
-/** Not every package lets its package.json be imported: it is looked for above the file that is. */
+/** The path of a package.json, derived from the package's entry because not every package exports its package.json. */
 function installed(name: string): string {
   const entry = require.resolve(name);
   const folder = join('node_modules', name);

@@ -9,13 +9,15 @@ import { RedisBackend } from 'routing-controllers-sessions/redis';
 
 import { SettingsError } from './settings-error.js';
 
-/** A backend, and how to close what it was given: the rest it closes itself. */
+/** A backend, and how to close the client that it was given. The backend closes everything else itself. */
 export interface OpenedBackend {
   backend: SessionBackend;
+  /** Where the sessions are kept, for a person to read. */
+  place: string;
   close?: () => Promise<unknown>;
 }
 
-/** Where an engine is to be found: by the environment, or in the folder that the playground keeps its data in. */
+/** Where to find an engine: the environment, and the folder that the playground keeps its data in. */
 export interface BackendPlace {
   env: NodeJS.ProcessEnv;
   folder: string;
@@ -23,16 +25,20 @@ export interface BackendPlace {
 
 type Open = (place: BackendPlace) => Promise<OpenedBackend>;
 
-/** Milliseconds that an engine has to answer before the server starts. */
+/** Milliseconds within which an engine must answer before the server starts. */
 const CONNECT_WITHIN = 2000;
 
-/** What `SESSION_BACKEND` can name, and how each is opened. Those that outlive the process need a secret that does, too. */
+/** The values of `SESSION_BACKEND`, and how each backend is opened. Sessions that outlive the process need a secret that does. */
 export const backends: Readonly<Record<string, Open>> = {
-  memory: () => Promise.resolve({ backend: new InMemoryBackend() }),
-  lmdb: ({ folder }) => Promise.resolve({ backend: new LmdbBackend({ path: path.join(folder, 'sessions') }) }),
+  memory: () => Promise.resolve({ backend: new InMemoryBackend(), place: 'the memory of this process' }),
+  lmdb: ({ folder }) => Promise.resolve(openLmdb(path.join(folder, 'sessions'))),
   redis: ({ env }) => openRedis(env['REDIS_URL'] || 'redis://127.0.0.1:6379'),
   postgres: ({ env }) => openPostgres(env['POSTGRES_URL'] || 'postgres://postgres@127.0.0.1:5432/test'),
 };
+
+function openLmdb(place: string): OpenedBackend {
+  return { backend: new LmdbBackend({ path: place }), place };
+}
 
 async function openRedis(url: string): Promise<OpenedBackend> {
   let connected = false;
@@ -42,7 +48,8 @@ async function openRedis(url: string): Promise<OpenedBackend> {
     client.on('error', (error: Error) => console.error(`Redis: ${error.message}`));
     await client.connect();
     connected = true;
-    return { backend: new RedisBackend({ client, prefix: 'playground:' }), close: () => client.close() };
+    const backend = new RedisBackend({ client, prefix: 'playground:' });
+    return { backend, place: placeOf(url), close: () => client.close() };
   } catch (error) {
     throw unreachable('REDIS_URL', url, error);
   }
@@ -54,15 +61,20 @@ async function openPostgres(url: string): Promise<OpenedBackend> {
     pool.on('error', error => console.error(`PostgreSQL: ${error.message}`));
     const backend = new PostgresBackend({ pool, table: 'playground_sessions' });
     await backend.migrate();
-    return { backend, close: () => pool.end() };
+    return { backend, place: placeOf(url), close: () => pool.end() };
   } catch (error) {
     throw unreachable('POSTGRES_URL', url, error);
   }
 }
 
-/** Without what the URL may have of a password. */
+/** The host and port of a URL, without its password. */
+function placeOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : 'what it names';
+}
+
 function unreachable(variable: string, url: string, error: unknown): SettingsError {
-  const place = URL.canParse(url) ? new URL(url).host : 'what it names';
   const reason = error instanceof Error ? error.message : String(error);
-  return new SettingsError(`${variable}: no answer from ${place} (${reason}); write the URL of an engine that runs`);
+  return new SettingsError(
+    `${variable}: no answer from ${placeOf(url)} (${reason}); write the URL of an engine that runs`,
+  );
 }

@@ -1,15 +1,16 @@
 import 'reflect-metadata';
 
 import { createPlayground } from './app.js';
+import { backends } from './backends.js';
 import { openServer } from './http-server.js';
 import { createOtherOrigin } from './other-origin.js';
 import { readSettings } from './settings.js';
 import { SettingsError } from './settings-error.js';
 
-/** Milliseconds that requests under way get when the server is told to stop. */
+/** Milliseconds that requests under way have left after the signal to stop. */
 const GRACE = 5000;
 
-/** What was opened so far, last first. */
+/** How to close everything that is open, the last one first. */
 const closing: (() => unknown)[] = [];
 
 async function start(): Promise<void> {
@@ -19,7 +20,7 @@ async function start(): Promise<void> {
   const otherOrigin = await openServer(otherApp.callback(), otherPort, host, 'OTHER_PORT');
   closing.unshift(() => otherOrigin.close(GRACE));
 
-  const { backend, close } = await openBackend();
+  const { backend, place, close } = await openBackend();
   if (close) closing.unshift(close);
   const playground = createPlayground({ secretKey, backend, backendName, otherPort: otherOrigin.port });
   closing.unshift(() => playground.close());
@@ -30,7 +31,14 @@ async function start(): Promise<void> {
   );
   playgroundPort = server.port;
   console.log(`Playground: ${server.url}`);
-  console.log(`Sessions are kept in ${backendName}. A page of another origin is on ${otherOrigin.url}`);
+  console.log(`Sessions:   SESSION_BACKEND=${backendName}, in ${place}. Other backends: ${others(backendName)}`);
+  console.log(`Also:       a page of another origin, on ${otherOrigin.url}. All settings: docs/playground.md`);
+}
+
+function others(backendName: string): string {
+  return Object.keys(backends)
+    .filter(name => name !== backendName)
+    .join(', ');
 }
 
 async function stop(): Promise<void> {
@@ -42,7 +50,7 @@ function fail(error: unknown): void {
   process.exitCode = 1;
 }
 
-// Once: a second signal ends the process at once.
+// A second signal ends the process immediately.
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void stop().catch(fail));
 
 start().catch((error: unknown) => {

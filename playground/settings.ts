@@ -6,17 +6,17 @@ import { keptSecret } from './kept-secret.js';
 import { projectRoot } from './project-root.js';
 import { SettingsError } from './settings-error.js';
 
-/** What the environment decides. */
+/** The settings that the environment decides. docs/playground.md lists them for readers. */
 export interface Settings {
-  /** `PORT`: 3000; 0 takes any that is free. */
+  /** `PORT`: 3000; 0 takes any free port. */
   port: number;
-  /** `OTHER_PORT`: for a page that is of another origin than the playground; any that is free. */
+  /** `OTHER_PORT`: the port of a page whose origin is not the playground's; any free port. */
   otherPort: number;
-  /** `HOST`: the address to listen on; 127.0.0.1, so that only this machine gets in. */
+  /** `HOST`: the address to listen on; 127.0.0.1, so that only this machine can connect. */
   host: string;
-  /** `SESSION_SECRET`: signs the cookies; one of its own that lasts as long as the sessions do. */
+  /** `SESSION_SECRET`: signs the cookies; a secret of the playground's own that lasts as long as its sessions. */
   secretKey: string;
-  /** `SESSION_BACKEND`: where sessions are kept; `lmdb`, so that a restart keeps everybody logged in. */
+  /** `SESSION_BACKEND`: where sessions are kept; `lmdb`, so that a restart logs nobody out. */
   backendName: string;
   openBackend: () => Promise<OpenedBackend>;
 }
@@ -24,10 +24,10 @@ export interface Settings {
 const MIN_SECRET_BYTES = 32;
 
 /**
- * A variable that is empty counts as not set. `SESSION_FOLDER` is where the LMDB database and a secret of the playground's
- * own lie: `.playground`.
+ * Reads the settings. An empty variable counts as not set. `SESSION_FOLDER` is the folder of the LMDB database and of the
+ * playground's own secret: `.playground`.
  *
- * @throws SettingsError for the first one that cannot work
+ * @throws SettingsError for the first setting that cannot work
  */
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const backendName = env['SESSION_BACKEND'] || 'lmdb';

@@ -1,11 +1,11 @@
-// Checks what users get: packs the tarball, lints it, installs it in a new project, compiles that project in strict mode
-// and runs it, from CommonJS and from ESM.
+// Checks the package as users get it: packs the tarball, lints it, installs it in a new project, compiles that project in
+// strict mode and runs it, as CommonJS and as ESM.
 import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+
+import { freePort } from './test-support.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
@@ -22,16 +22,24 @@ try {
   const tarball = path.join(work, filename);
   const stray = files
     .map(file => file.path)
-    .filter(file => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(file));
-  if (stray.length > 0) throw new Error(`the tarball has files that do not belong there: ${stray.join(', ')}`);
+    .filter(
+      file => !/^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(file),
+    );
+  if (stray.length > 0) throw new Error(`files that do not belong in the tarball: ${stray.join(', ')}`);
   say(`${filename}, ${files.length} files`);
+
+  const packed = new Set(files.map(file => file.path));
+  const maps = [...packed].filter(file => file.endsWith('.map'));
+  const lost = maps.filter(file => !sourcesOf(file).every(source => packed.has(source)));
+  if (maps.length === 0 || lost.length > 0) throw new Error(`maps without their sources: ${lost.join(', ') || 'all'}`);
+  say(`${maps.length} source and declaration maps lead to sources in the tarball`);
 
   run('npx', ['publint', tarball, '--strict'], root);
   say('publint finds nothing');
   run('npx', ['attw', tarball, '--profile', 'node16'], root);
   say('are-the-types-wrong finds nothing');
 
-  // The versions that this repository was developed with, so that the check does not change under it.
+  // The versions that this repository is developed with, so that a new release of a peer cannot change the result.
   const version = name => `${name}@${manifest.devDependencies[name]}`;
   const peers = ['routing-controllers', 'koa', 'reflect-metadata', 'class-validator', 'class-transformer', 'typedi'];
   const tools = ['typescript', '@types/koa', '@types/node'];
@@ -90,9 +98,15 @@ try {
   rmSync(work, { recursive: true, force: true });
 }
 
+/** The sources that a map names, as paths in the package. */
+function sourcesOf(map) {
+  const { sourceRoot, sources } = JSON.parse(readFileSync(path.join(root, map), 'utf8'));
+  return sources.map(source => path.posix.join(path.posix.dirname(map), sourceRoot ?? '', source));
+}
+
 /**
- * Does what docs/getting-started.md says, in an empty folder. The package itself is the tarball, others have the versions
- * that this repository was developed with, and the port is a free one.
+ * Follows docs/getting-started.md in an empty folder. The package is the tarball, other packages have the versions that this
+ * repository is developed with, and the port is a free one.
  */
 async function getStarted(folder, tarball, version) {
   const text = readFileSync(path.join(root, 'docs/getting-started.md'), 'utf8');
@@ -104,7 +118,7 @@ async function getStarted(folder, tarball, version) {
   }
   const commands = [...text.matchAll(/```sh\n([^]*?)\n```/g)].flatMap(([, block]) => block.split('\n'));
   const [serve] = commands.splice(commands.indexOf('node app.js'), 1);
-  const port = await freePort();
+  const port = String(await freePort());
 
   mkdirSync(folder);
   for (const [name, content] of Object.entries(files))
@@ -119,7 +133,7 @@ async function getStarted(folder, tarball, version) {
   const server = spawn('sh', ['-c', `exec ${serve}`], { cwd: folder, stdio: 'inherit' });
   try {
     const answer = await ask(`http://localhost:${port}/visits`, server);
-    if (answer.status !== 403) throw new Error(`app.js answered ${answer.status} where 403 was expected`);
+    if (answer.status !== 403) throw new Error(`app.js answered ${answer.status} instead of 403`);
   } finally {
     server.kill();
   }
@@ -134,12 +148,4 @@ async function ask(url, server) {
       await new Promise(resolve => setTimeout(resolve, 50));
     }
   }
-}
-
-async function freePort() {
-  const server = createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  return String(port);
 }

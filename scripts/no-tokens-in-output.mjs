@@ -1,6 +1,6 @@
 /*
- * Runs the tests (or the files and options given), writes down every token that they make, and then searches all that the
- * run printed for them. Exits with the tests' own code, or with 1 when the output holds a token or its halves.
+ * Runs all tests, or those that the arguments of Jest select, records every token that they make, and searches the output for
+ * these tokens. Exits with the code of the tests, or with 1 when the output has a secret or a MAC of a token.
  *
  *     node scripts/no-tokens-in-output.mjs [jest arguments]
  */
@@ -14,12 +14,12 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const jest = createRequire(import.meta.url).resolve('jest/bin/jest');
 
-/** The secret and the MAC of each token: half a token is not to be printed either. */
+/** The parts of each token: a secret or a MAC alone must not be printed either. */
 function halvesOf(tokens) {
   return new Set(tokens.flatMap(token => token.split('.')));
 }
 
-/** Every half that occurs in a text, whatever stands around it. */
+/** Every secret and MAC that occurs in a text, whatever surrounds it. */
 function tokensIn(text, tokens) {
   const halves = halvesOf(tokens);
   const found = new Set();
@@ -60,7 +60,7 @@ async function main() {
     const files = readdirSync(log).map(file => readFileSync(join(log, file), 'utf8'));
     const tokens = files.flatMap(text => text.split('\n').filter(line => line !== ''));
     const found = tokensIn(output, tokens);
-    // A search that cannot find what is there would say 0 for ever: so it is shown one token each time.
+    // A search that finds nothing at all would report 0 for ever, so each run has it find one token.
     const searches = tokens.length > 0 && tokensIn(`printed: session=${tokens.at(-1)};`, tokens).length === 2;
     console.log(
       `${tokens.length} tokens made, ${found.length} of their halves in ${output.length} characters of output`,

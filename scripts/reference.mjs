@@ -43,7 +43,11 @@ const modules = entries.map(entry => {
 });
 
 const GROUPS = [
-  ['Decorators', ({ declarations: [first] }) => isFrom(first, 'src/decorators/') && ts.isFunctionDeclaration(first)],
+  [
+    'Decorators',
+    ({ declarations: [first] }) =>
+      ['src/controllers/', 'src/model/'].some(place => isFrom(first, place)) && ts.isFunctionDeclaration(first),
+  ],
   ['Functions', ({ declarations: [first] }) => ts.isFunctionDeclaration(first)],
   ['Errors', ({ name }) => name.endsWith('Error')],
   ['Classes', ({ declarations: [first] }) => ts.isClassDeclaration(first)],
@@ -124,14 +128,22 @@ function publicMembers(declaration) {
   const bases = (declaration.heritageClauses ?? []).flatMap(({ types }) =>
     types.map(type => checker.getTypeAtLocation(type)),
   );
-  return declaration.members.filter(member => {
+  // What is inherited from a type that has no entry of its own is described here.
+  const hidden = bases.filter(base => isHidden(base.symbol)).flatMap(base => base.symbol.declarations);
+  const described = bases.filter(base => !isHidden(base.symbol));
+  const members = [...declaration.members, ...hidden.flatMap(base => base.members ?? [])];
+  return members.filter(member => {
     if (ts.getCombinedModifierFlags(member) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) return false;
     if (ts.getJSDocTags(member).some(tag => tag.tagName.text === 'internal') || isMarkedInternal(member)) return false;
     if (ts.isConstructorDeclaration(member)) return member.parameters.length > 0 && !isAbstract(declaration);
     if (ts.isSetAccessorDeclaration(member)) return false;
     if (!member.name || ts.isPrivateIdentifier(member.name)) return false;
-    return !bases.some(base => base.getProperty(member.name.getText()));
+    return !described.some(base => base.getProperty(member.name.getText()));
   });
+}
+
+function isHidden({ name, declarations }) {
+  return !places.has(name) && isFrom(declarations[0], 'src/');
 }
 
 function isMarkedInternal(member) {

@@ -1,4 +1,4 @@
-// Adds up what jest counted in the given result files, in one closing line.
+// Adds up the counts of Jest's result files, and prints the sums as the closing line.
 import { readFileSync } from 'node:fs';
 
 const results = process.argv.slice(2).map(file => JSON.parse(readFileSync(file, 'utf8')));

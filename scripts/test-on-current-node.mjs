@@ -1,8 +1,10 @@
-// Runs the tests once more on the newest release of Node, whose binary a registry package carries, and searches what that
-// run printed for every token that it made.
+// Runs the tests of `npm test` on the newest release of Node, whose binary comes from a registry package, and searches the
+// output for every token that the run made.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+
+import { withoutSlowTests } from './slow-tests.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 const place = path.join(root, '.cache', 'current-node');
@@ -16,7 +18,6 @@ const bin = path.join(place, 'node_modules', `node-${platform}`, 'bin');
 const env = { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH}` };
 console.log(`Node ${execFileSync('node', ['--version'], { env, encoding: 'utf8' }).trim()}`);
 
-// This run also searches what it printed for the tokens that it made; once is enough.
 const script = path.join(root, 'scripts', 'no-tokens-in-output.mjs');
-const options = ['--json', '--outputFile=build/test-results-current-node.json', ...process.argv.slice(2)];
-execFileSync('node', [script, ...options], { cwd: root, env, stdio: 'inherit' });
+const options = ['--json', '--outputFile=build/test-results-current-node.json', ...withoutSlowTests];
+execFileSync('node', [script, ...options, ...process.argv.slice(2)], { cwd: root, env, stdio: 'inherit' });

@@ -1,4 +1,10 @@
-import './koa/http-errors.js';
+import './controllers/driver.js';
+import './controllers/http-errors.js';
+
+import { backendOfContainer } from './controllers/services.js';
+import { setBackendSource } from './koa/backend-source.js';
+
+setBackendSource(backendOfContainer);
 
 export { InMemoryBackend, type InMemoryBackendOptions } from './backends/memory/backend.js';
 export { SessionBackend, type WriteOutcome } from './core/backend.js';
@@ -17,13 +23,14 @@ export {
   SessionUnavailableError,
 } from './core/errors.js';
 export type { SessionRecord } from './core/record.js';
-export { CurrentSession, type CurrentSessionOptions } from './decorators/current-session.js';
-export { Principal } from './decorators/principal.js';
-export { RequireSession } from './decorators/require-session.js';
-export { SessionData, type SessionDataOptions } from './decorators/session-data.js';
-export type { SessionCookieOptions } from './koa/options.js';
-export type { CookieIdentifier, RequireSessionOptions } from './koa/requirements.js';
-export { type CreateSessionOptions, SessionCookie } from './koa/session-cookie.js';
+export { CurrentSession, type CurrentSessionOptions } from './controllers/current-session.js';
+export { Principal } from './model/principal.js';
+export { RequireSession } from './controllers/require-session.js';
+export { SessionData, type SessionDataOptions } from './controllers/session-data.js';
+export type { CreateSessionOptions, SessionCookieOptions } from './koa/options.js';
+export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './koa/session-cookie.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from './session/events.js';
-export type { Migrate, ModelClass } from './model/model.js';
+export type { ModelClass } from './model/model.js';
+export type { Migrate } from './model/notes.js';
+export { OptionalProps, type SessionInput } from './model/session-input.js';
 export type { Change, RotateOptions, Session, SessionInfo } from './session/session.js';

@@ -3,24 +3,30 @@ import path from 'node:path';
 
 const SRC = path.resolve(__dirname, '../src');
 
-/** Which folders of src a folder may import from, beside its own. The root is `index.ts`. */
+/** The wings that a wing may import from, beside itself: a ladder from the entry points down to core. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   core: [],
   cookie: ['core'],
   model: ['core'],
   session: ['model', 'cookie', 'core'],
   koa: ['session', 'model', 'cookie', 'core'],
-  decorators: ['koa', 'session', 'model', 'core'],
+  controllers: ['koa', 'session', 'model', 'core'],
   backends: ['core'],
-  openapi: ['koa', 'core'],
+  openapi: ['controllers', 'koa', 'core'],
   testing: ['koa', 'core'],
-  '': ['decorators', 'koa', 'session', 'model', 'core', 'backends'],
+  entry: ['controllers', 'koa', 'session', 'model', 'core', 'backends'],
 };
+
+/** Files that only gather what a package entry exports. They may gather from every wing but those that are entries. */
+const ENTRIES = ['index.ts', 'koa/index.ts'];
+
+/** What must not reach the entry point for Koa alone, by however many steps. */
+const NOT_ON_KOA = ['controllers', 'openapi', 'testing'];
 
 /** The one folder or two that may know a package that only some users have installed, or that is a matter of one layer. */
 const PACKAGES: Record<string, readonly string[]> = {
-  koa: ['koa'],
-  'routing-controllers': ['koa', 'decorators', 'openapi'],
+  koa: ['koa', 'controllers'],
+  'routing-controllers': ['controllers', 'openapi'],
   'class-validator': ['model'],
   'class-transformer': ['model'],
   cookie: ['cookie'],
@@ -37,7 +43,7 @@ interface Import {
 }
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'));
-const folderOf = (file: string) => (path.dirname(file) === '.' ? '' : (file.split(path.sep)[0] ?? ''));
+const folderOf = (file: string) => (ENTRIES.includes(file) ? 'entry' : (file.split(path.sep)[0] ?? ''));
 
 const imports: Import[] = files.flatMap(file => {
   const source = readFileSync(path.join(SRC, file), 'utf8');
@@ -49,6 +55,10 @@ const imports: Import[] = files.flatMap(file => {
 });
 
 const inside = imports.filter(({ target }) => target.startsWith('.'));
+const importedBy = (file: string): string[] =>
+  inside
+    .filter(one => one.file === file)
+    .map(({ target }) => path.join(path.dirname(file), target).replace(/\.js$/, '.ts'));
 const outside = imports.filter(({ target }) => !target.startsWith('.') && !target.startsWith('node:'));
 
 test('imports point down', () => {
@@ -76,6 +86,17 @@ test('an engine knows its own folder and its own driver, and no other engine', (
   expect(strangers).toEqual([]);
 });
 
+test('no files import each other, not even in a circle of several, and not even types', () => {
+  expect(circlesOf(files)).toEqual([]);
+});
+
+test('the entry point for Koa reaches nothing that knows routing-controllers', () => {
+  const reached = new Set(['koa/index.ts']);
+  for (const file of reached) for (const next of importedBy(file)) reached.add(next);
+  expect(reached.size).toBeGreaterThan(20);
+  expect([...reached].filter(file => NOT_ON_KOA.includes(folderOf(file)))).toEqual([]);
+});
+
 test('nothing imports the root entry', () => {
   expect(
     inside.filter(({ file, target }) => path.resolve(SRC, path.dirname(file), target) === path.join(SRC, 'index.js')),
@@ -92,10 +113,33 @@ test('a package is known where it belongs and nowhere else', () => {
 
 test('core knows no HTTP', () => {
   const node = imports.filter(({ folder, target }) => folder === 'core' && target.startsWith('node:'));
-  expect(node).toEqual([]);
+  // Clocks and timers are no part of HTTP.
+  expect([...new Set(node.map(({ target }) => target))].sort()).toEqual(['node:perf_hooks', 'node:timers']);
 });
 
 test('nothing is exported wholesale', () => {
   const wholesale = files.filter(file => /^export \*/m.test(readFileSync(path.join(SRC, file), 'utf8')));
   expect(wholesale).toEqual([]);
 });
+
+/** Groups of files of which each reaches each (Tarjan's strongly connected components), those of one file left out. */
+function circlesOf(nodes: readonly string[]): string[][] {
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  const circles: string[][] = [];
+  const visit = (file: string): void => {
+    order.set(file, order.size);
+    lowest.set(file, order.get(file)!);
+    open.push(file);
+    for (const next of importedBy(file)) {
+      if (!order.has(next)) visit(next);
+      if (open.includes(next)) lowest.set(file, Math.min(lowest.get(file)!, lowest.get(next)!));
+    }
+    if (lowest.get(file) !== order.get(file)) return;
+    const circle = open.splice(open.indexOf(file));
+    if (circle.length > 1 || importedBy(file).includes(file)) circles.push(circle.sort());
+  };
+  for (const node of nodes) if (!order.has(node)) visit(node);
+  return circles;
+}

@@ -1,4 +1,4 @@
-// Makes every "now" of this process one that the scenarios can move. Imported before anything else.
+// Replaces the clock of this process with one that scenarios can move. Must be the first import.
 const RealDate = Date;
 let offset = 0;
 

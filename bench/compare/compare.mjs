@@ -1,4 +1,4 @@
-// Puts each peer through each scenario and prints what came out, as a Markdown table. With --write it goes into README.md.
+// Runs each scenario on each peer and prints a Markdown table of the results. With --write the table goes into README.md.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';

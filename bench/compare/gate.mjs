@@ -1,4 +1,4 @@
-/** Holds the slow request between its read and its write, until the scenario lets it go on. */
+/** Holds the slow request between its read and its write until the scenario releases it. */
 export function makeGate() {
   const gate = { entered: false, release: () => undefined };
   gate.pass = () =>
@@ -12,7 +12,7 @@ export function makeGate() {
   return gate;
 }
 
-/** What an action does between reading a session and writing it: one turn of something else. */
+/** The work of an action between reading a session and writing it: a short wait. */
 export function workABit() {
   return new Promise(resolve => setTimeout(resolve, 2));
 }

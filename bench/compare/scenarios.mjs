@@ -5,7 +5,7 @@ import { ABSOLUTE_TIMEOUT, IDLE_TIMEOUT } from './settings.mjs';
 const INCREMENTS = 200;
 const FIELDS = 50;
 
-/** A client that keeps no more than it is told to: it sends the cookie that it is given, whatever the server said since. */
+/** A client without a cookie jar: it sends the given cookie, whatever the server has set since. */
 export class Client {
   constructor(port) {
     this.base = `http://127.0.0.1:${port}`;
@@ -21,7 +21,7 @@ export class Client {
     return fetch(`${this.base}/_control/${name}?value=${value}`, { method: 'POST' }).then(response => response.text());
   }
 
-  /** What is in a session. */
+  /** The data of a session. */
   async session(cookie) {
     return JSON.parse((await this.send('GET', '/me', cookie)).body);
   }
@@ -32,7 +32,7 @@ export class Client {
   }
 }
 
-/** By the row that they fill. Each gets a server of its own, and answers what goes into the cell. */
+/** The scenarios, by the title of their row. Each has its own server and returns the text of a cell. */
 export const scenarios = {
   [`${INCREMENTS} parallel increments of a counter: how many are kept`]: async client => {
     const cookie = await client.logIn();
@@ -134,7 +134,7 @@ function times(count, run) {
   return Array.from({ length: count }, (_, index) => run(index));
 }
 
-/** What a browser would have in the end: the last cookie that was set. */
+/** The cookie that a browser would have at the end: the last one that was set. */
 function lastCookie(answers, before) {
   const last = answers.findLast(({ setCookies }) => setCookies.length > 0);
   return last ? cookieOf(last) : before;

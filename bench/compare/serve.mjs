@@ -1,5 +1,5 @@
-// One peer behind HTTP, in a process of its own: its application at /, a second one whose cookie has another name at
-// /admin/, and what the scenarios steer it by at /_control/. Prints its port.
+// The process of one peer: its application is served at /, a second application whose cookie has another name at /admin/,
+// and the controls of the scenarios at /_control/. The process sends its port to its parent.
 import { advance } from './clock.mjs';
 import { makeGate } from './gate.mjs';
 import { Store } from './store.mjs';

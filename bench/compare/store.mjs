@@ -1,5 +1,5 @@
-// Where the peers that have a server-side store keep their sessions here: answers after a turn of the event loop, as an
-// engine would, expires nothing by itself, and fails when told to.
+// The store of every peer that has one. It answers after a turn of the event loop, as an engine would, expires nothing by
+// itself, and fails on request.
 export class Store {
   entries = new Map();
   /** `read`, `write` or `none` */

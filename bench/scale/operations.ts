@@ -6,17 +6,17 @@ import { atOnce, FEW, MANY, type Population } from './population.js';
 export const OPERATIONS = ['read', 'create', 'delete', 'list 10', 'revoke 10', 'list 1,000'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** How often each is done for its median; listing a thousand, and ending ten, a tenth as often. */
+/** Runs of each operation for its median. Listing a thousand sessions and ending ten run a tenth as often. */
 const TIMES = 300;
 
-/** What was found that is not as it must be; empty where all is well. */
+/** Faults that were found; empty if there are none. */
 export interface OperationTimes {
   /** Medians, in microseconds. */
   medians: Record<Operation, number>;
   violations: string[];
 }
 
-/** Each operation alone, one after the other. What it makes, it removes again. */
+/** Measures each operation alone, and removes what it made. */
 export async function timeOperations(backend: SessionBackend, population: Population): Promise<OperationTimes> {
   const violations: string[] = [];
   const expect = (holds: boolean, what: string) => {

@@ -10,14 +10,14 @@ export const MANY = { principal: 'a user with many sessions', sessions: 1_000 };
 
 const AT_ONCE = 500;
 
-/** When the first of the expired sessions did; those of the next group a second later. */
+/** The expiry of the first group of expired sessions. Each later group expires a second after the one before. */
 const LONG_AGO = Date.now() - LIFETIME * 1000;
 const APART = 1_000;
 
-/** How many living sessions are remembered, to be looked up later. */
+/** The number of living sessions whose ids are kept for look-ups. */
 const REMEMBERED = 2_000;
 
-/** Makes the sessions of a growing store: a tenth of them, the oldest, has expired, in as many groups as it is swept in. */
+/** Fills a growing store. The oldest tenth of the sessions has expired, in one group for each sweep. */
 export class Population {
   size = 0;
   /** Ids of living sessions from all over the store. */
@@ -38,7 +38,7 @@ export class Population {
     return LONG_AGO + group * APART;
   }
 
-  /** Up to that many sessions. */
+  /** Fills the store up to that many sessions. */
   async growTo(size: number): Promise<void> {
     const first = this.size;
     const expiring = Math.floor((size - first) / 10);
@@ -53,7 +53,7 @@ export class Population {
     this.size = size;
   }
 
-  /** A living session, for whoever it is. */
+  /** A living session of a principal. */
   newRecord(principal: string): SessionRecord {
     return this.#record(this.#next++, undefined, principal);
   }
@@ -63,9 +63,10 @@ export class Population {
     const seen = expiresAt - LIFETIME * 1000;
     const profile = nextProfile();
     return {
-      id: randomBytes(32).toString('base64url'),
+      id: randomBytes(16).toString('base64url'),
       principal: principal ?? this.#principalOf(n, group),
       data: JSON.stringify(profile),
+      proof: randomBytes(32).toString('base64url'),
       version: 1,
       createdAt: seen,
       authenticatedAt: seen,

@@ -27,7 +27,7 @@ const TITLES: Record<Operation, string> = {
   'list 1,000': 'list 1,000 of a user',
 };
 
-/** What is kept of the results: of the sweeps' many answers, their percentiles. */
+/** Reduces the results to figures: the answers of a sweep to their percentiles. */
 export function figuresOfAll({ stores, ...campaign }: ScaleResults): ScaleFigures {
   return { ...campaign, stores: stores.map(({ sweeps, ...measured }) => ({ ...measured, sweep: figuresOf(sweeps) })) };
 }

@@ -3,7 +3,7 @@ import type { Spread } from '../statistics.js';
 import type { Operation } from './operations.js';
 import type { StoreName } from './stores.js';
 
-/** One sweep of a part of the expired sessions, and what the load's answers took before, during and after it; milliseconds. */
+/** One sweep of a part of the expired sessions, and the answer times of the load before, during and after it, in milliseconds. */
 export interface SweepEffect {
   deleted: number;
   seconds: number;
@@ -16,7 +16,7 @@ export interface StoreMeasured {
   store: StoreName;
   fillSeconds: number;
   bytesPerSession: number;
-  /** What the process of the application grew by. */
+  /** Growth of the application's process. */
   residentPerSession: number;
   /** By the number of sessions in the store: medians, in microseconds. */
   times: Record<number, Record<Operation, number>>;
@@ -27,7 +27,7 @@ export interface StoreResult extends StoreMeasured {
   sweeps: SweepEffect[];
 }
 
-/** What is left of the sweeps' many answers. All in milliseconds, but `ratio` and `noise`. */
+/** The figures of all sweeps, in milliseconds; `ratio` and `noise` are quotients. */
 export interface SweepFigures {
   deleted: number;
   /** Of all sweeps together. */
@@ -54,7 +54,7 @@ export interface ScaleResults extends Campaign {
   stores: StoreResult[];
 }
 
-/** What the machine-readable file has. */
+/** The content of the raw results' file. */
 export interface ScaleFigures extends Campaign {
   stores: (StoreMeasured & { sweep: SweepFigures })[];
 }

@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http';
 
 import { logIn } from '../load.js';
 
-/** Requests a second: little for the server, so that what is measured is who is in its way, not how much it can do. */
+/** Requests a second: few for the server, so that the figures show delays, not its capacity. */
 const RATE = 400;
 
 /** One request in so many changes the session; the others only read it. */
@@ -11,18 +11,18 @@ const CHANGES = 5;
 const SESSIONS = 500;
 
 interface Answered {
-  /** When it was sent, and how long its answer took; milliseconds. */
+  /** The time of sending, and the time until the answer, in milliseconds. */
   sent: number;
   taken: number;
 }
 
-/** Authenticated requests at a constant rate, whatever the answers take, until it is stopped. */
+/** Sends authenticated requests at a constant rate, whether or not answers arrive, until it is stopped. */
 export class SteadyLoad {
   readonly #agent = new Agent({ keepAlive: true });
   readonly #answered: Answered[] = [];
   readonly #begun = performance.now();
   #count = 0;
-  /** What came of those that were not answered with 200: their status, or the error's code. */
+  /** Outcomes of requests that were not answered with 200: the status, or the code of the error. */
   readonly #failed = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -37,18 +37,18 @@ export class SteadyLoad {
     return load;
   }
 
-  /** How long each request took that was sent while `work` was under way; milliseconds. */
+  /** The answer times of the requests that were sent while `work` ran, in milliseconds. */
   async during(work: () => Promise<unknown>): Promise<number[]> {
     const from = performance.now();
     await work();
     const to = performance.now();
-    // Those that are still on their way belong to it, too.
+    // Requests that still wait for their answers count.
     const sent = this.#count;
     while (this.#answered.length + this.#failures < sent) await new Promise(resolve => setTimeout(resolve, 5));
     return this.#answered.filter(answer => answer.sent >= from && answer.sent < to).map(({ taken }) => taken);
   }
 
-  /** Answers what was not as it must be: a line for each way in which requests failed. */
+  /** Ends the load. @returns one line for each way in which requests failed */
   stop(): string[] {
     clearTimeout(this.#timer);
     this.#agent.destroy();

@@ -8,14 +8,14 @@ import type { Engines } from '../subject.js';
 export const STORES = ['memory', 'lmdb', 'redis', 'postgres'] as const;
 export type StoreName = (typeof STORES)[number];
 
-/** A backend, and what only its engine knows. */
+/** A backend, and the facts that only its engine has. */
 export interface OpenStore {
   backend: SessionBackend;
-  /** The same store for filling it, where that has a faster way than one on which every answer is durable. */
+  /** The same store, opened for filling without waiting for durable answers. */
   filling?: SessionBackend;
-  /** Called once it is filled: what the engine does after that anyway, by and by. */
+  /** Runs the engine's maintenance after the store was filled. */
   settle?: () => Promise<unknown>;
-  /** What the sessions take at the moment: heap, file, the server's memory, or table with indexes. */
+  /** The present size of the sessions: heap, file, the server's memory, or table with indexes. */
   bytes: () => Promise<number>;
   close: () => Promise<unknown>;
 }
@@ -76,7 +76,7 @@ async function openPostgres(): Promise<OpenStore> {
     await pool.end();
     await hasty.end();
   };
-  // As autovacuum does some time later; when exactly must not make the difference between two sizes.
+  // Autovacuum would do it at some later time, and the moment would affect the figures.
   const settle = () => pool.query(`VACUUM ANALYZE ${table}`);
   return { backend, filling: new PostgresBackend({ pool: hasty, table }), settle, bytes, close };
 }

@@ -7,22 +7,22 @@ import { type OperationTimes, timeOperations } from './operations.js';
 import { FEW, MANY, Population } from './population.js';
 import { openStore, type StoreName } from './stores.js';
 
-/** How the campaign starts it: `fork(worker, [JSON.stringify(order)])`. */
+/** The argument of the process, as JSON. */
 export interface Order {
   store: StoreName;
   engines: Engines;
   groups: number;
 }
 
-/** What the campaign asks, and what it is answered. */
+/** The questions of the campaign, with their arguments and answers. */
 export interface Questions {
-  /** Grows the store to so many sessions. Seconds. */
+  /** Grows the store to that many sessions, and returns the seconds that it took. */
   grow: { argument: number; answer: number };
   bytes: { argument: undefined; answer: Size };
   operations: { argument: undefined; answer: OperationTimes };
   /** Sweeps one group of expired sessions. */
   sweep: { argument: number; answer: Sweep };
-  /** Looks whether what lives is all there. */
+  /** Checks that every living session is there. */
   inspect: { argument: undefined; answer: string[] };
   close: { argument: undefined; answer: undefined };
 }
@@ -46,10 +46,10 @@ async function main({ store, engines, groups }: Order): Promise<void> {
   const population = new Population(filling, groups);
   const handler = serve(backend);
   const server = createServer((request, response) => void handler(request, response)).listen(0, '127.0.0.1');
-  // A connection that is closed just as it is used again would be a request that failed.
+  // An idle connection that the server closes just as the client reuses it would count as a failed request.
   server.keepAliveTimeout = 0;
   await new Promise(resolve => server.once('listening', resolve));
-  // Once on a small store, so that the first size is not measured with code that was never run before.
+  // Warms up on a small store.
   for (const { principal, sessions } of [FEW, MANY])
     for (let n = 0; n < sessions; n++) await filling.create(population.newRecord(principal));
 

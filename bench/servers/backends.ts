@@ -2,14 +2,14 @@ import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessio
 
 import type { Engines, Store } from '../subject.js';
 
-/** A backend of this library, with what has to be closed after it. */
+/** A backend of this library, and how to close its client. */
 export interface OpenedBackend {
   backend: SessionBackend;
   statements?: () => number;
   close?: () => Promise<unknown>;
 }
 
-/** Loads the one backend that is measured, and its driver, and no other. */
+/** Loads only the backend that is measured, and its driver. */
 export async function openBackend(store: Store, engines: Engines): Promise<OpenedBackend> {
   switch (store) {
     case 'memory':
@@ -55,7 +55,7 @@ async function openPostgres(): Promise<OpenedBackend> {
   return { backend, statements: () => statements, close };
 }
 
-/** As everywhere in this repository: the local server, unless the usual variables name another database of it. */
+/** The local server, unless the usual variables name another one. */
 export const POSTGRES = {
   host: process.env['PGHOST'] ?? '127.0.0.1',
   user: process.env['PGUSER'] ?? 'root',

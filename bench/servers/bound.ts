@@ -65,7 +65,7 @@ class BoundController {
   }
 }
 
-/** As little as a session can be: a signed id and a Map. No expiry, no rotation, no revocation, nothing else checked. */
+/** The least that a session can be: a signed id and a Map, without expiry, rotation and revocation. */
 export function open(): Promise<Opened> {
   const app = new Koa();
   app.use((ctx, next) => {

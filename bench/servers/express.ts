@@ -59,7 +59,7 @@ function sessionApp(store: session.Store | undefined): express.Express {
   return app;
 }
 
-/** express-session as its documentation shows it, with its own MemoryStore or with connect-redis. */
+/** express-session as in its documentation, with its own MemoryStore or with connect-redis. */
 export async function open(store: Store, { redisPort }: Engines): Promise<Opened> {
   if (store === 'none') return { listener: plainApp() };
   if (store === 'memory') return { listener: sessionApp(undefined) };

@@ -6,7 +6,7 @@ import { LIFETIME, nextProfile } from '../profile.js';
 
 const AT_ONCE = 500;
 
-/** Fills a backend with records that nobody has a token for. */
+/** Fills a backend with records whose tokens nobody has. */
 export async function growBackend(backend: SessionBackend, count: number): Promise<void> {
   let left = count;
   const worker = async () => {
@@ -14,9 +14,10 @@ export async function growBackend(backend: SessionBackend, count: number): Promi
       const now = Date.now();
       const profile = nextProfile();
       await backend.create({
-        id: randomBytes(32).toString('base64url'),
+        id: randomBytes(16).toString('base64url'),
         principal: profile.username,
         data: JSON.stringify(profile),
+        proof: randomBytes(32).toString('base64url'),
         version: 1,
         createdAt: now,
         authenticatedAt: now,

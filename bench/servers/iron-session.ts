@@ -1,5 +1,4 @@
 import 'reflect-metadata';
-import { getIronSession } from 'iron-session';
 import Koa, { type Context } from 'koa';
 import { Ctx, ForbiddenError, Get, JsonController, Post, useKoaServer } from 'routing-controllers';
 
@@ -8,7 +7,11 @@ import type { Opened } from '../subject.js';
 
 const OPTIONS = { password: SECRET, cookieName: 'iron', ttl: LIFETIME, cookieOptions: { secure: false } };
 
-function sessionOf(ctx: Context) {
+/** The package has ES modules only. */
+const ironSession = import('iron-session');
+
+async function sessionOf(ctx: Context) {
+  const { getIronSession } = await ironSession;
   return getIronSession<Partial<Profile>>(ctx.req, ctx.res, OPTIONS);
 }
 
@@ -56,7 +59,7 @@ class IronController {
   }
 }
 
-/** The whole session sealed in its cookie: no store, and so no revocation. */
+/** The whole session is sealed in its cookie: there is no store, and so no revocation. */
 export function open(): Promise<Opened> {
   const app = new Koa();
   useKoaServer(app, { controllers: [IronController] });

@@ -54,7 +54,7 @@ interface KoaStore {
   destroy(key: string): Promise<void>;
 }
 
-/** Objects as they are, without a copy: the cheapest store that can be written for it. */
+/** Stores objects without a copy: the cheapest possible store for koa-session. */
 function memoryStore(): KoaStore {
   const sessions = new Map<string, object>();
   return {
@@ -88,7 +88,7 @@ async function redisStore(port: number | undefined): Promise<{ store: KoaStore; 
   return { store, close: () => client.close() };
 }
 
-/** koa-session as its documentation shows it, signed, with an external store. */
+/** koa-session as in its documentation: signed, with an external store. */
 export async function open(kind: Store, { redisPort }: Engines): Promise<Opened> {
   const { store, close } =
     kind === 'redis' ? await redisStore(redisPort) : { store: memoryStore(), close: () => Promise.resolve() };

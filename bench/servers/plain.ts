@@ -36,7 +36,7 @@ class PlainController {
   }
 }
 
-/** The routes on routing-controllers without a session: what everything on this stack is measured against. */
+/** The routes on routing-controllers without a session: the baseline of this stack. */
 export function open(): Promise<Opened> {
   const app = createKoaServer({ controllers: [PlainController] }) as Koa;
   return Promise.resolve({ listener: app.callback() });

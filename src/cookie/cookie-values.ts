@@ -1,11 +1,14 @@
-/** How many cookies of one name are looked at. A browser sends several when they were set for different paths or domains. */
-const MAX_CANDIDATES = 4;
+/**
+ * How many cookies of one name are looked at: more than a browser sends, so that garbage that was planted in front of a token
+ * does not hide it, and few enough that checking them all takes no time.
+ */
+const MAX_VALUES = 256;
 
 const SPACE = 0x20;
 const TAB = 0x09;
 
 /**
- * The values that a Cookie header has under a name, at most {@link MAX_CANDIDATES}, in its order.
+ * The values that a Cookie header has under a name, at most {@link MAX_VALUES}, in its order.
  *
  * One pass over the header, with nothing decoded: names match byte for byte, so that `%73ession`, `Session` or a name with
  * odd white space before it are other cookies. Only spaces and tabs between the pairs are passed over (RFC 6265bis, 5.6).
@@ -20,7 +23,7 @@ export function cookieValues(header: string, name: string): string[] {
       let end = header.indexOf(';', start);
       if (end === -1) end = header.length;
       values.push(header.slice(start, endOfValue(header, start, end)));
-      if (values.length === MAX_CANDIDATES) break;
+      if (values.length === MAX_VALUES) break;
       at = header.indexOf(wanted, end);
     } else {
       at = header.indexOf(wanted, start);

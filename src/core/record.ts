@@ -36,10 +36,11 @@ export interface SessionRecord {
  * Whether a value from a backend has the form of a record. A store may have been written to by anything; a value that fails
  * this check counts as no session, never as an error.
  */
-export function isSessionRecord(value: unknown, id: string): value is SessionRecord {
+export function isSessionRecord(value: unknown, id: string | undefined): value is SessionRecord {
   if (typeof value !== 'object' || value === null) return false;
   const record = value as Partial<Record<keyof SessionRecord, unknown>>;
   return (
+    typeof record.id === 'string' &&
     record.id === id &&
     typeof record.data === 'string' &&
     typeof record.proof === 'string' &&

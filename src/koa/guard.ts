@@ -3,16 +3,31 @@ import type { Context, Middleware, Next } from 'koa';
 import { type SessionError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { isStale } from '../session/times.js';
+import type { CookieService } from './cookie-service.js';
+import type { SessionDemand } from './demand.js';
 import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
 import type { RequestSession } from './request-session.js';
-import type { RequireSessionOptions } from './requirements.js';
-import type { SessionCookie } from './session-cookie.js';
 
 /** One cookie service that a route asks, and what it demands of its session. */
 export interface Demand {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
-  service: SessionCookie<any>;
-  options: RequireSessionOptions;
+  service: CookieService<any>;
+  options: Readonly<SessionDemand>;
+}
+
+/** A demand made whole when the route is registered: every default filled in, every property its own. */
+interface Rule {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
+  service: CookieService<any>;
+  autoError: boolean;
+  check: SessionDemand['check'];
+  maxAuthAge: number | undefined;
+  authoritative: boolean;
+}
+
+function ruleOf({ service, options }: Demand): Rule {
+  const { autoError = service.settings.autoError, check, maxAuthAge, authoritative = false } = options;
+  return { service, autoError, check, maxAuthAge, authoritative };
 }
 
 /** What becomes of an error: by default it is thrown on. */
@@ -23,11 +38,12 @@ export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
  * the response leaves, what the action changed is saved.
  */
 export function guard(demands: readonly Demand[], fail: Fail = rethrow): Middleware {
+  const rules = demands.map(ruleOf);
   return async (ctx, next) => {
     const scope = scopeOf(ctx);
     try {
-      for (const demand of demands) {
-        const admission = admit(demand, ctx);
+      for (const rule of rules) {
+        const admission = admit(rule, ctx);
         if (admission) await admission;
       }
     } catch (error) {
@@ -93,19 +109,19 @@ async function save(scope: RequestScope, status: number, next: Next, fail: Fail)
 }
 
 /** A promise only where there is something to wait for. */
-function admit(demand: Demand, ctx: Context): Eventual<void> {
-  const { service } = demand;
+function admit(rule: Rule, ctx: Context): Eventual<void> {
+  const { service } = rule;
   service.assertSameOrigin(ctx);
   const request = service.requestSession(ctx) as RequestSession;
-  return after(request.load(demand.options.authoritative), () => judge(demand, request));
+  return after(request.load(rule.authoritative), () => judge(rule, request));
 }
 
-function judge({ service, options }: Demand, request: RequestSession): Eventual<void> {
-  const { autoError, unauthenticatedStatus, clock } = service.settings;
-  const { check, maxAuthAge } = options;
+function judge(rule: Rule, request: RequestSession): Eventual<void> {
+  const { autoError, check, maxAuthAge } = rule;
+  const { unauthenticatedStatus, clock } = rule.service.settings;
   // An error is made only for whom it is thrown at: its stack trace costs as much as all the rest of a request.
   const refuse = (refusal: () => SessionError): void => {
-    if (options.autoError ?? autoError) throw refusal();
+    if (autoError) throw refusal();
     request.refuse();
   };
   const session = request.current;

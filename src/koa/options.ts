@@ -1,4 +1,19 @@
 import { SessionBackend } from '../core/backend.js';
+import {
+  type Check,
+  checkedOptions,
+  functionOf,
+  inMilliseconds,
+  oneOf,
+  type OptionRule,
+  type OptionTable,
+  refusal,
+  seconds,
+  text,
+  trueOrFalse,
+  wholeNumber,
+  withDefaults,
+} from '../core/checks.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
@@ -85,30 +100,6 @@ export interface ResolvedOptions<T extends object> {
 
 const DAY = 86_400;
 
-/** What an option is that is not given. The table in README.md is held to it. */
-export const DEFAULTS = Object.freeze({
-  backend: undefined,
-  name: 'session',
-  schemeName: 'SessionCookie',
-  autoError: true,
-  unauthenticatedStatus: 403,
-  idleTimeout: 7 * DAY,
-  absoluteTimeout: 14 * DAY,
-  touchInterval: 60,
-  persistent: true,
-  domain: undefined,
-  path: '/',
-  sameSite: 'lax',
-  secure: 'auto',
-  partitioned: false,
-  maxSessionsPerPrincipal: Infinity,
-  trustedOrigins: Object.freeze([]),
-  backendTimeout: 2,
-  sweepInterval: 600,
-  recordClient: true,
-  clock: systemClock,
-});
-
 /** What RFC 6265 has for a cookie's name: a token of HTTP. Anything else, one server or proxy or another takes apart. */
 const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 
@@ -119,6 +110,64 @@ const HOW_TO_REGISTER =
   'SessionCookie was constructed without options. Register an instance before createKoaServer: ' +
   'useContainer(Container); Container.set(SessionCookie, new SessionCookie({ secretKey, dataModel, backend }))';
 
+const BACKEND: Check = { instead: 'a SessionBackend, as new InMemoryBackend()', holds: isBackend };
+
+const LIMIT: Check = {
+  instead: wholeNumber(1).instead,
+  holds: value => value === Infinity || wholeNumber(1).holds(value),
+};
+
+const ORIGINS: Check = { instead: "an array, as ['https://app.example.com']", holds: Array.isArray };
+
+/** Secrets are checked one by one, by code that never shows one. */
+const SECRETS: Check = { instead: 'a secret. Try: openssl rand -base64 32', holds: () => true };
+
+/** All options, in the order of README.md, whose table is held to it. Durations are seconds here, and milliseconds once resolved. */
+export const OPTIONS = Object.freeze({
+  dataModel: { check: functionOf('the class of the session data, marked @SessionData') },
+  secretKey: { check: SECRETS },
+  backend: { default: undefined, check: BACKEND },
+  name: { default: 'session', check: text },
+  schemeName: { default: 'SessionCookie', check: text },
+  autoError: { default: true, check: trueOrFalse },
+  unauthenticatedStatus: { default: 403, check: oneOf(401, 403) },
+  idleTimeout: { default: 7 * DAY, check: seconds(1), unit: 'seconds' },
+  absoluteTimeout: { default: 14 * DAY, check: seconds(1), unit: 'seconds' },
+  touchInterval: { default: 60, check: seconds(0), unit: 'seconds' },
+  persistent: { default: true, check: trueOrFalse },
+  domain: { default: undefined, check: text },
+  path: { default: '/', check: text },
+  sameSite: { default: 'lax', check: oneOf('lax', 'strict', 'none') },
+  secure: { default: 'auto', check: oneOf(true, false, 'auto') },
+  partitioned: { default: false, check: trueOrFalse },
+  maxSessionsPerPrincipal: { default: Infinity, check: LIMIT },
+  trustedOrigins: { default: Object.freeze([]), check: ORIGINS },
+  backendTimeout: { default: 2, check: seconds(0.001), unit: 'seconds' },
+  sweepInterval: { default: 600, check: seconds(0), unit: 'seconds' },
+  recordClient: { default: true, check: trueOrFalse },
+  clock: { default: systemClock, check: functionOf('a function that returns epoch milliseconds') },
+} satisfies Record<keyof SessionCookieOptions<object>, OptionRule>);
+
+/** Options of `createSession`. */
+export interface CreateSessionOptions {
+  /** A session that the new one takes the place of, beside the one that the request came with. */
+  previousId?: string;
+  /**
+   * `true`: rejects with SessionGoneError, and stores nothing, unless the previous session (that of `previousId`, else the
+   * request's own) is still there when the new one takes its place. For a log-in that is made of an earlier session's data.
+   */
+  requirePrevious?: boolean;
+}
+
+/** The options of a log-in. */
+export const CREATION: OptionTable = Object.freeze({
+  previousId: { check: { instead: "a session's id", holds: (value: unknown) => typeof value === 'string' } },
+  requirePrevious: { check: trueOrFalse },
+});
+
+/** Every option, as {@link resolveOptions} works with it. */
+type Whole<T extends object> = Required<SessionCookieOptions<T>>;
+
 /**
  * Checks options and fills in the defaults.
  *
@@ -126,62 +175,36 @@ const HOW_TO_REGISTER =
  */
 export function resolveOptions<T extends object>(given: SessionCookieOptions<T> | undefined): ResolvedOptions<T> {
   if (!isOptions(given)) throw new SessionConfigurationError(HOW_TO_REGISTER);
-  const known = [...Object.keys(DEFAULTS), 'dataModel', 'secretKey'];
-  const unknown = Object.keys(given).find(key => !known.includes(key));
-  if (unknown !== undefined) throw refuse(unknown, 'no such option', `one of ${known.join(', ')}`);
-
-  const options = { ...DEFAULTS, ...withoutUndefined(given) };
-  const { dataModel, backend, absoluteTimeout, trustedOrigins, secure } = options;
-  if (typeof dataModel !== 'function')
-    throw refuse('dataModel', String(dataModel), 'the class of the session data, marked @SessionData');
+  const own = checkedOptions<SessionCookieOptions<T>>(given as SessionCookieOptions<T>, OPTIONS);
+  const options = withDefaults(own, OPTIONS) as Whole<T>;
+  const ms = inMilliseconds(options, OPTIONS);
+  const { dataModel, secure } = options;
+  if ((dataModel as unknown) === undefined) throw refuse('dataModel', 'undefined', OPTIONS.dataModel.check.instead);
   assertReflection(`dataModel: ${dataModel.name}`);
-  if ((backend as unknown) !== undefined && !isBackend(backend))
-    throw refuse('backend', kind(backend), 'a SessionBackend, as new InMemoryBackend()');
-  for (const key of ['name', 'schemeName', 'path'] as const) assertString(options, key);
   if (!COOKIE_NAME.test(options.name))
     throw refuse('name', JSON.stringify(options.name), "letters, digits and any of !#$%&'*+-.^_`|~ (RFC 6265)");
   if (!options.path.startsWith('/')) throw refuse('path', JSON.stringify(options.path), "a path from '/' on");
-  if ((options.domain as string | undefined) !== undefined) assertString(options, 'domain');
-  for (const key of ['autoError', 'persistent', 'partitioned', 'recordClient'] as const)
-    assertOneOf(options, key, [true, false]);
-  assertOneOf(options, 'secure', [true, false, 'auto']);
-  assertOneOf(options, 'sameSite', ['lax', 'strict', 'none']);
-  assertOneOf(options, 'unauthenticatedStatus', [401, 403]);
-  assertSeconds(options, 'idleTimeout', 1);
-  assertSeconds(options, 'absoluteTimeout', 1);
-  assertSeconds(options, 'touchInterval', 0);
-  assertSeconds(options, 'sweepInterval', 0);
-  assertSeconds(options, 'backendTimeout', 0.001);
-  const idleTimeout = resolveIdleTimeout(given.idleTimeout, absoluteTimeout);
-  const { maxSessionsPerPrincipal } = options;
-  if (
-    maxSessionsPerPrincipal !== Infinity &&
-    !(Number.isSafeInteger(maxSessionsPerPrincipal) && maxSessionsPerPrincipal >= 1)
-  ) {
-    throw refuse('maxSessionsPerPrincipal', String(maxSessionsPerPrincipal), 'a whole number from 1');
-  }
-  if (typeof options.clock !== 'function')
-    throw refuse('clock', kind(options.clock), 'a function that returns epoch milliseconds');
+  const idleTimeout = resolveIdleTimeout(own.idleTimeout, options.absoluteTimeout);
 
   const setCookieFor = (isSecure: boolean) => new SetCookie({ ...(options as CookieAttributes), secure: isSecure });
   return Object.freeze({
     dataModel,
     secretKeys: resolveSecrets(options.secretKey),
-    backend,
+    backend: options.backend,
     name: options.name,
     schemeName: options.schemeName,
     autoError: options.autoError,
     unauthenticatedStatus: options.unauthenticatedStatus,
     limits: {
       idleTimeout: idleTimeout * 1000,
-      absoluteTimeout: absoluteTimeout * 1000,
-      touchInterval: resolveTouchInterval(given.touchInterval, idleTimeout) * 1000,
-      backendTimeout: options.backendTimeout * 1000,
-      maxSessionsPerPrincipal,
+      absoluteTimeout: ms.absoluteTimeout,
+      touchInterval: resolveTouchInterval(own.touchInterval, idleTimeout) * 1000,
+      backendTimeout: ms.backendTimeout,
+      maxSessionsPerPrincipal: options.maxSessionsPerPrincipal,
     },
     persistent: options.persistent,
-    trustedOrigins: resolveOrigins(trustedOrigins),
-    sweepInterval: options.sweepInterval * 1000,
+    trustedOrigins: resolveOrigins(options.trustedOrigins),
+    sweepInterval: ms.sweepInterval,
     recordClient: options.recordClient,
     clock: options.clock,
     setCookie: {
@@ -193,12 +216,16 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
 
 /** A container that makes a service by itself hands over nothing, or, as typedi does, itself. */
 function isOptions(given: unknown): given is object {
-  return typeof given === 'object' && given !== null && ('dataModel' in given || 'secretKey' in given);
+  return (
+    typeof given === 'object' &&
+    given !== null &&
+    (Object.hasOwn(given, 'dataModel') || Object.hasOwn(given, 'secretKey'))
+  );
 }
 
 /** Only a timeout that was asked for can be too long: the default gives way to a short absolute one. */
 function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number): number {
-  if (given === undefined) return Math.min(DEFAULTS.idleTimeout, absoluteTimeout);
+  if (given === undefined) return Math.min(OPTIONS.idleTimeout.default, absoluteTimeout);
   if (given > absoluteTimeout)
     throw refuse('idleTimeout', String(given), `at most absoluteTimeout (${absoluteTimeout})`);
   return given;
@@ -209,7 +236,7 @@ function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number):
  * idle timeout, requests that come more often than that keep it alive.
  */
 function resolveTouchInterval(given: number | undefined, idleTimeout: number): number {
-  if (given === undefined) return Math.min(DEFAULTS.touchInterval, idleTimeout / 4);
+  if (given === undefined) return Math.min(OPTIONS.touchInterval.default, idleTimeout / 4);
   if (given > idleTimeout / 2)
     throw refuse('touchInterval', String(given), `at most half of idleTimeout (${idleTimeout}), so that use counts`);
   return given;
@@ -249,10 +276,8 @@ function resolveSecrets(secretKey: string | string[]): readonly string[] {
   });
 }
 
-function resolveOrigins(origins: unknown): ReadonlySet<string> {
-  if (!Array.isArray(origins))
-    throw refuse('trustedOrigins', kind(origins), "an array, as ['https://app.example.com']");
-  for (const origin of origins as unknown[]) {
+function resolveOrigins(origins: readonly unknown[]): ReadonlySet<string> {
+  for (const origin of origins) {
     if (typeof origin !== 'string' || !isOrigin(origin)) {
       throw refuse('trustedOrigins', String(origin), "scheme, host and port alone, as 'https://app.example.com'");
     }
@@ -277,32 +302,10 @@ export function isBackend(value: unknown): value is SessionBackend {
   );
 }
 
-/** An option that is given as `undefined` counts as not given. */
-function withoutUndefined<T extends object>(options: SessionCookieOptions<T>): Required<SessionCookieOptions<T>> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Required<
-    SessionCookieOptions<T>
-  >;
-}
-
-function assertString<K extends string>(options: Record<K, unknown>, key: K): void {
-  if (typeof options[key] !== 'string' || options[key] === '')
-    throw refuse(key, kind(options[key]), 'a string that is not empty');
-}
-
-function assertOneOf<K extends string>(options: Record<K, unknown>, key: K, values: readonly unknown[]): void {
-  if (!values.includes(options[key])) throw refuse(key, String(options[key]), values.map(String).join(', '));
-}
-
-function assertSeconds<K extends string>(options: Record<K, unknown>, key: K, least: number): void {
-  const value = options[key];
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < least)
-    throw refuse(key, String(value), `seconds, from ${least}`);
-}
-
 function kind(value: unknown): string {
-  return value === null ? 'null' : value === '' ? 'an empty string' : typeof value;
+  return value === null ? 'null' : typeof value;
 }
 
 function refuse(option: string, got: string, instead: string): SessionConfigurationError {
-  return new SessionConfigurationError(`${option}: ${got}; write ${instead}`);
+  return refusal('', option, got, instead);
 }

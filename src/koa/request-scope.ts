@@ -2,11 +2,13 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 import type { Context } from 'koa';
 
-import type { BoundInjection } from './injections.js';
 import { finishHeaders } from './response-headers.js';
 import type { RequestSession } from './request-session.js';
 
-const NO_PROPERTIES: ReadonlyMap<string, BoundInjection> = new Map();
+/** Returns what an injected property holds in a request. */
+export type PropertyReader = (scope: RequestScope) => unknown;
+
+const NO_PROPERTIES: ReadonlyMap<string, PropertyReader> = new Map();
 
 const SCOPE: unique symbol = Symbol('routing-controllers-sessions: request scope');
 
@@ -20,7 +22,7 @@ export class RequestScope {
   /** Whether a guard further out will settle the request. */
   guarded = false;
   /** What the controller's injected properties hold in this request. */
-  properties: ReadonlyMap<string, BoundInjection> = NO_PROPERTIES;
+  properties: ReadonlyMap<string, PropertyReader> = NO_PROPERTIES;
 
   constructor(readonly ctx: Context) {}
 

@@ -3,6 +3,7 @@ import { cookieValues } from '../cookie/cookie-values.js';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import type { TokenFault, Tokens, VerifiedToken } from '../cookie/tokens.js';
 import { LiveSession } from '../session/live-session.js';
+import type { SessionName } from '../session/parts.js';
 import type { Closed } from '../session/records.js';
 import type { Transport } from '../session/session.js';
 import type { Sessions } from '../session/sessions.js';
@@ -15,6 +16,9 @@ export interface RequestSessionParts<T extends object> {
   transport: Transport;
 }
 
+/** How many tokens with a right MAC are considered. A browser sends several that were set for different paths or domains. */
+const MAX_CANDIDATES = 4;
+
 const NOTHING: readonly VerifiedToken[] = [];
 
 /** One cookie service's session in one request: presented at most once, loaded at most once, settled at the end. */
@@ -26,7 +30,7 @@ export class RequestSession<T extends object = object> {
   #authoritative = false;
   #session: LiveSession<T> | undefined;
   /** The other sessions that the request's tokens belong to: of two living ones, or one whose data cannot be read. */
-  #others: readonly string[] = [];
+  #others: readonly SessionName[] = [];
   /** Whether the guard let the session through. One that did not pass its `check` is no session to this route. */
   #admitted = true;
   /** Log-ins of one request follow one another, so that one session remains. */
@@ -43,9 +47,9 @@ export class RequestSession<T extends object = object> {
     return this.parts.transport;
   }
 
-  /** The ids of all sessions that the request's own tokens open, or opened. Loaded before it is asked. */
-  get ownIds(): readonly string[] {
-    return this.#session ? [this.#session.id, ...this.#others] : this.#others;
+  /** All sessions that the request's own tokens open, or opened. Loaded before it is asked. */
+  get #own(): readonly SessionName[] {
+    return this.#session ? [this.#session, ...this.#others] : this.#others;
   }
 
   /** Whether the request came with a token of that session, or made it. */
@@ -86,10 +90,10 @@ export class RequestSession<T extends object = object> {
   }
 
   /** Makes a session that takes the place of those that the request came with, after other log-ins of this request. */
-  logIn(create: (ownIds: readonly string[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
+  logIn(create: (own: readonly SessionName[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
     const loggedIn = this.#lastLogIn.then(async () => {
       await this.load();
-      const session = await create(this.ownIds);
+      const session = await create(this.#own);
       this.#session?.markEnded({ clear: false });
       this.#session = session;
       this.#others = [];
@@ -152,14 +156,14 @@ export class RequestSession<T extends object = object> {
     const { sessions, transport } = this.parts;
     const living = new Map<string, LiveSession<T>>();
     const closed: Closed[] = [];
-    for (const opened of await Promise.all(tokens.map(token => sessions.open(token, transport, authoritative)))) {
+    for (const opened of await Promise.all(tokens.map(async token => sessions.open(token, transport, authoritative)))) {
       if (!(opened instanceof LiveSession)) closed.push(opened);
       else if (opened.hasCurrentToken || !living.has(opened.id)) living.set(opened.id, opened);
     }
     const [only, another] = living.values();
     if (another) {
       sessions.events.emit('rejected', { reason: 'duplicate', time: new Date(sessions.times.now()) });
-      this.#others = [...living.keys()];
+      this.#others = [...living.values()];
     } else if (only) this.#take(only);
     else closed.forEach(one => this.#note(one));
   }
@@ -173,7 +177,7 @@ export class RequestSession<T extends object = object> {
   #note({ closed, ...session }: Closed): void {
     const { sessions } = this.parts;
     if (closed === 'expired' || closed === 'unreadable') {
-      this.#others = [...this.#others, session.id];
+      this.#others = [...this.#others, session];
       return;
     }
     const reason = closed === 'absent' ? 'unknown' : 'superseded';
@@ -193,6 +197,7 @@ export class RequestSession<T extends object = object> {
       const verified = tokens.verify(value);
       if (typeof verified === 'string') fault = verified;
       else if (!found.some(({ hash }) => hash === verified.hash)) found = [...found, verified];
+      if (found.length === MAX_CANDIDATES) break;
     }
     if (found.length === 0 && fault)
       sessions.events.emit('rejected', { reason: fault, time: new Date(sessions.times.now()) });

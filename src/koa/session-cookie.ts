@@ -1,48 +1,51 @@
 import type { IncomingMessage } from 'node:http';
 
 import type { Context, Middleware } from 'koa';
-import { type Action, type AuthorizationChecker, type CurrentUserChecker, getFromContainer } from 'routing-controllers';
 
-import { isSessionId, Tokens } from '../cookie/tokens.js';
-import type { SetCookie } from '../cookie/set-cookie.js';
-import { SessionBackend } from '../core/backend.js';
-import { CrossOriginRequestError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
-import { SessionEventHub, type SessionEventListener, type SessionEventName } from '../session/events.js';
-import { Model } from '../model/model.js';
-import type { Session, SessionInfo, Transport } from '../session/session.js';
-import type { ClientInfo } from '../session/log-in.js';
-import { Sessions } from '../session/sessions.js';
-import { Sweeper } from '../session/sweeper.js';
-import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
-import { assertKnownOptions, assertRequirement } from './assert-options.js';
-import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
+import { checkedOptions, functionOf, type OptionTable, text } from '../core/checks.js';
+import { SessionConfigurationError } from '../core/errors.js';
+import type { SessionInput } from '../model/session-input.js';
+import type { SessionEventListener, SessionEventName } from '../session/events.js';
+import type { Session, SessionInfo } from '../session/session.js';
+import {
+  type AuthorizationChecker,
+  authorizationChecker,
+  type CurrentUserChecker,
+  currentUserChecker,
+} from './checkers.js';
+import { CookieService } from './cookie-service.js';
+import { DEMAND, type SessionDemand } from './demand.js';
 import { guard } from './guard.js';
-import { KoaTransport, noTransport } from './koa-transport.js';
-import { isBackend, type ResolvedOptions, resolveOptions, type SessionCookieOptions } from './options.js';
-import { RequestSession } from './request-session.js';
-import { runningScope, scopeOf } from './request-scope.js';
-import type { RequireSessionOptions } from './requirements.js';
+import { CREATION, type CreateSessionOptions, type SessionCookieOptions } from './options.js';
 import { varyByCookie } from './response-headers.js';
 
-/** Options of {@link SessionCookie.createSession}. */
-export interface CreateSessionOptions {
-  /** A session that the new one takes the place of, beside the one that the request came with. */
-  previousId?: string;
-  /**
-   * `true`: rejects with SessionGoneError, and stores nothing, unless the previous session (that of `previousId`, else the
-   * request's own) is still there when the new one takes its place. For a log-in that is made of an earlier session's data.
-   */
-  requirePrevious?: boolean;
+/**
+ * Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. The
+ * model is inferred from the prototype, which is the one place where TypeScript has it for a generic class too.
+ */
+/* eslint-disable @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with */
+export type CookieIdentifier<T extends object = any> =
+  typeof SessionCookie | ((new (...args: any[]) => SessionCookie<any>) & { readonly prototype: SessionCookie<T> });
+/* eslint-enable @typescript-eslint/no-explicit-any */
+
+/** What a route demands of its session, and of which cookie service. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
+export interface RequireSessionOptions<T extends object = any> extends SessionDemand<T> {
+  /** Which cookie service, for applications with several. Default: `SessionCookie`. */
+  cookie?: CookieIdentifier<T>;
 }
 
-function resolveCreateOptions(options: string | CreateSessionOptions): CreateSessionOptions {
-  if (typeof options === 'string') return { previousId: options };
-  assertKnownOptions(options, ['previousId', 'requirePrevious'], 'createSession');
-  return options;
-}
+/** The option that names a cookie service. */
+export const COOKIE: OptionTable = Object.freeze({
+  cookie: { check: functionOf('a class: SessionCookie, or one that extends it') },
+});
 
-/** Of a User-Agent, so much is kept. */
-const MAX_USER_AGENT = 256;
+/** The options of a guard. */
+export const REQUIREMENT: OptionTable = Object.freeze({ ...COOKIE, ...DEMAND });
+
+const EXCEPTION: OptionTable = Object.freeze({ except: { check: text } });
+
+let behind: (cookie: object) => CookieService | undefined;
 
 /**
  * Sessions behind a cookie: makes them, finds a request's, and ends them. Register one in the DI container; a second
@@ -53,27 +56,15 @@ const MAX_USER_AGENT = 256;
  * ```
  */
 export class SessionCookie<T extends object> {
-  readonly #options: ResolvedOptions<T>;
-  readonly #tokens: Tokens;
-  readonly #events = new SessionEventHub();
-  readonly #sessions: Sessions<T>;
-  readonly #sweeper: Sweeper;
-  #backend: SessionBackend | undefined;
+  readonly #service: CookieService<T>;
+
+  static {
+    behind = cookie => (#service in cookie ? (cookie as SessionCookie<object>).#service : undefined);
+  }
 
   /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
   constructor(options: SessionCookieOptions<T>) {
-    const resolved = resolveOptions(options);
-    this.#options = resolved;
-    this.#tokens = new Tokens(resolved.secretKeys, resolved.name);
-    this.#sessions = new Sessions(
-      new Model(resolved.dataModel),
-      this.#events,
-      this.#tokens,
-      resolved.limits,
-      resolved.clock,
-      () => this.#resolveBackend(),
-    );
-    this.#sweeper = new Sweeper(() => this.#sessions.store.sweep(), resolved.sweepInterval);
+    this.#service = new CookieService(options);
   }
 
   /**
@@ -87,18 +78,9 @@ export class SessionCookie<T extends object> {
    * @throws SessionUnavailableError when the backend fails; no cookie is set
    * @throws SessionHeadersSentError when the response has begun
    */
-  async createSession(data: T, ctx: Context, options: string | CreateSessionOptions = {}): Promise<Session<T>> {
-    this.assertSameOrigin(ctx);
-    const request = this.#requestSession(ctx);
-    const { transport } = request;
-    transport.assertOpen();
-    const { previousId, requirePrevious } = resolveCreateOptions(options);
-    return request.logIn(ownIds => {
-      const requiredId = requirePrevious ? (previousId ?? request.current?.id) : undefined;
-      if (requirePrevious && requiredId === undefined) throw new SessionGoneError();
-      const earlierIds = [...new Set(previousId === undefined ? ownIds : [...ownIds, previousId])];
-      return this.#sessions.create(data, { transport, client: this.#clientOf(ctx), earlierIds, requiredId });
-    });
+  createSession(data: SessionInput<T>, ctx: Context, options: string | CreateSessionOptions = {}): Promise<Session<T>> {
+    const given = typeof options === 'string' ? { previousId: options } : options;
+    return this.#service.logIn(data, ctx, checkedOptions(given, CREATION, 'createSession'));
   }
 
   /**
@@ -108,7 +90,7 @@ export class SessionCookie<T extends object> {
    */
   getSession(ctx: Context): Promise<Session<T> | undefined> {
     varyByCookie(ctx.res);
-    return this.#requestSession(ctx).get();
+    return this.#service.requestSession(ctx).get();
   }
 
   /**
@@ -118,24 +100,18 @@ export class SessionCookie<T extends object> {
    * @returns whether it was there
    * @throws SessionUnavailableError when the backend fails
    */
-  async endSession(sessionId: string, ctx: Context): Promise<boolean> {
-    if (!isSessionId(sessionId)) return false;
-    const request = this.#requestSession(ctx);
-    const own = request.owns(sessionId);
-    const principal = request.current?.id === sessionId ? request.current.principal : undefined;
-    const ended = await this.#sessions.end(sessionId, own ? 'logout' : 'revoked', principal);
-    if (own) request.markEnded(sessionId, { clear: ended });
-    return ended;
+  endSession(sessionId: string, ctx: Context): Promise<boolean> {
+    return this.#service.logOut(sessionId, ctx);
   }
 
   /** The session of the request that the running code belongs to, anywhere below a guarded action. */
   current(): Session<T> | undefined {
-    return this.#running()?.current;
+    return this.#service.current;
   }
 
   /** A user's living sessions, newest first. */
   listSessions(principal: string): Promise<SessionInfo[]> {
-    return this.#sessions.list(principal, this.current()?.id);
+    return this.#service.list(principal);
   }
 
   /**
@@ -143,11 +119,8 @@ export class SessionCookie<T extends object> {
    *
    * @returns how many it ended
    */
-  async endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
-    const ids = await this.#sessions.endAll(principal, options.except);
-    const running = this.#running();
-    for (const id of ids) running?.markEnded(id, { clear: true });
-    return ids.length;
+  endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
+    return this.#service.endAllOf(principal, checkedOptions(options, EXCEPTION, 'endSessions').except);
   }
 
   /**
@@ -156,14 +129,8 @@ export class SessionCookie<T extends object> {
    *
    * @throws SessionUnavailableError when the backend fails
    */
-  async authenticate(request: IncomingMessage): Promise<Session<T> | undefined> {
-    const client = clientRequestOfMessage(request);
-    if (isCrossOrigin(client, this.#options.trustedOrigins)) {
-      this.#reportCrossOrigin();
-      return undefined;
-    }
-    // What comes of it may be open for hours: worth a look into the store itself.
-    return this.#makeRequestSession(client, this.#setCookieFor(client), noTransport).get(true);
+  authenticate(request: IncomingMessage): Promise<Session<T> | undefined> {
+    return this.#service.authenticate(request);
   }
 
   /**
@@ -172,14 +139,14 @@ export class SessionCookie<T extends object> {
    * @throws SessionConfigurationError for an option that it does not have, or that cannot work
    */
   requireSession(options: RequireSessionOptions<T> = {}): Middleware {
-    assertRequirement(options, 'requireSession');
-    const { cookie } = options;
+    const demand = checkedOptions(options, REQUIREMENT, 'requireSession');
+    const { cookie } = demand;
     if (cookie && !(this instanceof cookie)) {
       throw new SessionConfigurationError(
         `requireSession: cookie: ${cookie.name}; leave it out, and ask the ${cookie.name} itself: its requireSession()`,
       );
     }
-    return guard([{ service: this, options }]);
+    return guard([{ service: this.#service, options: demand }]);
   }
 
   /**
@@ -189,20 +156,7 @@ export class SessionCookie<T extends object> {
    * @param rolesOf the roles that a session's data speaks of
    */
   authorizationChecker(rolesOf?: (data: T) => string[]): AuthorizationChecker {
-    return async ({ context }: Action, roles: unknown[]) => {
-      const ctx = context as Context;
-      this.assertSameOrigin(ctx);
-      const session = await this.getSession(ctx);
-      if (!session) return false;
-      if (roles.length === 0) return true;
-      if (!rolesOf) {
-        throw new SessionConfigurationError(
-          '@Authorized with roles: write authorizationChecker(data => data.roles), so that it knows them',
-        );
-      }
-      const owned = rolesOf(session.data);
-      return roles.some(role => owned.includes(role as string));
-    };
+    return authorizationChecker(this.#service, rolesOf);
   }
 
   /**
@@ -211,144 +165,30 @@ export class SessionCookie<T extends object> {
    * @param userOf what to hand over instead
    */
   currentUserChecker(userOf?: (data: T) => unknown): CurrentUserChecker {
-    return async ({ context }: Action) => {
-      const session = await this.getSession(context as Context);
-      if (!session) return undefined;
-      return userOf ? userOf(session.data) : session.data;
-    };
+    return currentUserChecker(this.#service, userOf);
   }
 
   /** Listens to the life of sessions. See {@link SessionEvents}. */
   on<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
-    this.#events.on(event, listener);
+    this.#service.events.on(event, listener);
     return this;
   }
 
   /** Stops listening: the same listener that `on` was given. */
   off<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
-    this.#events.off(event, listener);
+    this.#service.events.off(event, listener);
     return this;
   }
 
   /** Stops the sweeper and closes the backend. */
-  async close(): Promise<void> {
-    this.#sweeper.stop();
-    await this.#backend?.close();
-  }
-
-  /** @internal What the guard, the OpenAPI document and the test helpers need to know. */
-  get settings(): Pick<
-    ResolvedOptions<T>,
-    'autoError' | 'unauthenticatedStatus' | 'schemeName' | 'setCookie' | 'clock'
-  > {
-    return this.#options;
-  }
-
-  /** @internal The request's session, for the guard. */
-  requestSession(ctx: Context): RequestSession<T> {
-    return this.#requestSession(ctx);
-  }
-
-  /**
-   * @internal Makes sure at start-up that there is a backend.
-   * @throws SessionConfigurationError
-   */
-  prepare(): void {
-    this.#resolveBackend();
-  }
-
-  /**
-   * @internal Stores a session that no request asked for, and answers its token: for tests.
-   */
-  async mintFor(data: T): Promise<string> {
-    let minted = '';
-    const transport = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
-    await this.#sessions.create(data, { transport, client: {}, earlierIds: [] });
-    return minted;
-  }
-
-  /**
-   * @internal
-   * @throws CrossOriginRequestError when a page of another origin sent an unsafe request
-   */
-  assertSameOrigin(ctx: Context): void {
-    if (isSafeMethod(ctx.method) || !isCrossOrigin(clientRequestOf(ctx), this.#options.trustedOrigins)) return;
-    this.#reportCrossOrigin();
-    throw new CrossOriginRequestError();
-  }
-
-  #reportCrossOrigin(): void {
-    this.#events.emit('rejected', { reason: 'cross-origin', time: new Date(this.#sessions.times.now()) });
-  }
-
-  #running(): RequestSession<T> | undefined {
-    return runningScope.getStore()?.find(this) as RequestSession<T> | undefined;
-  }
-
-  #requestSession(ctx: Context): RequestSession<T> {
-    const scope = scopeOf(ctx);
-    const known = scope.find(this) as RequestSession<T> | undefined;
-    if (known) return known;
-    const client = clientRequestOf(ctx);
-    const setCookie = this.#setCookieFor(client);
-    const transport = new KoaTransport(
-      ctx,
-      setCookie,
-      createdAt => this.#maxAgeOf(createdAt),
-      () => request.withdraw(),
-    );
-    const request = scope.add(this.#makeRequestSession(client, setCookie, transport));
-    return request;
-  }
-
-  #makeRequestSession(client: ClientRequest, setCookie: () => SetCookie, transport: Transport): RequestSession<T> {
-    const parts = { sessions: this.#sessions, tokens: this.#tokens, setCookie, transport };
-    return new RequestSession(this, client.headers.cookie, parts);
-  }
-
-  /** Found out once for each request, and not at all for one that has no cookie and gets none. */
-  #setCookieFor(client: ClientRequest): () => SetCookie {
-    const { secure, plain } = this.#options.setCookie;
-    let found: SetCookie | undefined;
-    return () => (found ??= secure.name !== plain.name && isPlainLoopback(client) ? plain : secure);
-  }
-
-  #maxAgeOf(createdAt: number): number | undefined {
-    if (!this.#options.persistent) return undefined;
-    const remaining = createdAt + this.#options.limits.absoluteTimeout - this.#sessions.times.now();
-    // Rounded up: a cookie that outlives its session by less than a second opens nothing.
-    return Math.max(0, Math.ceil(remaining / 1000));
-  }
-
-  #clientOf(ctx: Context): ClientInfo {
-    if (!this.#options.recordClient) return {};
-    const userAgent = ctx.headers['user-agent']?.slice(0, MAX_USER_AGENT);
-    return { ip: ctx.ip, ...(userAgent === undefined ? {} : { userAgent }) };
-  }
-
-  #resolveBackend(): SessionBackend {
-    if (this.#backend) return this.#backend;
-    const backend = this.#options.backend ?? backendOfContainer();
-    this.#backend = backend;
-    if (!backend.forgetsByItself) this.#sweeper.start();
-    return backend;
+  close(): Promise<void> {
+    return this.#service.close();
   }
 }
 
-const NO_BACKEND =
-  'No session backend. Register one before createKoaServer: useContainer(Container); ' +
-  'Container.set(SessionBackend, new InMemoryBackend()); or give SessionCookie the option backend';
-
-function backendOfContainer(): SessionBackend {
-  let backend: unknown;
-  try {
-    // routing-controllers asks for a class that can be constructed; a container only looks at its identity.
-    backend = getFromContainer(SessionBackend as unknown as new () => SessionBackend);
-  } catch (cause) {
-    throw new SessionConfigurationError(NO_BACKEND, { cause });
-  }
-  // Without a container of the application's, routing-controllers constructs the abstract class itself.
-  if (!isBackend(backend) || (backend as { constructor: unknown }).constructor === SessionBackend)
-    throw new SessionConfigurationError(NO_BACKEND);
-  return backend;
+/** Returns the core object behind a `SessionCookie`, or `undefined` for anything else. */
+export function serviceOf<T extends object>(cookie: SessionCookie<T>): CookieService<T>;
+export function serviceOf(value: unknown): CookieService | undefined;
+export function serviceOf(value: unknown): CookieService | undefined {
+  return typeof value === 'object' && value !== null ? behind(value) : undefined;
 }

@@ -3,12 +3,19 @@ import { isSameJson, type Json, type JsonObject } from './json.js';
 /** What a request did to its session's data, by top-level property. `undefined`: the property was removed. */
 export type Changes = ReadonlyMap<string, Json | undefined>;
 
-/** The properties in which two states of the data differ, with what they are in the later one. */
-export function changesBetween(before: JsonObject, after: JsonObject): Changes {
+export const NO_CHANGES: Changes = new Map();
+
+/**
+ * Returns the properties in which two states of the data differ, with their values in the later one.
+ *
+ * @param stored what `before` was made from, if that has more in it than `before` shows: it is kept in what is returned
+ */
+export function changesBetween(before: JsonObject, after: JsonObject, stored = before): Changes {
   const changes = new Map<string, Json | undefined>();
   if (before === after) return changes;
   for (const key of Object.keys(after)) {
-    if (!Object.hasOwn(before, key) || !isSameJson(before[key], after[key])) changes.set(key, after[key]);
+    if (!Object.hasOwn(before, key)) changes.set(key, after[key]);
+    else if (!isSameJson(before[key], after[key])) changes.set(key, mergedJson(stored[key], before[key], after[key]));
   }
   for (const key of Object.keys(before)) {
     if (!Object.hasOwn(after, key)) changes.set(key, undefined);
@@ -16,7 +23,7 @@ export function changesBetween(before: JsonObject, after: JsonObject): Changes {
   return changes;
 }
 
-/** The same changes made to another state: properties that they do not name stay as they are there. */
+/** Returns another state with the same changes made to it: properties that they do not name stay as they are there. */
 export function applyChanges(state: JsonObject, changes: Changes): JsonObject {
   const result: JsonObject = { ...state };
   for (const [key, value] of changes) {
@@ -25,4 +32,52 @@ export function applyChanges(state: JsonObject, changes: Changes): JsonObject {
     else result[key] = value;
   }
   return result;
+}
+
+/**
+ * Returns `after` with what `stored` has and its visible form, `before`, does not show. What did not change is returned as
+ * it is stored.
+ */
+export function mergedJson(stored: Json | undefined, before: Json | undefined, after: Json | undefined): Json {
+  if (stored === undefined || before === undefined || after === undefined) return after ?? null;
+  if (stored === before || isSameJson(stored, before)) return after;
+  if (isSameJson(before, after)) return stored;
+  if (Array.isArray(stored) && Array.isArray(before) && Array.isArray(after)) return mergedItems(stored, before, after);
+  if (!isObject(stored) || !isObject(before) || !isObject(after)) return after;
+  const result: JsonObject = {};
+  for (const key of Object.keys(stored)) {
+    if (!Object.hasOwn(before, key) && !Object.hasOwn(after, key)) result[key] = stored[key] ?? null;
+  }
+  for (const key of Object.keys(after)) result[key] = mergedJson(own(stored, key), own(before, key), after[key]);
+  return result;
+}
+
+/** An item is found again by its value, wherever it moved to; what is left stands for the item that had its place. */
+function mergedItems(stored: readonly Json[], before: readonly Json[], after: readonly Json[]): Json[] {
+  const places = new Map<string, Set<number>>();
+  for (const [index, item] of before.entries()) {
+    const text = JSON.stringify(item);
+    places.set(text, (places.get(text) ?? new Set()).add(index));
+  }
+  const taken = new Set<number>();
+  const origins = after.map((item, index) => {
+    const same = places.get(JSON.stringify(item));
+    const origin = same?.has(index) ? index : same?.values().next().value;
+    if (origin === undefined) return undefined;
+    same?.delete(origin);
+    taken.add(origin);
+    return origin;
+  });
+  return after.map((item, index) => {
+    const origin = origins[index] ?? (taken.has(index) ? undefined : index);
+    return origin === undefined ? item : mergedJson(stored[origin], before[origin], item);
+  });
+}
+
+function own(object: JsonObject, key: string): Json | undefined {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
+}
+
+function isObject(json: Json): json is JsonObject {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
 }

@@ -7,8 +7,9 @@ export interface JsonObject {
 /** Deep enough for any session, and far from where a recursion would exhaust the stack. */
 const MAX_DEPTH = 64;
 
-/** A value that JSON cannot carry without changing it, and where it lies. */
+/** Thrown for a value that JSON cannot carry unchanged. */
 export class NotJsonError extends Error {
+  /** @param path where the value lies, as in `address.city` */
   constructor(
     readonly path: string,
     readonly problem: string,
@@ -17,9 +18,16 @@ export class NotJsonError extends Error {
   }
 }
 
+/** Thrown for what a recursion does not come to an end of. */
+export class TooDeepError extends NotJsonError {
+  constructor(path: string) {
+    super(path, `a cycle, or nested deeper than ${MAX_DEPTH} levels`);
+  }
+}
+
 /**
- * A deep copy as JSON would carry it: `undefined` properties left out, dates as ISO strings, `toJSON` respected. What
- * `JSON.stringify` would drop, turn into `null` or empty in silence is refused instead.
+ * Returns a deep copy as JSON carries it: without `undefined` properties, dates as ISO strings, `toJSON` respected. What
+ * `JSON.stringify` would drop, turn into `null` or leave empty without a word is refused instead.
  *
  * @throws NotJsonError with the path of the value that is refused
  */
@@ -30,36 +38,81 @@ export function toJson(value: unknown, path = '', depth = 0): Json {
     return value;
   }
   if (typeof value !== 'object') throw new NotJsonError(path, `a ${typeof value}, which JSON cannot carry`);
-  if (depth > MAX_DEPTH) throw new NotJsonError(path, `a cycle, or nested deeper than ${MAX_DEPTH} levels`);
+  assertShallow(path, depth);
   if (value instanceof Date && Number.isNaN(value.getTime())) throw new NotJsonError(path, 'an invalid date');
   if (hasToJson(value)) return toJson(value.toJSON(), path, depth + 1);
-  if (Array.isArray(value)) {
-    return Array.from(value, (item: unknown, index) =>
-      toJson(item === undefined ? null : item, join(path, String(index)), depth + 1),
-    );
-  }
-  const kind = kindOf(value);
-  if (kind !== 'Object')
-    throw new NotJsonError(path, `a ${kind}, which JSON cannot carry: use a plain object or an array`);
+  if (Array.isArray(value)) return arrayToJson(value, path, (item, at) => toJson(item, at, depth + 1));
+  assertObject(value, path);
+  const symbol = Object.getOwnPropertySymbols(value).find(key => (value as Record<symbol, unknown>)[key] !== undefined);
+  if (symbol !== undefined)
+    throw new NotJsonError(join(path, String(symbol)), 'a property named by a symbol, which JSON cannot carry');
 
   const copy: JsonObject = {};
   for (const key of Object.keys(value)) {
     const item = (value as Record<string, unknown>)[key];
     if (item === undefined) continue;
-    if (key === '__proto__') throw new NotJsonError(join(path, key), 'a name that is not allowed');
-    // Most values are strings, for which nobody needs to know where they lie.
+    assertName(key, path);
+    // Most values are strings, which need no path.
     copy[key] = typeof item === 'string' ? item : toJson(item, join(path, key), depth + 1);
   }
   return copy;
 }
 
-/** Whether `live` would come out of {@link toJson} as `json`. Copies nothing, and stops at the first difference. */
+/**
+ * An array as JSON carries it, by what its items become. A hole is `null`, as it is for `JSON.stringify`.
+ *
+ * @throws NotJsonError when the array has properties with names, which JSON would drop
+ */
+export function arrayToJson(
+  array: readonly unknown[],
+  path: string,
+  itemToJson: (item: unknown, path: string) => Json,
+): Json[] {
+  const named = namedPropertyOf(array);
+  if (named !== undefined)
+    throw new NotJsonError(join(path, named), 'a named property of an array, which JSON cannot carry');
+  return Array.from(array, (item, index) => (item === undefined ? null : itemToJson(item, join(path, String(index)))));
+}
+
+/** @throws TooDeepError when a recursion has gone deeper than any session needs to */
+export function assertShallow(path: string, depth: number): void {
+  if (depth > MAX_DEPTH) throw new TooDeepError(path);
+}
+
+/** Returns the path of the first property that leads back to what it lies in. */
+export function cycleIn(value: unknown, path = '', around: readonly unknown[] = []): string | undefined {
+  if (typeof value !== 'object' || value === null || around.length > MAX_DEPTH) return undefined;
+  if (around.includes(value)) return path;
+  for (const [key, item] of Object.entries(value)) {
+    const found = cycleIn(item, join(path, key), [...around, value]);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** @throws NotJsonError for a `Map`, a promise and everything else that is not an object of properties */
+export function assertObject(value: object, path: string): void {
+  const kind = kindOf(value);
+  if (kind !== 'Object')
+    throw new NotJsonError(path, `a ${kind}, which JSON cannot carry: use a plain object or an array`);
+}
+
+/** @throws NotJsonError for the name that would change a prototype */
+export function assertName(key: string, path: string): void {
+  if (key === '__proto__') throw new NotJsonError(join(path, key), 'a name that is not allowed');
+}
+
+/**
+ * Returns whether {@link toJson} would make `json` of `live`. Copies nothing, and stops at the first difference. What
+ * `toJson` refuses counts as different, except what no item of JSON stands for: a property that is named by a symbol, and a
+ * named one of an array. To look for them would cost each request as much as all the rest.
+ */
 export function isSameJson(json: Json | undefined, live: unknown, hops = 0): boolean {
   if (json === live) return true;
   if (typeof live !== 'object' || live === null || typeof json === 'undefined' || json === null) return false;
   if (hasToJson(live)) {
     if (live instanceof Date && Number.isNaN(live.getTime())) return false;
-    // A toJSON may answer with itself, for ever. `json` has an end, so that nothing else here goes on without one.
+    // A toJSON may return itself, for ever. `json` has an end, so that nothing else here goes on without one.
     return hops <= MAX_DEPTH && isSameJson(json, live.toJSON(), hops + 1);
   }
   if (typeof json !== 'object') return false;
@@ -69,6 +122,19 @@ export function isSameJson(json: Json | undefined, live: unknown, hops = 0): boo
     return true;
   }
   return hasSameProperties(json, live);
+}
+
+/** The first property of an array that is not one of its items. */
+function namedPropertyOf(array: readonly unknown[]): string | undefined {
+  // Integer keys come first, in order: only the last key needs a look.
+  const keys = Object.keys(array);
+  const last = keys.at(-1);
+  return last === undefined || isIndex(last, array.length) ? undefined : keys.find(key => !isIndex(key, array.length));
+}
+
+function isIndex(key: string, length: number): boolean {
+  const index = Number(key);
+  return Number.isInteger(index) && index >= 0 && index < length && String(index) === key;
 }
 
 function hasSameProperties(json: JsonObject, live: object): boolean {
@@ -84,7 +150,7 @@ function hasSameProperties(json: JsonObject, live: object): boolean {
   return unmatched === 0;
 }
 
-/** A deep copy of what came out of `JSON.parse` and is safe to copy, see {@link isSafeJson}. */
+/** Returns a deep copy of parsed JSON that is safe to copy, see {@link isSafeJson}. */
 export function copyJson(json: Json): Json {
   if (typeof json !== 'object' || json === null) return json;
   if (Array.isArray(json)) return json.map(copyJson);
@@ -93,14 +159,14 @@ export function copyJson(json: Json): Json {
   return copy;
 }
 
-/** Makes sure that nobody can change what several share. */
+/** Freezes JSON that is shared, at every depth. */
 export function freezeJson<J extends Json>(json: J): J {
   if (typeof json !== 'object' || json === null) return json;
   for (const value of Object.values(json)) freezeJson(value);
   return Object.freeze(json);
 }
 
-/** Whether parsed JSON is safe to copy and to hand out: not too deep, and with no key that would change a prototype. */
+/** Returns whether parsed JSON can be copied and handed out: it is not too deep, and no key of it changes a prototype. */
 export function isSafeJson(json: Json, depth = 0): boolean {
   if (typeof json !== 'object' || json === null) return true;
   if (depth > MAX_DEPTH) return false;
@@ -111,15 +177,16 @@ export function isSafeJson(json: Json, depth = 0): boolean {
   return true;
 }
 
-function hasToJson(value: object): value is { toJSON(): unknown } {
+export function hasToJson(value: object): value is { toJSON(): unknown } {
   return 'toJSON' in value && typeof value.toJSON === 'function';
 }
 
-/** `Map`, `Date`, `Object`: by the tag that the language itself gives, which class instances share with plain objects. */
+/** `Map`, `Date`, `Object`: the tag of the language itself, which class instances share with plain objects. */
 function kindOf(value: object): string {
   return Object.prototype.toString.call(value).slice('[object '.length, -1);
 }
 
-function join(path: string, key: string): string {
+/** Returns the path of a property that lies at another one. */
+export function join(path: string, key: string): string {
   return path === '' ? key : `${path}.${key}`;
 }

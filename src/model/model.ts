@@ -1,80 +1,45 @@
-import { createHash } from 'node:crypto';
-
-import { plainToInstance } from 'class-transformer';
 import { validate, type ValidationError } from 'class-validator';
 
 import { InvalidSessionDataError, SessionConfigurationError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
-import { copyJson, isSafeJson, NotJsonError, toJson, type JsonObject } from './json.js';
-import { type Rule, Rules, rulesOf } from './rules.js';
+import { principalText } from '../core/principal-text.js';
+import { applyChanges, type Changes, changesBetween, NO_CHANGES } from './changes.js';
+import { FINGERPRINT_CHARS, fingerprintOf } from './fingerprint.js';
+import { instanceOf, plainOf, refreshed, withDefaults } from './instances.js';
+import {
+  copyJson,
+  cycleIn,
+  isSafeJson,
+  isSameJson,
+  type JsonObject,
+  NotJsonError,
+  TooDeepError,
+  toJson,
+} from './json.js';
+import { migrationOf, principalPropertyOf } from './notes.js';
+import { modelClassesOf } from './property.js';
+import { Rules } from './rules.js';
+import type { SessionInput } from './session-input.js';
+import { type Shape, shapeOf } from './shape.js';
 
 /** A class that session data is an instance of. It must be constructible without arguments. */
 export type ModelClass<T extends object = object> = new () => T;
 
-/**
- * Brings the data of a record that another version of the model wrote up to date. Gets a copy; answers the data as this
- * version has it, or `undefined` when it cannot. Throwing is the same as `undefined`.
- */
-export type Migrate = (data: Record<string, unknown>) => unknown;
-
 /** Encoded data in UTF-8: 64 KiB. A session is loaded with every request; what is larger belongs in a database. */
 export const MAX_DATA_BYTES = 65_536;
 
-/** Of the encoding, not of the model. A record of a later format is nobody's business here: it is left as it is. */
+/** Of the encoding, not of the model. A record of a later format is left as it is. */
 const FORMAT = '1';
-const SHAPE_CHARS = 11;
-/** `1.` shape `.`, then JSON. */
-const HEADER_CHARS = FORMAT.length + SHAPE_CHARS + 2;
-
-/** Names that mean something to the language, to promises or to JSON on any object. */
-const RESERVED = new Set(['then', 'toJSON']);
-
-const INSTANCE_RULES = new Set(['isDate', 'minDate', 'maxDate', 'isInstance']);
-
-interface ModelNotes {
-  principal?: string;
-  migrate?: Migrate;
-}
-
-const notes = new WeakMap<object, ModelNotes>();
-
-function noteOn(model: object): ModelNotes {
-  let note = notes.get(model);
-  if (!note) notes.set(model, (note = {}));
-  return note;
-}
-
-/**
- * Records which property of a model names the principal. A subclass inherits it.
- *
- * @throws SessionConfigurationError when another property of the same model does
- */
-export function notePrincipal(model: Function, property: string): void {
-  const note = noteOn(model);
-  if (note.principal !== undefined && note.principal !== property) {
-    throw new SessionConfigurationError(
-      `${model.name}: @Principal on ${note.principal} and on ${property}; a session has one, so leave it on one of them`,
-    );
-  }
-  note.principal = property;
-}
-
-/** Records how data of an earlier shape becomes data of this model. Not inherited: a subclass is another shape. */
-export function noteMigration(model: object, migrate: Migrate): void {
-  noteOn(model).migrate = migrate;
-}
-
-function principalPropertyOf(model: object): string | undefined {
-  for (let at: object | null = model; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    const property = notes.get(at)?.principal;
-    if (property !== undefined) return property;
-  }
-  return undefined;
-}
+/** `1.` fingerprint `.`, then JSON. */
+const HEADER_CHARS = FORMAT.length + FINGERPRINT_CHARS + 2;
 
 /**
  * Between a model's instances and the text in a record: validates what is written, trusts what a model of the same shape
  * wrote, and validates what another shape wrote.
+ *
+ * What is stored may have more in it than the model declares, because another build of the application stored it. That is
+ * kept through every write, and no instance has it. What `create`, `instanceFrom` and `changes` are given and the model
+ * does not declare is left out.
  */
 export class Model<T extends object> {
   readonly #class: ModelClass<T>;
@@ -85,13 +50,14 @@ export class Model<T extends object> {
     this.#class = modelClass;
   }
 
-  /** Whose session data is; `undefined` without a `@Principal()` property, or when that is empty. */
+  /**
+   * Whose session data is; `undefined` without a `@Principal()` property, or when that is empty.
+   *
+   * @throws InvalidSessionDataError when the property has a value that is not a principal
+   */
   principalOf(data: JsonObject): string | undefined {
     const { principal } = this.#description;
-    if (principal === undefined) return undefined;
-    const value = data[principal];
-    if (typeof value === 'number') return String(value);
-    return typeof value === 'string' && value !== '' ? value : undefined;
+    return principal === undefined ? undefined : principalText(data[principal], principal);
   }
 
   /**
@@ -99,33 +65,72 @@ export class Model<T extends object> {
    *
    * @throws InvalidSessionDataError naming each property that breaks a rule of the model, or that JSON cannot carry
    */
-  async create(data: T): Promise<JsonObject> {
-    return this.validated(this.#withDefaults(this.toPlain(data)));
+  async create(data: SessionInput<T>): Promise<JsonObject> {
+    const plain = this.#withDefaults(data);
+    // What a literal is stored as is what an instance in its place would be.
+    const speaks = 'toJSON' in this.#class.prototype && !(data instanceof this.#class);
+    return this.validated(speaks ? this.visible(plain) : plain);
   }
 
-  #withDefaults(given: JsonObject): JsonObject {
-    const instance = new this.#class();
-    const addsNothing =
-      this.#description.isPlain &&
-      Object.entries(instance).every(([property, value]) => value === undefined || Object.hasOwn(given, property));
-    return addsNothing ? given : this.toPlain(Object.assign(instance, this.instantiate(given)));
+  /**
+   * Returns the instance that stands for what an application gives in place of the data: what is an instance already
+   * itself, else a new one with the model's defaults.
+   *
+   * @throws InvalidSessionDataError naming the property that JSON cannot carry
+   */
+  instanceFrom(given: T | SessionInput<T>): T {
+    return given instanceof this.#class ? given : this.instantiate(this.#withDefaults(given));
   }
 
-  /** @throws InvalidSessionDataError naming the property that JSON cannot carry */
+  /**
+   * Returns what is stored of an instance: what the model declares.
+   *
+   * @throws InvalidSessionDataError naming the property that JSON cannot carry
+   */
   toPlain(data: unknown): JsonObject {
-    let plain;
+    if (typeof data !== 'object' || data === null || Array.isArray(data))
+      throw new InvalidSessionDataError({ data: `not an object: an instance of ${this.#class.name} is needed` });
+    return asSessionData(data, () => plainOf(this.#description.shape, data));
+  }
+
+  /**
+   * Returns what an application changed: the difference between what an instance of `stored` is right after it was made, and
+   * what it is now. Looking at an instance is not a change, whatever its class does when it is read.
+   *
+   * @param data the instance, or what takes its place
+   * @throws InvalidSessionDataError naming the property that JSON cannot carry
+   */
+  changes(stored: JsonObject, data: T | SessionInput<T>): Changes {
+    if (this.#description.isDirect && isSameJson(stored, data)) return NO_CHANGES;
+    const now = data instanceof this.#class ? this.toPlain(data) : this.#withDefaults(data);
+    return isSameJson(stored, now) ? NO_CHANGES : changesBetween(this.visible(stored), now, stored);
+  }
+
+  /** Returns whether there is anything to write, or to refuse. */
+  isChanged(stored: JsonObject, data: T): boolean {
     try {
-      plain = toJson(data);
+      return this.changes(stored, data).size > 0;
     } catch (error) {
-      if (error instanceof NotJsonError) throw new InvalidSessionDataError({ [error.path || 'data']: error.problem });
+      if (error instanceof InvalidSessionDataError) return true;
       throw error;
     }
-    if (typeof plain !== 'object' || plain === null || Array.isArray(plain)) {
-      throw new InvalidSessionDataError({ data: `not an object: an instance of ${this.#class.name} is needed` });
-    }
-    const reserved = Object.keys(plain).find(key => this.#isReserved(key));
-    if (reserved !== undefined) throw new InvalidSessionDataError({ [reserved]: 'a name that is not allowed' });
-    return plain;
+  }
+
+  /** Returns what an instance of stored data has, as JSON carries it. */
+  visible(stored: JsonObject): JsonObject {
+    const { isPlain, shape } = this.#description;
+    if (!isPlain) return this.toPlain(this.instantiate(stored));
+    return Object.keys(stored).every(key => shape.property(key)) ? stored : plainOf(shape, stored);
+  }
+
+  /**
+   * Brings an instance up to date in place, where it differs: the application may hold on to it.
+   *
+   * @returns the instance, or a new one in place of a frozen one
+   */
+  refreshed(data: T, stored: JsonObject): T {
+    if (this.#description.isDirect && isSameJson(stored, data)) return data;
+    return asSessionData(data, () => refreshed(this.#description.shape, data, this.instantiate(stored)));
   }
 
   /** @throws InvalidSessionDataError naming each property that breaks a rule of the model */
@@ -156,9 +161,9 @@ export class Model<T extends object> {
 
   /**
    * The data of a record, or `undefined` when it is not this model's: broken, of a later format, or of another shape and
-   * neither valid as it is nor after the model's migration. Answers at once for the shape of this very model.
+   * neither valid as it is nor after the model's migration. Not a promise for the shape of this very model.
    */
-  decode(text: string): JsonObject | undefined | Promise<JsonObject | undefined> {
+  decode(text: string): Eventual<JsonObject | undefined> {
     if (text.length > MAX_DATA_BYTES || !text.startsWith(`${FORMAT}.`) || text[HEADER_CHARS - 1] !== '.')
       return undefined;
     const plain = parseObject(text.slice(HEADER_CHARS));
@@ -167,42 +172,48 @@ export class Model<T extends object> {
     return this.#isTrusted(plain) ? plain : undefined;
   }
 
-  /** An instance with the data as its own properties; it shares nothing with `plain`. */
+  /** An instance with what the model declares of the data; it shares nothing with `plain`. */
   instantiate(plain: JsonObject): T {
-    const { transforms, dates } = this.#description;
-    let instance: T;
-    if (transforms) {
-      // ignoreDecorators: what @Exclude hides from a response must not vanish from the session.
-      instance = plainToInstance(this.#class, copyJson(plain), { ignoreDecorators: true });
-    } else {
-      instance = Object.create(this.#class.prototype as object) as T;
-      // A loop over names that were looked up once, by shape: half of what Object.keys or Object.assign take.
-      for (const key in plain) {
-        if (Object.hasOwn(plain, key)) (instance as JsonObject)[key] = copyJson(plain[key] ?? null);
-      }
-    }
-    reviveDates(instance, dates);
-    if (transforms) Object.values(instance).forEach(reviveNestedDates);
-    return instance;
+    return instanceOf(this.#description.shape, plain) as T;
+  }
+
+  #withDefaults(data: unknown): JsonObject {
+    const plain = this.toPlain(data);
+    return asSessionData(data, () => withDefaults(this.#description.shape, plain));
   }
 
   async #adopt(plain: JsonObject): Promise<JsonObject | undefined> {
     return (await this.#fitted(plain)) ?? this.#fitted(await this.#migrated(plain));
   }
 
+  /** Data of another shape as this model has it, with what it does not declare beside it. */
   async #fitted(data: unknown): Promise<JsonObject | undefined> {
     if (typeof data !== 'object' || data === null) return undefined;
     try {
-      return await this.create(data as T);
+      const stored = this.#storedForm(data);
+      if (!this.#isTrusted(stored)) return undefined;
+      const seen = this.visible(stored);
+      const fitted = await this.validated(withDefaults(this.#description.shape, seen));
+      return applyChanges(stored, changesBetween(seen, fitted, stored));
     } catch (error) {
       if (!(error instanceof InvalidSessionDataError)) throw error;
       return undefined;
     }
   }
 
+  /** A migration may return what only the model can write, such as a `Set`. */
+  #storedForm(data: object): JsonObject {
+    try {
+      return toJson(data) as JsonObject;
+    } catch (error) {
+      if (error instanceof NotJsonError) return this.toPlain(data);
+      throw error;
+    }
+  }
+
   async #migrated(plain: JsonObject): Promise<unknown> {
     try {
-      return await notes.get(this.#class)?.migrate?.(copyJson(plain) as JsonObject);
+      return await migrationOf(this.#class)?.(copyJson(plain) as JsonObject);
     } catch {
       // It met what it did not expect. That must not fail each request of a client that brings this cookie.
       return undefined;
@@ -210,12 +221,9 @@ export class Model<T extends object> {
   }
 
   #isTrusted(plain: JsonObject): boolean {
-    return !Object.keys(plain).some(key => this.#isReserved(key));
-  }
-
-  /** A property that would hide a method or accessor of the model, or change what an instance is. */
-  #isReserved(key: string): boolean {
-    return RESERVED.has(key) || key in (this.#class.prototype as object);
+    const { shape } = this.#description;
+    for (const key in plain) if (shape.isReserved(key)) return false;
+    return true;
   }
 
   get #description(): Description {
@@ -224,100 +232,60 @@ export class Model<T extends object> {
 }
 
 interface Description {
+  shape: Shape;
   /** What encoded data of this shape begins with. */
   header: string;
   hasRules: boolean;
   rules: Rules;
   principal: string | undefined;
-  /** Whether class-transformer must build instances, by `@Type`: a model of plain values is assigned to one much faster. */
-  transforms: boolean;
-  /** Properties declared as `Date`, which JSON carries as strings. */
-  dates: readonly string[];
-  /** Whether an instance is, as JSON carries it, what it was made from, to the letter. */
+  /** Whether an instance that was not changed has the same JSON as what it was made from. */
   isPlain: boolean;
+  /** Whether all that is stored of an instance lies in its own properties. */
+  isDirect: boolean;
 }
 
+/** @throws SessionConfigurationError when an instance cannot be made */
 function describe(model: ModelClass): Description {
-  const rules = rulesOf(model);
-  const properties = [...new Set(rules.map(rule => rule.propertyName))];
-  const types = properties.map(property => [property, declaredType(model, property)] as const);
-  const transforms = rules.some(asksForInstances) || types.some(([, type]) => isNestedModel(type));
-  const dates = datesOf(model);
+  try {
+    new model();
+  } catch (cause) {
+    throw new SessionConfigurationError(
+      `${model.name}: its constructor threw an error; a session model is constructed without arguments`,
+      { cause },
+    );
+  }
+  const shape = shapeOf(model);
+  const properties = [...shape.properties];
   return {
-    header: `${FORMAT}.${shapeOf(model)}.`,
-    hasRules: rules.length > 0,
+    shape,
+    header: `${FORMAT}.${fingerprintOf(model)}.`,
+    hasRules: shape.rules.length > 0,
     rules: new Rules(model),
     principal: principalPropertyOf(model),
-    transforms,
-    dates,
-    isPlain: !transforms && dates.length === 0 && !('toJSON' in model.prototype),
+    isPlain: properties.every(({ isPlain, isAccessor }) => isPlain && !isAccessor) && !('toJSON' in model.prototype),
+    isDirect: !hasAccessors(shape, new Set()),
   };
 }
 
-function datesOf(model: Function): readonly string[] {
-  const properties = new Set(rulesOf(model).map(rule => rule.propertyName));
-  return [...properties].filter(property => declaredType(model, property) === Date);
+/** Values behind accessors are no properties of an instance's own, so that nobody finds them there. */
+function hasAccessors(shape: Shape, seen: Set<Shape>): boolean {
+  if (seen.has(shape)) return false;
+  seen.add(shape);
+  return (
+    shape.hasAccessors ||
+    [...shape.properties].some(property => modelClassesOf(property).some(nested => hasAccessors(shapeOf(nested), seen)))
+  );
 }
 
-function reviveDates(instance: object, dates: readonly string[]): void {
-  for (const key of dates) {
-    const value = (instance as Record<string, unknown>)[key];
-    if (typeof value === 'string') (instance as Record<string, unknown>)[key] = new Date(value);
+/** @throws InvalidSessionDataError in place of NotJsonError */
+function asSessionData<R>(data: unknown, run: () => R): R {
+  try {
+    return run();
+  } catch (error) {
+    if (!(error instanceof NotJsonError)) throw error;
+    const path = error instanceof TooDeepError ? (cycleIn(data) ?? error.path) : error.path;
+    throw new InvalidSessionDataError({ [path || 'data']: error.problem });
   }
-}
-
-/** class-transformer makes dates only where `@Type` says so; in a nested model the declared type is enough, as in the model itself. */
-function reviveNestedDates(value: unknown): void {
-  if (typeof value !== 'object' || value === null || value instanceof Date) return;
-  const prototype = Object.getPrototypeOf(value) as object;
-  if (prototype !== Object.prototype && !Array.isArray(value)) reviveDates(value, datesOf(prototype.constructor));
-  Object.values(value).forEach(reviveNestedDates);
-}
-
-function declaredType(model: Function, property: string): unknown {
-  return Reflect.getMetadata('design:type', model.prototype as object, property);
-}
-
-function isNestedModel(type: unknown): type is Function {
-  return typeof type === 'function' && type !== Date && rulesOf(type).length > 0;
-}
-
-/** A rule that only instances of a class can pass, where the declared type (`Array`, `Object`) does not say of which. */
-function asksForInstances(rule: Rule): boolean {
-  return rule.type === 'nestedValidation' || (rule.each && INSTANCE_RULES.has(rule.name ?? ''));
-}
-
-/**
- * A fingerprint of what the model demands of its data: properties, their types and rules, those of nested models too.
- * Equal in every process that runs the same code.
- */
-function shapeOf(model: Function): string {
-  const lines = shapeLines(model, '', new Set());
-  return createHash('sha256').update(lines.sort().join('\n')).digest('base64url').slice(0, SHAPE_CHARS);
-}
-
-function shapeLines(model: Function, path: string, seen: Set<Function>): string[] {
-  if (seen.has(model)) return [];
-  seen.add(model);
-  return rulesOf(model).flatMap(rule => {
-    const property = path + rule.propertyName;
-    const type = declaredType(model, rule.propertyName);
-    const constraints = ((rule.constraints as unknown[] | undefined) ?? []).map(describeConstraint).join(',');
-    const line = [
-      property,
-      typeof type === 'function' ? type.name : '',
-      rule.type,
-      rule.name ?? '',
-      constraints,
-      String(rule.each),
-    ].join('|');
-    return isNestedModel(type) ? [line, ...shapeLines(type, `${property}.`, seen)] : [line];
-  });
-}
-
-function describeConstraint(constraint: unknown): string {
-  if (typeof constraint === 'function' || constraint instanceof RegExp) return String(constraint);
-  return constraint === undefined ? '' : JSON.stringify(constraint);
 }
 
 function parseObject(text: string): JsonObject | undefined {

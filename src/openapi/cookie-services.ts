@@ -1,8 +1,7 @@
-import { getFromContainer } from 'routing-controllers';
-
+import { cookieOfContainer } from '../controllers/services.js';
 import { SessionConfigurationError } from '../core/errors.js';
-import type { CookieIdentifier } from '../koa/requirements.js';
-import { SessionCookie } from '../koa/session-cookie.js';
+import type { CookieService } from '../koa/cookie-service.js';
+import { type CookieIdentifier, serviceOf, SessionCookie } from '../koa/session-cookie.js';
 import type { ServedRoute } from './served-routes.js';
 
 /** A cookie service of whatever model. */
@@ -11,19 +10,22 @@ export type AnyCookie = SessionCookie<any>;
 
 /** Finds the cookie service that a route's decorators name. */
 export class CookieServices {
-  readonly given: readonly AnyCookie[];
+  /** Those that the application gave. */
+  readonly given: readonly CookieService[];
+  readonly #cookies: readonly AnyCookie[];
 
   /** @throws SessionConfigurationError for an identifier that the container has no service for */
   constructor(cookies: readonly (AnyCookie | CookieIdentifier)[]) {
-    this.given = cookies.map(cookie => {
+    this.#cookies = cookies.map(cookie => {
       if (cookie instanceof SessionCookie) return cookie;
-      const service = typeof cookie === 'function' ? fromContainer(cookie) : undefined;
+      const service = typeof cookie === 'function' ? cookieOfContainer(cookie) : undefined;
       if (service) return service;
       throw new SessionConfigurationError(
         `cookies: ${nameOf(cookie)} is neither a SessionCookie nor registered in the container; write ` +
           'withSessionSecurity(document, Container.get(SessionCookie)), or an array of services',
       );
     });
+    this.given = this.#cookies.map(cookie => serviceOf(cookie));
   }
 
   /**
@@ -32,29 +34,18 @@ export class CookieServices {
    *
    * @throws SessionConfigurationError when there is none
    */
-  find(identifier: CookieIdentifier = SessionCookie, { controller, method }: ServedRoute): AnyCookie {
-    const [only, ...others] = this.given;
-    const service =
-      fromContainer(identifier) ??
-      this.given.find(cookie => cookie.constructor === identifier) ??
+  find(identifier: CookieIdentifier = SessionCookie, { controller, method }: ServedRoute): CookieService {
+    const [only, ...others] = this.#cookies;
+    const cookie =
+      cookieOfContainer(identifier) ??
+      this.#cookies.find(given => given.constructor === identifier) ??
       (identifier === SessionCookie && others.length === 0 ? only : undefined);
-    if (service) return service;
+    if (cookie) return serviceOf(cookie);
     throw new SessionConfigurationError(
       `cookies: ${controller.name}.${method} requires ${identifier.name}, which is neither given nor registered in the ` +
         `container; add the service: withSessionSecurity(document, [..., the ${identifier.name}])`,
     );
   }
-}
-
-/** `undefined` where the container has none; what it throws then differs from container to container. */
-function fromContainer(identifier: CookieIdentifier): AnyCookie | undefined {
-  let service: unknown;
-  try {
-    service = getFromContainer(identifier as new () => unknown);
-  } catch {
-    return undefined;
-  }
-  return service instanceof SessionCookie ? service : undefined;
 }
 
 function nameOf(value: unknown): string {

@@ -1,7 +1,9 @@
 import { getMetadataArgsStorage, type MetadataArgsStorage } from 'routing-controllers';
 
 import { SessionConfigurationError } from '../core/errors.js';
-import { type CookieIdentifier, requirementsOf } from '../koa/requirements.js';
+import { requirementsOf } from '../controllers/requirements.js';
+import type { CookieService } from '../koa/cookie-service.js';
+import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { componentKey, Components } from './components.js';
 import { type AnyCookie, CookieServices } from './cookie-services.js';
 import type { DocumentObject, DocumentParts, OperationObject, PathItemObject } from './document.js';
@@ -105,7 +107,7 @@ function isList<T>(value: T | readonly T[]): value is readonly T[] {
 }
 
 /** @returns the key of a service's scheme */
-function addScheme(schemes: Components, { settings }: AnyCookie): string {
+function addScheme(schemes: Components, { settings }: CookieService): string {
   const { schemeName, setCookie } = settings;
   const key = componentKey(schemeName, 'SessionCookie');
   return schemes.add(key, {

@@ -1,16 +1,14 @@
-import { isCurrentProof, rotatedProof } from '../cookie/proof.js';
+import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
-import { applyChanges, changesBetween } from '../model/changes.js';
+import { applyChanges, type Changes, NO_CHANGES } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
 import type { Change, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
-
-/** The longest grace period of a rotation, in seconds: more than any page needs for the requests that it has under way. */
-const MAX_GRACE = 60;
 
 /**
  * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
@@ -50,8 +48,8 @@ export class LiveSession<T extends object> implements Session<T> {
     return (this.#data ??= this.#parts.model.instantiate(this.#stored.data));
   }
 
-  set data(data: T) {
-    this.#data = data;
+  set data(data: T | SessionInput<T>) {
+    this.#data = this.#parts.model.instanceFrom(data);
   }
 
   get principal(): string | undefined {
@@ -81,7 +79,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Whether the data differs from what is stored. */
   get changed(): boolean {
-    return this.#data !== undefined && !isSameJson(this.#stored.data, this.#data);
+    return this.#data !== undefined && this.#parts.model.isChanged(this.#stored.data, this.#data);
   }
 
   /** Notes that the session was seen, at most once per touch interval, without waiting for the store. */
@@ -111,7 +109,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const { tokens, times, events } = this.#parts;
     if (this.#transport.isLost()) {
       // Whoever called this wants the old token dead. Nobody is there to get a new one, so the session ends.
-      await this.end();
+      await this.#abandon();
       throw new SessionGoneError();
     }
     this.#transport.assertOpen();
@@ -123,7 +121,7 @@ export class LiveSession<T extends object> implements Session<T> {
     try {
       this.#transport.issue(token, this.#stored.record.createdAt);
     } catch (error) {
-      this.withdraw();
+      await this.#abandon();
       throw error;
     }
     events.emit('rotated', this.#parts.eventOf(this.#stored.record));
@@ -131,7 +129,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** A cookie that replaced this session's meanwhile is not touched: only who really ended it clears the cookie. */
   async end(): Promise<void> {
-    const ended = await this.#parts.end(this.id, 'logout', this.principal);
+    const ended = await this.#parts.end(this.#stored.record, 'logout');
     if (ended && !this.#ended) this.#transport.clear();
     this.#ended = true;
   }
@@ -144,11 +142,14 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Ends a session whose token did not reach the client: it would be nobody's. */
   withdraw(): void {
-    if (this.#ended || !this.#isIssued) return;
+    if (!this.#ended && this.#isIssued) void this.#abandon();
+  }
+
+  async #abandon(): Promise<void> {
     this.#ended = true;
     const { record } = this.#stored;
     const { store, events } = this.#parts;
-    store.orphans.end(record.id, () => events.emit('ended', { ...this.#parts.eventOf(record), reason: 'revoked' }));
+    if (await store.orphans.end(record.id)) events.emit('ended', { ...this.#parts.eventOf(record), reason: 'revoked' });
   }
 
   /** Looks into the store once more. What was assigned so far stays assigned; if the token opens nothing there, it is over. */
@@ -156,7 +157,7 @@ export class LiveSession<T extends object> implements Session<T> {
     if (this.#ended) return undefined;
     return after(this.#parts.records.read(this.id, this.#hash), stored => {
       if (isClosed(stored)) this.#ended = true;
-      else this.#adopt(stored, this.#stored.data);
+      else this.#adopt(stored, NO_CHANGES);
     });
   }
 
@@ -183,8 +184,7 @@ export class LiveSession<T extends object> implements Session<T> {
   async #write(change?: Change<T>, rotation?: Rotation): Promise<void> {
     const { model, queue, events } = this.#parts;
     const known = this.#stored;
-    const snapshot = this.#data === undefined ? known.data : model.toPlain(this.#data);
-    const assigned = changesBetween(known.data, snapshot);
+    const assigned = this.#data === undefined ? NO_CHANGES : model.changes(known.data, this.#data);
     let overwritten: readonly string[] = [];
     const apply = (data: JsonObject): Eventual<JsonObject> => {
       if (this.#ended) throw new SessionGoneError();
@@ -198,7 +198,7 @@ export class LiveSession<T extends object> implements Session<T> {
     };
     const write = { known, apply, decides: change !== undefined };
     const stored = await queue.write(this.id, rotation ? { ...write, rotation } : write);
-    this.#adopt(stored, snapshot);
+    this.#adopt(stored, assigned);
     if (overwritten.length > 0)
       events.emit('conflict', { ...this.#parts.eventOf(stored.record), properties: overwritten });
   }
@@ -206,38 +206,39 @@ export class LiveSession<T extends object> implements Session<T> {
   #changed(data: JsonObject, change: Change<T>): Eventual<JsonObject> {
     const { model } = this.#parts;
     const draft = model.instantiate(data);
-    // An arrow function without braces returns what it assigned; only an object can be meant to take the data's place.
-    const changed = (result: unknown) => model.toPlain(typeof result === 'object' && result !== null ? result : draft);
+    const changed = (result: unknown) =>
+      applyChanges(data, model.changes(data, isReplacement(result, draft) ? (result as SessionInput<T>) : draft));
     const result: unknown = change(draft);
     return isThenable(result) ? Promise.resolve(result).then(changed) : changed(result);
   }
 
-  /** Takes over what is stored now. What the application assigned while the write was under way stays assigned. */
-  #adopt(stored: StoredState, snapshot: JsonObject): void {
+  /**
+   * Takes over what is stored now. What the application assigned while the write was under way stays assigned; what another
+   * write of this request brought in the meantime was not assigned.
+   */
+  #adopt(stored: StoredState, saved: Changes): void {
+    const before = this.#stored;
+    if (stored.record.version < before.record.version) return;
     this.#stored = stored;
     if (this.#data === undefined) return;
     try {
-      const meanwhile = changesBetween(snapshot, this.#parts.model.toPlain(this.#data));
-      this.#refresh(this.#data, applyChanges(stored.data, meanwhile));
+      const { model } = this.#parts;
+      const meanwhile = model.changes(applyChanges(before.data, saved), this.#data);
+      this.#data = model.refreshed(this.#data, applyChanges(stored.data, meanwhile));
     } catch (error) {
       // What was assigned meanwhile cannot be stored. This write is done; the next one reports it.
       if (!(error instanceof InvalidSessionDataError)) throw error;
     }
   }
+}
 
-  /** In place, and only where it differs: the application may hold on to what `data` handed out. */
-  #refresh(data: T, plain: JsonObject): void {
-    if (isSameJson(plain, data)) return;
-    const fresh = this.#parts.model.instantiate(plain);
-    if (Object.isFrozen(data)) {
-      this.#data = fresh;
-      return;
-    }
-    for (const key of Object.keys(data)) if (!Object.hasOwn(plain, key)) Reflect.deleteProperty(data, key);
-    for (const key of Object.keys(fresh) as (keyof T & string)[]) {
-      if (!isSameJson(plain[key], data[key])) data[key] = fresh[key];
-    }
-  }
+/**
+ * Whether what a change returned is to take the data's place. An arrow function without braces returns what it assigned: no
+ * object, or one that is part of the data now.
+ */
+function isReplacement(result: unknown, draft: object): boolean {
+  if (typeof result !== 'object' || result === null || result === draft) return false;
+  return !Array.isArray(result) && !Object.values(draft).includes(result);
 }
 
 /** Whatever `await` would wait for: also what is not a promise of the language's own. */

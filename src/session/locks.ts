@@ -3,7 +3,7 @@ import type { Eventual } from '../core/eventual.js';
 import { Deadlines } from './deadlines.js';
 
 /** How many may wait for one lock. */
-export const LONGEST_QUEUE = 1_000;
+const LONGEST_QUEUE = 1_000;
 
 /** A lock that is held, with those who wait for it in the order in which they came. */
 interface Lock {

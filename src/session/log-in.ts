@@ -1,10 +1,11 @@
 import type { MintedToken } from '../cookie/tokens.js';
 import { SessionGoneError, SessionUnavailableError } from '../core/errors.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { SessionRecord } from '../core/record.js';
 import type { JsonObject } from '../model/json.js';
 import { LiveSession } from './live-session.js';
 import type { Locks } from './locks.js';
-import type { SessionParts } from './parts.js';
+import type { SessionName, SessionParts } from './parts.js';
 import type { Transport } from './session.js';
 
 /** What is known of the client that logs in. */
@@ -18,9 +19,9 @@ export interface LogInContext {
   transport: Transport;
   client: ClientInfo;
   /** The sessions that it takes the place of. */
-  earlierIds: readonly string[];
-  /** Of these, one that has to be there: without it there is no log-in. */
-  requiredId?: string | undefined;
+  earlier: readonly SessionName[];
+  /** Whether the first of these has to be there: without it there is no log-in, and the others stay. */
+  requireFirst?: boolean;
 }
 
 /** What is to be stored. */
@@ -45,14 +46,14 @@ export class LogIn<T extends object> {
   ) {}
 
   /**
-   * Makes a session. When it resolves, the record is stored and the sessions of `earlierIds` are dead; when it rejects, there
-   * is no record.
+   * Makes a session. When it resolves, the record is stored and the `earlier` sessions are dead; when it rejects, there is
+   * no record.
    *
    * @throws InvalidSessionDataError when the data breaks the model
-   * @throws SessionGoneError when the session of `requiredId` is not there
+   * @throws SessionGoneError when the session that is required is not there
    * @throws SessionUnavailableError when the backend fails
    */
-  async create(data: T, context: LogInContext): Promise<LiveSession<T>> {
+  async create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
     const { model, times } = this.parts;
     const plain = await model.create(data);
     const content: Content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
@@ -75,14 +76,14 @@ export class LogIn<T extends object> {
     if (!(creating instanceof Promise ? await creating : creating))
       throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
     try {
-      for (const id of context.earlierIds) {
-        const ended = await this.parts.end(id, 'replaced');
-        if (!ended && id === context.requiredId) throw new SessionGoneError();
+      for (const [index, earlier] of context.earlier.entries()) {
+        const ended = await this.parts.end(earlier, 'replaced');
+        if (!ended && index === 0 && context.requireFirst) throw new SessionGoneError();
       }
       if (limit) await this.#evict(limit);
       transport.issue(minted.token, record.createdAt);
     } catch (error) {
-      store.orphans.end(record.id);
+      void store.orphans.end(record.id);
       throw error;
     }
     events.emit('created', this.parts.eventOf(record));
@@ -127,6 +128,6 @@ export class LogIn<T extends object> {
     if (surplus <= 0) return;
     const seen = (record: SessionRecord) => before.get(record.id) ?? record.lastSeenAt;
     records.sort((a, b) => seen(a) - seen(b) || (a.id < b.id ? -1 : 1));
-    for (const record of records.slice(0, surplus)) await this.parts.end(record.id, 'evicted', principal);
+    for (const record of records.slice(0, surplus)) await this.parts.end(record, 'evicted');
   }
 }

@@ -22,14 +22,18 @@ export class Orphans {
     this.#call = call;
   }
 
-  /** @param onEnded called when this call ended the session */
-  end(id: string, onEnded?: () => void): void {
-    this.#call('delete', backend => backend.delete(id)).then(
-      ended => {
-        if (ended) onEnded?.();
-      },
-      () => this.#remember(id),
-    );
+  /**
+   * Ends a session. Does not reject: where the store is away, it is left for later.
+   *
+   * @returns whether this call ended it
+   */
+  async end(id: string): Promise<boolean> {
+    try {
+      return await this.#call('delete', backend => backend.delete(id));
+    } catch {
+      this.#remember(id);
+      return false;
+    }
   }
 
   /** The store has answered: what could not be ended may be ended now. */
@@ -38,7 +42,7 @@ export class Orphans {
     for (const id of this.#ids) {
       if (tried++ === AT_A_TIME) return;
       this.#ids.delete(id);
-      this.end(id);
+      void this.end(id);
     }
   }
 

@@ -1,11 +1,17 @@
 import type { Tokens } from '../cookie/tokens.js';
 import type { Model } from '../model/model.js';
-import type { SessionEventHub, SessionEvents } from './events.js';
+import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
 import type { Records } from './records.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 import type { Touches } from './touches.js';
 import type { WriteQueue } from './write-queue.js';
+
+/** A session by its public id, with its principal where that is known. */
+export interface SessionName {
+  id: string;
+  principal?: string | undefined;
+}
 
 /** What the sessions of one cookie service share. */
 export interface SessionParts<T extends object> {
@@ -17,6 +23,6 @@ export interface SessionParts<T extends object> {
   readonly records: Records<T>;
   readonly touches: Touches;
   readonly queue: WriteQueue<T>;
-  eventOf(session: { id: string; principal?: string | undefined }): { id: string; principal?: string; time: Date };
-  end(id: string, reason: SessionEvents['ended']['reason'], principal?: string): Promise<boolean>;
+  eventOf(session: SessionName): SessionEvent & { id: string };
+  end(session: SessionName, reason: SessionEvents['ended']['reason']): Promise<boolean>;
 }

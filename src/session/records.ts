@@ -65,10 +65,9 @@ export class Records<T extends object> {
    */
   open(token: VerifiedToken, authoritative: boolean): Eventual<StoredState | Closed> {
     const near = authoritative ? undefined : this.store.near(token.id);
-    if (near) {
-      const now = this.times.now();
-      if (matchesProof(near.proof, token.hash, now) && !this.times.expiryOf(near, now))
-        return this.#judge(near, token.id, token.hash, now);
+    const now = this.times.now();
+    if (near && this.#isAlive(near, token, now)) {
+      return after(this.#decode(near, now), opened => (isClosed(opened) ? this.read(token.id, token.hash) : opened));
     }
     return this.read(token.id, token.hash);
   }
@@ -88,10 +87,24 @@ export class Records<T extends object> {
     const now = this.times.now();
     return records.filter(
       (record): record is SessionRecord =>
-        isSessionRecord(record, (record as SessionRecord).id) &&
+        isSessionRecord(record, (record as Partial<SessionRecord> | null)?.id) &&
         !this.#isForged(record, now) &&
         !this.times.expiryOf(record, now),
     );
+  }
+
+  #isAlive(record: SessionRecord, { id, hash }: VerifiedToken, now: number): boolean {
+    return (
+      isSessionRecord(record, id) &&
+      this.#matches(record, hash, now) &&
+      !this.times.isAhead(record, now) &&
+      !this.times.expiryOf(record, now)
+    );
+  }
+
+  /** A grace period does not come back when the clock is set back, so it ends by the latest time that the clock showed. */
+  #matches({ proof }: SessionRecord, hash: string, now: number): boolean {
+    return proof === hash || matchesProof(proof, hash, Math.max(now, this.times.latest));
   }
 
   /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
@@ -99,14 +112,19 @@ export class Records<T extends object> {
     if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { text, data: freezeJson(data) });
   }
 
-  #judge(record: unknown, id: string, hash: string | undefined, now: number): Eventual<StoredState | Closed> {
+  #judge(
+    record: unknown,
+    id: string,
+    hash: string | undefined,
+    now: number,
+    attempts = ATTEMPTS,
+  ): Eventual<StoredState | Closed> {
     if (record === undefined) return { closed: 'absent', id };
     if (!isSessionRecord(record, id)) return this.#reject({ id });
-    if (hash !== undefined && !matchesProof(record.proof, hash, now)) return closed('superseded', record);
-    if (this.times.isAhead(record, now)) {
-      return this.times.wasSetBackSince(record) ? this.#setRight(record, now) : this.#reject(record);
-    }
-    return this.#decode(record, now);
+    if (hash !== undefined && !this.#matches(record, hash, now)) return closed('superseded', record);
+    if (!this.times.isAhead(record, now)) return this.#decode(record, now);
+    if (attempts === 0 || !this.times.wasSetBackSince(record)) return this.#reject(record);
+    return this.#setRight(record, hash, now, attempts);
   }
 
   #decode(record: SessionRecord, now: number): Eventual<StoredState | Closed> {
@@ -125,18 +143,15 @@ export class Records<T extends object> {
   }
 
   /** Stores the times of a record from before the clock was set back as {@link Times.setRight} has them, before it counts. */
-  async #setRight(record: SessionRecord, now: number): Promise<StoredState | Closed> {
-    let latest = record;
-    for (let attempt = 0; attempt < ATTEMPTS && this.times.isAhead(latest, now); attempt++) {
-      const right = { ...latest, ...this.times.setRight(latest, now), version: latest.version + 1 };
-      const outcome = await this.store.update(right, latest.version);
-      if (outcome === 'updated') return this.#decode(right, now);
-      const stored: unknown = await this.store.read(record.id);
-      if (stored === undefined) return { closed: 'absent', id: record.id };
-      if (!isSessionRecord(stored, record.id) || stored.proof !== record.proof) break;
-      latest = stored;
-    }
-    return this.times.isAhead(latest, now) ? this.#reject(latest) : this.#decode(latest, now);
+  async #setRight(
+    record: SessionRecord,
+    hash: string | undefined,
+    now: number,
+    attempts: number,
+  ): Promise<StoredState | Closed> {
+    const right = { ...record, ...this.times.setRight(record, now), version: record.version + 1 };
+    if ((await this.store.update(right, record.version)) === 'updated') return this.#decode(right, now);
+    return this.#judge(await this.store.read(record.id), record.id, hash, now, attempts - 1);
   }
 
   #isForged(record: SessionRecord, now: number): boolean {

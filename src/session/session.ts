@@ -1,3 +1,5 @@
+import type { SessionInput } from '../model/session-input.js';
+
 /** Changes the data that it gets, or returns an object that takes its place. A returned promise is waited for. */
 export type Change<T> = (data: T) => unknown;
 
@@ -13,9 +15,11 @@ export interface Session<T> {
   readonly id: string;
   /**
    * An instance of the model. What is assigned to it, nested values too, is saved when the action succeeds; see
-   * `update` for changes that depend on what was there before.
+   * `update` for changes that depend on what was there before. What takes its place is given as to `createSession`.
    */
-  data: T;
+  // eslint-disable-next-line @typescript-eslint/related-getter-setter-pairs -- an input has no methods, an instance has
+  get data(): T;
+  set data(value: SessionInput<T>);
   /** Whose session it is: the value of the model's `@Principal()` property. */
   readonly principal: string | undefined;
   /** When it began. Rotation leaves it as it is. */

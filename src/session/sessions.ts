@@ -2,12 +2,13 @@ import type { Tokens, VerifiedToken } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
 import type { Clock } from '../core/clock.js';
 import { after, type Eventual } from '../core/eventual.js';
+import type { SessionInput } from '../model/session-input.js';
 import type { Model } from '../model/model.js';
-import type { SessionEventHub, SessionEvents } from './events.js';
+import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
 import { LiveSession } from './live-session.js';
 import { Locks } from './locks.js';
 import { LogIn, type LogInContext } from './log-in.js';
-import type { SessionParts } from './parts.js';
+import type { SessionName, SessionParts } from './parts.js';
 import { type Closed, isClosed, Records } from './records.js';
 import type { SessionInfo, Transport } from './session.js';
 import { Store } from './store.js';
@@ -49,21 +50,19 @@ export class Sessions<T extends object> implements SessionParts<T> {
    */
   open(token: VerifiedToken, transport: Transport, authoritative: boolean): Eventual<LiveSession<T> | Closed> {
     return after(this.records.open(token, authoritative), stored =>
-      isClosed(stored)
-        ? stored
-        : new LiveSession(this, stored, { transport, hash: token.hash, isNew: false }),
+      isClosed(stored) ? stored : new LiveSession(this, stored, { transport, hash: token.hash, isNew: false }),
     );
   }
 
   /** Makes a session. See {@link LogIn.create}. */
-  create(data: T, context: LogInContext): Promise<LiveSession<T>> {
+  create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
     return this.#logIn.create(data, context);
   }
 
   /** Ends a session. `true`: it was there. Needs no readable record, and writes none. */
-  async end(id: string, reason: SessionEvents['ended']['reason'], principal?: string): Promise<boolean> {
-    const ended = await this.store.delete(id);
-    if (ended) this.events.emit('ended', { ...this.eventOf({ id, principal }), reason });
+  async end(session: SessionName, reason: SessionEvents['ended']['reason']): Promise<boolean> {
+    const ended = await this.store.delete(session.id);
+    if (ended) this.events.emit('ended', { ...this.eventOf(session), reason });
     return ended;
   }
 
@@ -90,11 +89,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
       }));
   }
 
-  eventOf({ id, principal }: { id: string; principal?: string | undefined }): {
-    id: string;
-    principal?: string;
-    time: Date;
-  } {
+  eventOf({ id, principal }: SessionName): SessionEvent & { id: string } {
     const time = new Date(this.times.now());
     return principal === undefined ? { id, time } : { id, principal, time };
   }

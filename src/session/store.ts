@@ -136,7 +136,7 @@ export class Store {
     operation: keyof SessionBackend,
     run: (backend: SessionBackend) => Promise<R>,
   ): Promise<R> {
-    const end = (): void => this.orphans.end(id);
+    const end = (): void => void this.orphans.end(id);
     try {
       return await this.#call(operation, run, end);
     } catch (error) {

@@ -1,9 +1,11 @@
+import { startTimer, stopTimer, type Timer } from '../core/timers.js';
+
 /**
  * Removes expired records now and then, so that the store does not grow. Nothing depends on it: whether a session lives
  * is decided when it is read.
  */
 export class Sweeper {
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
   #running = false;
 
   /**
@@ -23,13 +25,12 @@ export class Sweeper {
 
   stop(): void {
     this.#running = false;
-    clearTimeout(this.#timer);
+    stopTimer(this.#timer);
   }
 
   /** Between one and two intervals away, so that processes that started together do not sweep together. */
   #schedule(): void {
-    const delay = Math.min(this.interval * (1 + Math.random()), 2 ** 31 - 1);
-    this.#timer = setTimeout(() => void this.#sweep(), delay).unref();
+    this.#timer = startTimer(() => void this.#sweep(), this.interval * (1 + Math.random()));
   }
 
   async #sweep(): Promise<void> {

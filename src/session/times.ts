@@ -18,13 +18,17 @@ type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenA
 
 /** Decides on a session's times. Each decision takes one reading of the clock, which the caller hands from step to step. */
 export class Times {
-  /** The latest time that the clock ever showed. */
   #latest = 0;
 
   constructor(
     readonly limits: SessionLimits,
     private readonly clock: Clock,
   ) {}
+
+  /** The latest time that the clock ever showed. After it was set back, this is in the future. */
+  get latest(): number {
+    return this.#latest;
+  }
 
   now(): number {
     const now = this.clock();

@@ -20,12 +20,20 @@ export class Touches {
    *
    * @returns when the session was seen; `undefined` when no touch is due
    */
-  touch({ id, createdAt, lastSeenAt }: SessionRecord): number | undefined {
+  touch(record: SessionRecord): number | undefined {
+    const { id, createdAt, lastSeenAt } = record;
     const now = this.times.now();
-    if (!this.times.isTouchDue(lastSeenAt, now) || !this.times.isTouchDue(this.#touched.get(id) ?? 0, now))
-      return undefined;
+    if (!this.times.isTouchDue(lastSeenAt, now) || this.#wasTouched(id, now)) return undefined;
+    // A touch moves the expiry: what has just gone over must not come back by it.
+    if (this.times.expiryOf(record, now)) return undefined;
     this.#touched.set(id, now);
     this.store.touch(id, now, this.times.expiresAt(createdAt, now)).catch(() => this.#touched.delete(id));
     return now;
+  }
+
+  /** A touch in the future is from before the clock was set back, and does not count. */
+  #wasTouched(id: string, now: number): boolean {
+    const touchedAt = this.#touched.get(id);
+    return touchedAt !== undefined && touchedAt <= now && !this.times.isTouchDue(touchedAt, now);
   }
 }

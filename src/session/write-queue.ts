@@ -1,18 +1,20 @@
 import { isCurrentProof } from '../cookie/proof.js';
-import { SessionConflictError, SessionGoneError } from '../core/errors.js';
+import { SessionConflictError, SessionGoneError, SessionUnavailableError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
 import type { Model } from '../model/model.js';
 import { Deadlines } from './deadlines.js';
-import { LONGEST_QUEUE, tooBusy } from './locks.js';
+import { tooBusy } from './locks.js';
 import { isClosed, type Records, type StoredState } from './records.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
 /** How often a write is tried when other processes keep coming first. */
 const MAX_ATTEMPTS = 50;
+/** How many writes may wait for one session. They are combined, so that many cost little more than one. */
+const LONGEST_QUEUE = 10_000;
 /** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
 const MAX_BACKOFF = 64;
 
@@ -37,7 +39,8 @@ export interface Write {
 
 /** A write under way. */
 interface Job extends Write {
-  failure?: { error: unknown };
+  /** Why it is not part of what is written: its own function or the validation threw, or nobody waits for it any more. */
+  failure?: { error: unknown; isFinal?: boolean };
 }
 
 /** A write that waits for its batch. */
@@ -118,17 +121,21 @@ export class WriteQueue<T extends object> {
     const settled = new Promise<StoredState>((resolve, reject) => {
       const settle = (stored: StoredState | undefined): void => {
         begin();
-        if (job?.failure) reject(job.failure.error as Error);
+        // Whatever the function of a write throws is handed on as it is.
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+        if (job?.failure) reject(job.failure.error);
         else if (stored) resolve(stored);
       };
       queue.waiting.push((job = { ...write, begin, settle }));
     });
+    // A batch that comes to its end after this write gave up rejects it once more, with nobody there to hear it.
+    settled.catch(() => undefined);
     // A batch that takes too long, perhaps for ever, is not waited for: the versions keep the two apart.
     const left = queue.since + this.times.limits.backendTimeout - monotonicNow();
     queue.timer ??= startTimer(() => this.#beginNext(id, queue), Math.max(0, left));
     await this.#patience.within(begun, () => {
       const error = tooBusy('a request waited too long for others that write to its session');
-      if (job) job.failure = { error };
+      if (job) job.failure = { error, isFinal: true };
       return error;
     });
     return settled;
@@ -142,7 +149,7 @@ export class WriteQueue<T extends object> {
       stored = queue.latest = await this.#run(id, jobs, queue.latest);
     } catch (error) {
       queue.latest = undefined;
-      for (const job of jobs) job.failure ??= { error };
+      for (const job of jobs) job.failure ??= { error: job === jobs[0] ? error : another(error) };
     }
     for (const job of jobs) job.settle(stored);
     if (queue.batch === batch) this.#beginNext(id, queue);
@@ -159,6 +166,9 @@ export class WriteQueue<T extends object> {
   /**
    * Waits only for what is a promise: each would cost a write in memory a good part of what it takes.
    *
+   * The first state that it tries is one that this process knows, perhaps not the latest. What is decided on it counts only
+   * if it proves to be what is stored: also that there is nothing to write, that a function throws, or that the time is up.
+   *
    * @returns what is stored; writes that failed alone have a `failure`
    */
   async #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Promise<StoredState> {
@@ -168,7 +178,8 @@ export class WriteQueue<T extends object> {
       let { data } = base;
       let { proof, data: encoded, principal } = base.record;
       for (const job of jobs) {
-        if (job.failure) continue;
+        if (job.failure?.isFinal) continue;
+        delete job.failure;
         if ('begin' in job) job.begin();
         try {
           if (job.rotation && !isCurrentProof(proof, job.rotation.from)) throw new SessionGoneError();
@@ -189,15 +200,22 @@ export class WriteQueue<T extends object> {
       }
       const isRotation = proof !== base.record.proof;
       if (data === base.data && !isRotation) {
-        // Nothing to write. But that was decided on what a request knew: make sure that it is what is stored.
-        if (isRead || !jobs.some(job => job.decides && !job.failure)) return base;
+        if (isRead || !jobs.some(job => job.decides || isDoubtful(job))) return base;
         const stored = await this.#read(id);
         if (stored.record.version === base.record.version) return base;
         base = stored;
         isRead = true;
         continue;
       }
-      const record = this.#next(base.record, encoded, principal, proof);
+      const now = this.times.now();
+      if (this.times.expiryOf(base.record, now)) {
+        // What outlived its time while an action ran stays dead. But another request may have been seen in the meantime.
+        if (isRead) throw new SessionGoneError();
+        base = await this.#read(id);
+        isRead = true;
+        continue;
+      }
+      const record = this.#next(base.record, { data: encoded, principal, proof }, now);
       const { version } = base.record;
       const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
       const outcome = written instanceof Promise ? await written : written;
@@ -213,13 +231,14 @@ export class WriteQueue<T extends object> {
     throw new SessionConflictError();
   }
 
-  /** What outlived its time while an action ran stays dead: a write does not bring it back. */
-  #next(base: SessionRecord, data: string, principal: string | undefined, proof: string): SessionRecord {
-    const now = this.times.now();
-    if (this.times.expiryOf(base, now)) throw new SessionGoneError();
+  #next(
+    base: SessionRecord,
+    { principal, ...content }: { data: string; principal: string | undefined; proof: string },
+    now: number,
+  ): SessionRecord {
     const lastSeenAt = Math.max(base.lastSeenAt, now);
     const expiresAt = this.times.expiresAt(base.createdAt, lastSeenAt);
-    const record: SessionRecord = { ...base, data, proof, version: base.version + 1, lastSeenAt, expiresAt };
+    const record: SessionRecord = { ...base, ...content, version: base.version + 1, lastSeenAt, expiresAt };
     if (principal === undefined) delete record.principal;
     else record.principal = principal;
     return record;
@@ -239,6 +258,19 @@ function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredSt
   let newest = latest && latest.record.version >= first.known.record.version ? latest : first.known;
   for (const { known } of others) if (known.record.version > newest.record.version) newest = known;
   return newest;
+}
+
+/** Whether a write failed on a state that may not be the latest. */
+function isDoubtful({ failure }: Job): boolean {
+  return failure !== undefined && !failure.isFinal;
+}
+
+/** An error of its own for another request: middleware may write to it. */
+function another(error: unknown): unknown {
+  if (error instanceof SessionGoneError) return new SessionGoneError();
+  if (error instanceof SessionConflictError) return new SessionConflictError();
+  if (error instanceof SessionUnavailableError) return new SessionUnavailableError({ cause: error.cause });
+  return error;
 }
 
 /** The first attempts follow at once; later ones give writers of other processes room. */

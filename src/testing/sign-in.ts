@@ -1,4 +1,5 @@
-import type { SessionCookie } from '../koa/session-cookie.js';
+import type { SessionInput } from '../model/session-input.js';
+import { serviceOf, type SessionCookie } from '../koa/session-cookie.js';
 
 /**
  * A Cookie header that is logged in, without a log-in route: for tests of an application.
@@ -9,9 +10,10 @@ import type { SessionCookie } from '../koa/session-cookie.js';
  *
  * @throws InvalidSessionDataError when data breaks its model
  */
-export async function signIn<T extends object>(cookie: SessionCookie<T>, data: T): Promise<string> {
-  const token = await cookie.mintFor(data);
-  const { secure, plain } = cookie.settings.setCookie;
+export async function signIn<T extends object>(cookie: SessionCookie<T>, data: SessionInput<T>): Promise<string> {
+  const service = serviceOf(cookie);
+  const token = await service.mintFor(data);
+  const { secure, plain } = service.settings.setCookie;
   // Both names where there are two, so that it does not matter which host the test asks.
   return [...new Set([secure.name, plain.name])].map(name => `${name}=${token}`).join('; ');
 }

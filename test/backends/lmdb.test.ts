@@ -120,9 +120,13 @@ describe('LmdbBackend', () => {
       '',
       'null',
       '{}',
-      '1 2 3 [\n',
-      '1 2 3 []\nx',
-      '-1 a b [null,1,1,null,null,0]\n{}',
+      's1 1 2 3 [\n',
+      's1 1 2 3 []\nx',
+      's1 -1 a b [null,1,1,null,null,"",0]\n{}',
+      's1 1 2 3 [null,1,1,null,null,"",1]\n{',
+      's1 1 2 3 [null,1,1,null,null,7,0]\n{}',
+      '1 2 3 [null,1,1,null,null,0]\n{}',
+      's2 1 2 3 [null,1,1,null,null,"",0]\n{}',
     ].entries()) {
       await put(made, `id-${n}`, text);
       const found = await backend.read(`id-${n}`);
@@ -173,8 +177,8 @@ describe('LmdbBackend', () => {
     it('a folder of a layout that it does not know', async () => {
       const made = folder();
       await new LmdbBackend({ path: made }).close();
-      await put(made, 'format', 'routing-controllers-sessions 2', { root: true });
-      refusal(made, 'holds another database .routing-controllers-sessions 2.');
+      await put(made, 'format', 'routing-controllers-sessions 1', { root: true });
+      refusal(made, 'holds another database .routing-controllers-sessions 1.');
     });
 
     it('a folder that this process may not write to', async () => {

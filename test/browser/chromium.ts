@@ -2,15 +2,15 @@ import { type Browser, chromium } from 'playwright-core';
 
 import { findProgram } from '../support/engines.js';
 
-/** Chromium of this machine, or the one that `CHROMIUM` names. `npm test` sees to it that there is one where it can. */
+/** The Chromium that `CHROMIUM` names, or the installed one. */
 const executablePath =
   process.env['CHROMIUM'] ?? ['chromium', 'chromium-browser', 'google-chrome'].map(findProgram).find(Boolean);
 
-/** `describe`, where there is a browser. Without one it is skipped, which is said; with `CI=true` it fails. */
+/** `describe` if there is a browser. Without one the tests are skipped with a warning; with `CI=true` they fail. */
 export const describeInBrowser = executablePath === undefined ? skipAll() : describe;
 
 function skipAll(): typeof describe.skip {
-  const message = 'no Chromium: set CHROMIUM to one. As root on Debian: node scripts/install-engines.mjs';
+  const message = 'no Chromium: set CHROMIUM to one. To install it: npm run engines';
   if (process.env['CI'] === 'true') throw new Error(`test/browser: ${message}`);
   console.warn(`test/browser: SKIPPED, ${message}`);
   return describe.skip;

@@ -11,32 +11,34 @@ import type { SessionBackend } from '../../src/core/backend.js';
 import { KILLS } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, startPostgres, startRedis, until, type PrivateServer } from '../support/engines.js';
-import { inspect, putUnderLoad, type Event, type Findings } from '../support/kill-load.js';
+import { inspect, putUnderLoad, type Event, type Findings } from './kill-load.js';
 
 const TIMEOUT = 60_000 + KILLS * 15_000;
 
 /** Adds up the findings of all rounds, and prints them: they are the campaign's result. */
 async function rounds(name: string, round: () => Promise<Findings>): Promise<void> {
-  const all: Findings = { kept: 0, ended: 0, open: 0, violations: [] };
+  const all: Findings = { kept: 0, ended: 0, exchanged: 0, open: 0, violations: [] };
   for (let n = 0; n < KILLS; n++) {
-    const { kept, ended, open, violations } = await round();
+    const { kept, ended, exchanged, open, violations } = await round();
     all.kept += kept;
     all.ended += ended;
+    all.exchanged += exchanged;
     all.open += open;
     all.violations.push(...violations);
   }
   process.stderr.write(
-    `${name}: ${KILLS} kills, ${all.kept} sessions kept, ${all.ended} ids ended, ${all.open} steps under way, ${all.violations.length} violations\n`,
+    `${name}: ${KILLS} kills, ${all.kept} sessions kept, ${all.ended} ended, ${all.exchanged} proofs exchanged, ${all.open} steps under way, ${all.violations.length} violations\n`,
   );
   expect(all.violations).toEqual([]);
   expect(all.kept).toBeGreaterThan(KILLS);
   expect(all.ended).toBeGreaterThan(KILLS);
+  expect(all.exchanged).toBeGreaterThan(KILLS);
 }
 
 /** Lets a process of its own work, kills it in the midst, and looks at what it left. */
 async function killApplication(engine: string, address: string, backend: () => SessionBackend): Promise<Findings> {
   const events: Event[] = [];
-  const child = forkModule('kill-worker', [engine, address]);
+  const child = forkModule('../campaigns/kill-worker', [engine, address]);
   child.on('message', event => events.push(event as Event));
   const closed = new Promise(resolve => child.once('close', resolve));
   await until(() => events.length > 100, 'the process to be under load');

@@ -6,16 +6,16 @@ import { createClient } from 'redis';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
-import { DEFAULTS } from '../../src/koa/options.js';
+import { OPTIONS } from '../../src/koa/options.js';
 import { OUTAGES } from '../support/campaign.js';
 import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
 import type { HttpServer } from '../support/http-server.js';
-import { startOutageApp } from '../support/outage-app.js';
-import { OutageLoad, type Sightings } from '../support/outage-load.js';
+import { startOutageApp } from './outage-app.js';
+import { OutageLoad, type Sightings } from './outage-load.js';
 import { OutageProxy } from '../support/outage-proxy.js';
-import { connectToRedis, openPool } from '../support/steady-clients.js';
+import { connectToRedis, openPool } from './steady-clients.js';
 
-const DEADLINE = DEFAULTS.backendTimeout * 1000;
+const DEADLINE = OPTIONS.backendTimeout.default * 1000;
 /** Milliseconds that an outage lasts: some requests begin and fail within it. */
 const OUTAGE = DEADLINE + 1000;
 /** Milliseconds on each way. The longest step, a transaction of four statements, still ends in time. */

@@ -6,7 +6,8 @@ import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { migrate } from '../../src/backends/postgres/backend.js';
 import { PROCESS_RACES as RACES, raceTimeout } from '../support/campaign.js';
 import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
-import { raceProcesses, raceWithin, type RaceResult } from '../support/race-campaign.js';
+import { startRedisCluster } from '../support/redis-cluster.js';
+import { raceProcesses, raceWithin, type RaceResult } from './race-campaign.js';
 import { seed } from '../support/seed.js';
 
 const TIMEOUT = raceTimeout * 1000;
@@ -25,7 +26,7 @@ function expectNoSurvivors(name: string, { races, overlapped, survivors, problem
   expect(overlapped).toBeGreaterThan(RACES / 4);
 }
 
-describe('sessions that are ended while others change, rotate and make them', () => {
+describe('sessions that are logged out, revoked, spared and evicted while others change, rotate and make them', () => {
   it(
     'in memory: none comes back, none is lost',
     async () => expectNoSurvivors('InMemory, one process', await raceWithin(new InMemoryBackend(), RACES, seed)),
@@ -56,6 +57,20 @@ describe('sessions that are ended while others change, rotate and make them', ()
           expectNoSurvivors('Redis, four processes', result);
         } finally {
           await server.stop();
+        }
+      },
+      TIMEOUT,
+    );
+
+    it(
+      'in a cluster of three nodes, from four processes: none comes back, none is lost',
+      async () => {
+        const servers = await startRedisCluster();
+        try {
+          const address = servers.map(({ port }) => `redis://127.0.0.1:${port}`).join();
+          expectNoSurvivors('Redis cluster, four processes', await raceProcesses('redis', address, RACES, seed));
+        } finally {
+          for (const server of servers) await server.stop();
         }
       },
       TIMEOUT,

@@ -12,9 +12,9 @@ import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { SESSIONS } from '../support/campaign.js';
 import { describeWith, postgresUrl, startRedis, type PrivateServer } from '../support/engines.js';
-import { Looks } from '../support/looks.js';
-import { rowsLookedAt } from '../support/plans.js';
-import { expiryOf, FEW, fill, MANY, NOW, sessionOf } from '../support/scale.js';
+import { Looks } from './looks.js';
+import { rowsLookedAt } from './plans.js';
+import { expiryOf, FEW, fill, MANY, NOW, sessionOf } from './scale.js';
 
 const TIMEOUT = 60_000 + SESSIONS;
 
@@ -34,15 +34,14 @@ interface Store {
 async function requests({ backend, filling = backend, looks }: Store, id: string): Promise<Record<string, number>> {
   const taken: Record<string, number> = {};
   const record = sessionOf('new');
-  const rotated = { ...record, id: sessionOf('new').id, version: 3 };
   const later = record.lastSeenAt + 1;
   const steps: Record<string, () => Promise<unknown>> = {
     read: () => backend.read(id),
     create: () => backend.create(record),
     update: () => backend.update(record, 1),
     touch: () => backend.touch(record.id, later, record.expiresAt + 1),
-    replace: () => backend.replace(record.id, rotated),
-    delete: () => backend.delete(rotated.id),
+    rotate: () => backend.update({ ...record, proof: 'another' }, 2),
+    delete: () => backend.delete(record.id),
     listByPrincipal: () => backend.listByPrincipal(FEW.principal),
     deleteByPrincipal: () => backend.deleteByPrincipal('revoked'),
   };

@@ -3,8 +3,6 @@ import path from 'node:path';
 
 import { root } from './markdown.js';
 
-jest.setTimeout(60_000);
-
 test('docs/reference is what the doc comments say today, and every public name has one', () => {
   const { status, stderr } = spawnSync(process.execPath, [path.join(root, 'scripts/reference.mjs'), '--check'], {
     encoding: 'utf8',

@@ -1,9 +1,9 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
+import { freePort, listens, until } from '../support/engines.js';
 import { root } from './markdown.js';
 
 /** The port that the documents' programs listen on. */
@@ -19,16 +19,17 @@ export interface RunningProgram {
 
 /** Starts a program of a document, on a free port in place of the documented one, and waits until it listens. */
 export async function startServer(javascript: string): Promise<RunningProgram> {
-  const port = await freePort();
+  const port = String(await freePort());
   writeFileSync(javascript, readFileSync(javascript, 'utf8').replaceAll(DOCUMENTED_PORT, port));
   const child = spawn(process.execPath, [javascript], { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
   const output: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => output.push(chunk));
   const written = () => Buffer.concat(output).toString();
-  while (!(await isListening(port))) {
+  await until(() => {
     if (child.exitCode !== null) throw new Error(`${javascript} ended before it listened:\n${written()}`);
-  }
+    return listens(Number(port), 'localhost');
+  }, `${javascript} to listen`);
   return { port, output: written, stop: () => stop(child) };
 }
 
@@ -67,29 +68,6 @@ export function runCommand(command: string, port: string, folder: string): Promi
 function environment(): NodeJS.ProcessEnv {
   const { NODE_ENV: _, JEST_WORKER_ID: __, NODE_OPTIONS: ___, ...env } = process.env;
   return env;
-}
-
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return String(port);
-}
-
-async function isListening(port: string): Promise<boolean> {
-  const socket = connect(Number(port), 'localhost');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    // Not yet: asked again after a turn, in which an exit of the child is noticed too.
-    await new Promise(resolve => setTimeout(resolve, 20));
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
 
 async function stop(child: ChildProcess): Promise<void> {

@@ -6,8 +6,6 @@ import { hasCurl, runCommand, runJest, type RunningProgram, runToEnd, startServe
 import { compile, type CompiledSnippet, snippetsOf } from './snippets.js';
 import { asShown, patternOf, stepsOf } from './transcript.js';
 
-jest.setTimeout(120_000);
-
 const all = documents();
 
 describe('the code in the documents', () => {

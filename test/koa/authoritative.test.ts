@@ -16,6 +16,7 @@ import {
 } from 'routing-controllers-sessions';
 import { signIn } from 'routing-controllers-sessions/testing';
 
+import { AT_ONCE, type AtOnce } from '../../src/core/at-once.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { Clock } from '../support/clock.js';
 
@@ -31,9 +32,12 @@ class DeafBackend extends InMemoryBackend {
   readonly near = new Map<string, SessionRecord>();
   reads = 0;
 
-  override peek(id: string): SessionRecord | undefined {
-    const record = this.near.get(id);
-    return record && { ...record };
+  override get [AT_ONCE](): AtOnce {
+    const read = (id: string) => {
+      const record = this.near.get(id);
+      return record && { ...record };
+    };
+    return { read };
   }
 
   override async read(id: string): Promise<SessionRecord | undefined> {
@@ -202,7 +206,7 @@ describe('@RequireSession({ authoritative: true })', () => {
   test('is true or false', () => {
     expect(() => RequireSession({ authoritative: 'yes' as never })).toThrow(SessionConfigurationError);
     expect(() => RequireSession({ authoritative: 'yes' as never })).toThrow(
-      '@RequireSession: authoritative: yes; write true or false',
+      "@RequireSession: authoritative: 'yes'; write true or false",
     );
   });
 });

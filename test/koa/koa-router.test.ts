@@ -204,9 +204,9 @@ describe('requireSession() with options that cannot work', () => {
     [
       'an option it does not have',
       { required: true },
-      /requireSession: no option required; it has autoError, cookie, check, maxAuthAge/,
+      /requireSession: required: no such option; write one of cookie, autoError, check, maxAuthAge/,
     ],
-    ['autoError that is no boolean', { autoError: 'no' }, /requireSession: autoError: no; write true or false/],
+    ['autoError that is no boolean', { autoError: 'no' }, /requireSession: autoError: 'no'; write true or false/],
     ['check that is no function', { check: true }, /requireSession: check: true; write a function/],
     ['maxAuthAge: NaN', { maxAuthAge: NaN }, /requireSession: maxAuthAge: NaN; write seconds/],
     [

@@ -193,3 +193,13 @@ function expectNothingShared(one: Json, two: Json): void {
   expect(one).not.toBe(two);
   for (const key of Object.keys(one)) expectNothingShared((one as never)[key], (two as never)[key]);
 }
+
+describe('What JSON would drop without a word', () => {
+  test.each<[string, unknown, string]>([
+    ['a named property of an array', { list: Object.assign([1, 2], { total: 3 }) }, 'list.total'],
+    ['an index past the end of an array', { list: Object.assign([1], { '-1': 3 }) }, 'list.-1'],
+    ['a property named by a symbol', { a: { [Symbol('b')]: 1 } }, 'a.Symbol(b)'],
+  ])('%s is refused by its path', (_, value, path) => {
+    expect(() => toJson(value)).toThrow(expect.objectContaining({ path }));
+  });
+});

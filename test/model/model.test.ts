@@ -1,10 +1,25 @@
 import 'reflect-metadata';
 
+import { randomUUID } from 'node:crypto';
+
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Min, ValidateNested } from 'class-validator';
+import {
+  ArrayMaxSize,
+  IsDate,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Length,
+  Max,
+  Min,
+  ValidateNested,
+} from 'class-validator';
 import fc from 'fast-check';
 import { InvalidSessionDataError, Principal, SessionData } from 'routing-controllers-sessions';
 
+import { principalText } from '../../src/core/principal-text.js';
+import { applyChanges } from '../../src/model/changes.js';
 import type { JsonObject } from '../../src/model/json.js';
 import { MAX_DATA_BYTES, Model, type ModelClass } from '../../src/model/model.js';
 import { seed } from '../support/seed.js';
@@ -14,6 +29,7 @@ class Plain {
   @IsString() @Principal() username!: string;
   @IsOptional() @IsInt() visits?: number;
   @IsOptional() @IsDate() since?: Date;
+  @IsOptional() extra?: unknown;
 
   greeting(): string {
     return `Hello ${this.username}`;
@@ -22,6 +38,7 @@ class Plain {
 
 class Address {
   @IsString() city!: string;
+  @IsOptional() list?: number[];
 }
 
 @SessionData
@@ -51,7 +68,7 @@ describe('Model.create', () => {
   test('takes a literal as it takes an instance', async () => {
     const since = new Date(0);
     const plain = { username: 'ada', since: since.toJSON() };
-    await expect(model.create({ username: 'ada', since } as Plain)).resolves.toEqual(plain);
+    await expect(model.create({ username: 'ada', since })).resolves.toEqual(plain);
     await expect(model.create(Object.assign(new Plain(), { username: 'ada', since }))).resolves.toEqual(plain);
   });
 
@@ -92,7 +109,7 @@ describe('Model.create', () => {
         return { username: this.username.toUpperCase() };
       }
     }
-    await expect(new Model(Shouting).create({ username: 'ada' } as Shouting)).resolves.toEqual({ username: 'ADA' });
+    await expect(new Model(Shouting).create({ username: 'ada' })).resolves.toEqual({ username: 'ADA' });
   });
 
   test('names each property that breaks a rule, nested ones by their path', async () => {
@@ -111,7 +128,7 @@ describe('Model.create', () => {
     ['a promise', 'then'],
     ['JSON', 'toJSON'],
   ])('refuses a property that would stand for %s', async (_, name) => {
-    await expect(failuresOf(model.create({ username: 'ada', [name]: 'x' } as never))).resolves.toEqual([name]);
+    await expect(failuresOf(model.create({ username: 'ada', [name]: 'x' }))).resolves.toEqual([name]);
   });
 
   test.each([
@@ -226,6 +243,69 @@ describe('Model.instantiate', () => {
   });
 });
 
+test('a model that cannot be constructed without arguments is refused by its name', () => {
+  class Demanding {
+    readonly length: number;
+    constructor(name: string) {
+      this.length = name.length;
+    }
+  }
+  expect(() => new Model(Demanding as unknown as ModelClass).encode({})).toThrow(
+    expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining('Demanding') as unknown }),
+  );
+});
+
+describe('What another build stored, below the top', () => {
+  class Line {
+    @IsString() sku!: string;
+    @IsInt() qty!: number;
+  }
+  class Cart {
+    @ValidateNested() @Type(() => Address) address!: Address;
+    @ValidateNested({ each: true }) @Type(() => Line) lines!: Line[];
+  }
+  const model = new Model(Cart);
+  const stored = {
+    address: { city: 'London', zip: 'N1' },
+    lines: [
+      { sku: 'a', qty: 1, gift: 'A' },
+      { sku: 'b', qty: 1, gift: 'B' },
+    ],
+  };
+  const after = (change: (cart: Cart) => void) => {
+    const cart = model.instantiate(stored);
+    change(cart);
+    return applyChanges(stored, model.changes(stored, cart));
+  };
+
+  test('is not in the instance, and survives a change beside it', () => {
+    expect(model.instantiate(stored).address).not.toHaveProperty('zip');
+    const next = after(({ address, lines }) => {
+      address.city = 'Paris';
+      lines[1]!.qty = 2;
+    });
+    expect(next).toEqual({
+      address: { city: 'Paris', zip: 'N1' },
+      lines: [stored.lines[0], { sku: 'b', qty: 2, gift: 'B' }],
+    });
+  });
+
+  test('survives a copy in its place, and moves with its item', () => {
+    expect(after(cart => Object.assign(cart, { address: { city: 'Paris' } }))['address']).toEqual({
+      city: 'Paris',
+      zip: 'N1',
+    });
+    expect(after(({ lines }) => lines.reverse())['lines']).toEqual([...stored.lines].reverse());
+    expect(after(({ lines }) => lines.shift())['lines']).toEqual([stored.lines[1]]);
+  });
+
+  test('a cycle is named by the property that leads back', async () => {
+    const address = { city: 'London', list: [] as unknown[] };
+    address.list.push(address);
+    await expect(failuresOf(model.create({ address, lines: [] } as never))).resolves.toEqual(['address.list.0']);
+  });
+});
+
 describe('Model: whose session it is', () => {
   test.each<[unknown, string | undefined]>([
     ['ada', 'ada'],
@@ -233,12 +313,37 @@ describe('Model: whose session it is', () => {
     [0, '0'],
     ['', undefined],
     [null, undefined],
-    [true, undefined],
-    [{ id: 1 }, undefined],
     [undefined, undefined],
+    ['a'.repeat(1_024), 'a'.repeat(1_024)],
   ])('%j is the principal %j', (value, principal) => {
     const data = value === undefined ? {} : { username: value };
     expect(new Model(Plain).principalOf(data as JsonObject)).toBe(principal);
+  });
+
+  test.each([
+    ['a boolean', true],
+    ['an object', { id: 1 }],
+    ['a list', ['ada']],
+    ['1,025 bytes of ASCII', 'a'.repeat(1_025)],
+    ['1,026 bytes in 342 letters', '\u20ac'.repeat(342)],
+  ])('%s is refused by the name of the property', (_, value) => {
+    expect(() => new Model(Plain).principalOf({ username: value })).toThrow(
+      expect.objectContaining({ code: 'ERR_SESSION_DATA', properties: ['username'] }),
+    );
+  });
+
+  test.each<[unknown, string | undefined]>([
+    [42, '42'],
+    ['42', '42'],
+    ['', undefined],
+    [null, undefined],
+    [undefined, undefined],
+  ])('%j as a principal that somebody asks for is %j', (value, text) => {
+    expect(principalText(value)).toBe(text);
+  });
+
+  test.each([NaN, Infinity, 7n, Symbol('ada'), () => 'ada'])('nobody can ask for %p', value => {
+    expect(() => principalText(value)).toThrow(expect.objectContaining({ properties: ['principal'] }));
   });
 
   test('a subclass inherits the property, and a model without one has no principal', () => {
@@ -321,6 +426,122 @@ describe('Model: the fingerprint of its shape', () => {
       OuterB,
     ];
     expect(new Set(models.map(header)).size).toBe(models.length);
+  });
+
+  test.each<[string, () => [ModelClass, ModelClass]]>([
+    [
+      'a rule of a nested model in a list',
+      () => {
+        const make = (max: number) => {
+          class Line {
+            @Max(max) qty!: number;
+          }
+          class Cart {
+            @ValidateNested({ each: true }) @Type(() => Line) lines!: Line[];
+          }
+          return Cart;
+        };
+        return [make(99), make(9)];
+      },
+    ],
+    [
+      'a rule of a nested model that may be null',
+      () => {
+        const make = (max: number) => {
+          class Line {
+            @Max(max) qty!: number;
+          }
+          class Cart {
+            @IsOptional() @ValidateNested() @Type(() => Line) line!: Line | null;
+          }
+          return Cart;
+        };
+        return [make(99), make(9)];
+      },
+    ],
+    [
+      'a default',
+      () => {
+        const make = (theme: string) => {
+          class Prefs {
+            @IsString() theme = theme;
+          }
+          return Prefs;
+        };
+        return [make('light'), make('dark')];
+      },
+    ],
+    [
+      'a property without a rule',
+      () => {
+        class One {
+          theme = 'light';
+        }
+        class Other {
+          colour = 'light';
+        }
+        return [One, Other];
+      },
+    ],
+    [
+      'a BigInt in a constraint',
+      () => {
+        const make = (limit: bigint) => {
+          class Limited {
+            @IsIn([limit]) value!: bigint;
+          }
+          return Limited;
+        };
+        return [make(1n), make(2n)];
+      },
+    ],
+  ])('differs with %s', (_, make) => {
+    const [one, other] = make();
+    expect(header(one)).not.toBe(header(other));
+  });
+
+  test('is the same in the next process for defaults that are made anew', () => {
+    const make = () => {
+      class Changing {
+        at = new Date();
+        stamp = Date.now();
+        id = randomUUID();
+      }
+      return Changing;
+    };
+    const clock = jest.spyOn(Date, 'now');
+    const first = header(make());
+    clock.mockReturnValue(Date.now() + 5_000);
+    expect(header(make())).toBe(first);
+    clock.mockRestore();
+  });
+
+  test('ends, for models and constraints that contain themselves', () => {
+    const list: unknown[] = ['a'];
+    list.push(list);
+    class Loop {
+      @IsIn(list) value!: unknown;
+      @IsOptional() @ValidateNested() @Type(() => Loop) next?: Loop;
+    }
+    expect(header(Loop)).toMatch(/^1\.[\w-]{11}\.$/);
+  });
+
+  test('what an earlier version allowed is validated anew, in a list too; a new default is there', async () => {
+    const make = (max: number, note?: string) => {
+      class Line {
+        @Max(max) qty!: number;
+        @IsOptional() @IsString() note = note;
+      }
+      class Cart {
+        @ValidateNested({ each: true }) @Type(() => Line) lines!: Line[];
+        @IsOptional() @IsString() currency = note;
+      }
+      return new Model(Cart);
+    };
+    const [first, second, third] = [make(99), make(9), make(99, 'new')];
+    const text = first.encode(await first.create({ lines: [{ qty: 99 }] } as never));
+    expect(await second.decode(text)).toBeUndefined();
+    expect(await third.decode(text)).toEqual({ lines: [{ qty: 99, note: 'new' }], currency: 'new' });
   });
 
   test('has the form that records are recognised by', () => {

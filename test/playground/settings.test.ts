@@ -5,8 +5,10 @@ import path from 'node:path';
 import { InMemoryBackend } from 'routing-controllers-sessions';
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
 
+import { backends } from '../../playground/backends.js';
 import { readSettings } from '../../playground/settings.js';
 import { SettingsError } from '../../playground/settings-error.js';
+import { codeOf, readDocument, tableUnder } from '../docs/markdown.js';
 
 const secret = '0123456789abcdef0123456789abcdef';
 
@@ -69,5 +71,26 @@ describe('readSettings', () => {
   ])('refuses %j, saying what to write', (env, message) => {
     expect(() => readSettings(env)).toThrow(SettingsError);
     expect(() => readSettings(env)).toThrow(message);
+  });
+
+  test('docs/playground.md lists every variable that is read, and no other', async () => {
+    const read = new Set<string>();
+    const settings: Record<string, string> = {
+      SESSION_FOLDER: folder,
+      REDIS_URL: 'redis://127.0.0.1:1',
+      POSTGRES_URL: 'postgres://127.0.0.1:1/test',
+    };
+    for (const SESSION_BACKEND of Object.keys(backends)) {
+      const env = new Proxy<NodeJS.ProcessEnv>(
+        { ...settings, SESSION_BACKEND },
+        { get: (target, name) => (read.add(String(name)), target[String(name)]) },
+      );
+      const opened = await readSettings(env)
+        .openBackend()
+        .catch(() => undefined);
+      await opened?.backend.close();
+    }
+    const documented = tableUnder(readDocument('docs/playground.md'), 'Settings').flatMap(([name]) => codeOf(name));
+    expect(documented.sort()).toEqual([...read].sort());
   });
 });

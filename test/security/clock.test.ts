@@ -99,17 +99,20 @@ describe('A clock that is set by an hour', () => {
     expect(await statusFor(life, cookie)).toBe(403);
   });
 
-  test('a cookie never gets a negative age, nor a longer one than the timeout and the step', async () => {
+  test('a cookie never gets a negative age, nor a longer one than the timeout', async () => {
     const world = new World();
     const skew = { seconds: 0 };
     const life = await world.node(new PoisonedBackend(), skew);
     let { cookie } = await logIn(life);
-    for (const step of [-HOUR, HOUR]) {
+    for (const [step, maxAge] of [
+      [-HOUR, 14 * DAY],
+      [HOUR, 14 * DAY - 2 * HOUR],
+    ] as const) {
       skew.seconds = step;
       const rotated = await ask(life, '/guarded/rotate', { ...POST, cookie });
       cookie = cookieOf(rotated);
       const age = Number(/Max-Age=(-?\d+)/.exec(rotated.setCookies[0]!)?.[1]);
-      expect(age).toBe(14 * DAY - step);
+      expect(age).toBe(maxAge);
     }
   });
 });

@@ -21,7 +21,7 @@ import { HttpServer } from '../support/http-server.js';
 import type { Effect } from '../support/intercepted-backend.js';
 import { contextFor, visit } from '../support/in-process.js';
 import { RaceLedger } from '../support/race-ledger.js';
-import { Random } from '../support/random.js';
+import { SeededRandom } from '../../src/testing/random.js';
 import { Scheduler, SchedulerBackend } from '../support/scheduler-backend.js';
 
 const SEED = 20_260_102;
@@ -33,6 +33,11 @@ class UserSession {
   @Principal() username!: string;
   count = 0;
   [field: `field${number}`]: number;
+
+  constructor() {
+    // An index signature leaves no trace at run time: these are declared by being there.
+    for (let index = 0; index < 50; index++) Object.assign(this, { [`field${index}`]: undefined });
+  }
 }
 
 let now = Date.UTC(2026, 0, 1);
@@ -308,7 +313,7 @@ describe('over HTTP', () => {
 test(
   `LC-7: whatever 1,000 log-ins and rotations race it, endSessions leaves nothing that was there before (seed ${SEED})`,
   async () => {
-    const random = new Random(SEED);
+    const random = new SeededRandom(SEED);
     const ledger = new RaceLedger(14 * 86_400_000);
     const store = new InMemoryBackend();
     const scheduler = new Scheduler(2, effect => ledger.note(effect));
@@ -328,7 +333,7 @@ test(
         );
         const revocations = Array.from({ length: 20 }, async () => {
           // Somewhere amid the others.
-          for (let turns = random.below(2_000); turns > 0; turns--) await new Promise(resolve => setImmediate(resolve));
+          for (let turns = random.integer(2_000); turns > 0; turns--) await new Promise(resolve => setImmediate(resolve));
           const older = ledger.living('ada');
           const count = await nodes[0]!.endSessions('ada');
           ended += count;
@@ -347,7 +352,7 @@ test(
           },
         };
       },
-      (_step, waiting) => random.below(waiting),
+      (_step, waiting) => random.integer(waiting),
     );
     expect(ended).toBeGreaterThan(500);
     expect(gone).toBeGreaterThan(10);
@@ -385,10 +390,10 @@ describe('LC-8: maxSessionsPerPrincipal holds under racing log-ins', () => {
   test(
     `3,000 random interleavings of five log-ins, limit 2, seed ${SEED}`,
     async () => {
-      const random = new Random(SEED);
+      const random = new SeededRandom(SEED);
       const { scheduler, start, counts } = race(2, 5);
       for (let round = 0; round < 3_000; round++)
-        await runInOrder(scheduler, start, (_step, waiting) => random.below(waiting));
+        await runInOrder(scheduler, start, (_step, waiting) => random.integer(waiting));
       expect([...counts]).toEqual([2]);
     },
     TIMEOUT,

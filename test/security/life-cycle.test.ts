@@ -17,6 +17,9 @@ import {
 } from '../support/life.js';
 import { parseSetCookie } from '../support/set-cookie-parts.js';
 import { seed } from '../support/seed.js';
+import { sessionRecord } from '../support/session-record.js';
+
+jest.mock('../../src/core/timers.js', () => jest.requireActual<object>('../support/fake-timers.js'));
 
 const POST = { method: 'POST' };
 const HOUR = 3_600;
@@ -348,7 +351,7 @@ describe('LC-6: the sessions of a user', () => {
     ]);
     expect(Object.keys(list[0]!).sort()).toEqual(['createdAt', 'current', 'expiresAt', 'id', 'ip', 'lastSeenAt']);
     for (const { cookie } of ada)
-      for (const half of cookie.slice('session='.length).split('.')) expect(answer.text).not.toContain(half);
+      for (const secret of cookie.split('.').slice(1)) expect(answer.text).not.toContain(secret);
   });
 
   test('LC-6: expired ones are not listed', async () => {
@@ -586,9 +589,8 @@ describe('LC-10: clean-up', () => {
 
   test('LC-10: a sweep of 10,000 records lets others have their turn in between', async () => {
     const backend = new InMemoryBackend();
-    const times = { createdAt: 0, authenticatedAt: 0, lastSeenAt: 0 };
     for (let n = 0; n < 10_000; n++)
-      await backend.create({ id: `id ${n}`, data: '{}', version: 1, ...times, expiresAt: n % 2 === 0 ? 5 : 50 });
+      await backend.create(sessionRecord({ id: `id ${n}`, lastSeenAt: 0, expiresAt: n % 2 === 0 ? 5 : 50 }));
     let turns = 0;
     let next: NodeJS.Immediate;
     const takeTurns = () => {

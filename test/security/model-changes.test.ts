@@ -3,6 +3,7 @@ import 'reflect-metadata';
 import { IsArray, IsInt, IsOptional, IsString } from 'class-validator';
 import { Get, JsonController, Post } from 'routing-controllers';
 import { CurrentSession, Principal, RequireSession, type Session, SessionData } from 'routing-controllers-sessions';
+import { signIn } from 'routing-controllers-sessions/testing';
 
 import { startApp, type TestApp } from '../support/app.js';
 import { Clock } from '../support/clock.js';
@@ -93,7 +94,7 @@ async function releases(...models: (new () => object)[]): Promise<{ backend: Rec
   return { backend, apps };
 }
 
-const cookieFor = async (app: TestApp<object>, data: object) => `session=${await app.sessions.mintFor(data)}`;
+const cookieFor = (app: TestApp<object>, data: object) => signIn(app.sessions, data);
 
 describe('When the model changes', () => {
   test('data of the same shape is taken as it is, in another process and under another name', async () => {

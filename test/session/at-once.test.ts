@@ -2,10 +2,12 @@ import 'reflect-metadata';
 
 import { InMemoryBackend, type SessionRecord, SessionUnavailableError } from 'routing-controllers-sessions';
 
-import { Tokens } from '../../src/cookie/tokens.js';
+import { AT_ONCE } from '../../src/core/at-once.js';
+import { Tokens, type VerifiedToken } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
 import { Model } from '../../src/model/model.js';
 import type { Transport } from '../../src/session/session.js';
+import { LiveSession } from '../../src/session/live-session.js';
 import { Sessions } from '../../src/session/sessions.js';
 
 interface Basket {
@@ -20,10 +22,29 @@ const LIMITS = {
   maxSessionsPerPrincipal: Infinity,
 };
 
-const transport: Transport = { assertOpen: () => undefined, issue: () => undefined, clear: () => undefined };
+/** Hands out the token of the last log-in. */
+class Client implements Transport {
+  #token = '';
+  assertOpen(): void {
+    // Always.
+  }
+  isLost(): boolean {
+    return false;
+  }
+  issue(token: string): void {
+    this.#token = token;
+  }
+  clear(): void {
+    this.#token = '';
+  }
+  get token(): VerifiedToken {
+    return tokens.verify(this.#token) as VerifiedToken;
+  }
+}
+
+const tokens = new Tokens(['0123456789abcdef0123456789abcdef'], 'session');
 
 function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {
-  const tokens = new Tokens(['0123456789abcdef0123456789abcdef'], 'session');
   const model = new Model(Object as unknown as new () => Basket);
   return new Sessions(
     model,
@@ -35,10 +56,23 @@ function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {
   );
 }
 
+const client = new Client();
+
+function logIn(sessions: Sessions<Basket>): Promise<LiveSession<Basket>> {
+  return sessions.create({ apples: { count: 1 } }, { transport: client, client: {}, earlier: [] });
+}
+
+/** The session as the client's next request has it. */
+async function load(sessions: Sessions<Basket>): Promise<LiveSession<Basket>> {
+  const opened = await sessions.open(client.token, client, false);
+  if (!(opened instanceof LiveSession)) throw new Error(opened.closed);
+  return opened;
+}
+
 test('a record in memory is read without a promise', async () => {
   const sessions = sessionsOn(new InMemoryBackend());
-  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  expect(sessions.load(id, transport, false)).not.toBeInstanceOf(Promise);
+  await logIn(sessions);
+  expect(sessions.open(client.token, client, false)).not.toBeInstanceOf(Promise);
 });
 
 test('a subclass that overrides read is asked', async () => {
@@ -50,8 +84,8 @@ test('a subclass that overrides read is asked', async () => {
     }
   }
   const sessions = sessionsOn(new CountingBackend());
-  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  await sessions.load(id, transport, false);
+  const { id } = await logIn(sessions);
+  await load(sessions);
   expect(asked).toEqual([id]);
 });
 
@@ -59,18 +93,18 @@ test('a read that is watched is asked', async () => {
   const backend = new InMemoryBackend();
   const read = jest.spyOn(backend, 'read');
   const sessions = sessionsOn(backend);
-  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  await sessions.load(id, transport, false);
+  await logIn(sessions);
+  await load(sessions);
   expect(read).toHaveBeenCalledTimes(1);
 });
 
 test('a record in memory is updated without a promise', async () => {
   const backend = new InMemoryBackend();
   const sessions = sessionsOn(backend);
-  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  const { id } = await logIn(sessions);
   const record = (await backend.read(id))!;
-  expect(sessions.update(record, 1)).toBe('updated');
-  expect(sessions.update(record, 1)).toBe('conflict');
+  expect(sessions.store.update(record, 1)).toBe('updated');
+  expect(sessions.store.update(record, 1)).toBe('conflict');
 });
 
 test.each(['create', 'update'] as const)(
@@ -90,7 +124,7 @@ test.each(['create', 'update'] as const)(
     const watched = new InMemoryBackend();
     const spy = jest.spyOn(watched, method);
     for (const backend of [new CountingBackend(), watched]) {
-      const session = await sessionsOn(backend).create({ apples: { count: 1 } }, transport, {}, []);
+      const session = await logIn(sessionsOn(backend));
       session.data.apples.count = 2;
       await session.commit();
     }
@@ -101,24 +135,26 @@ test.each(['create', 'update'] as const)(
 
 test('a write in memory that fails is reported, and answered as any other failure', async () => {
   const backend = new InMemoryBackend();
+  let writes: unknown;
+  Object.defineProperty(backend, AT_ONCE, { value: { read: () => undefined, writes: () => writes } });
   const sessions = sessionsOn(backend);
-  const session = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  const session = await logIn(sessions);
   const failing = () => {
     throw new RangeError('no memory');
   };
-  backend.writesAtOnce = () => ({ create: failing, update: failing });
+  writes = { create: failing, update: failing };
   const failures: unknown[] = [];
   sessions.events.on('unavailable', ({ operation, error }) => failures.push(operation, String(error)));
 
   session.data.apples.count = 2;
   await expect(session.commit()).rejects.toThrow(SessionUnavailableError);
-  await expect(sessions.create({ apples: { count: 1 } }, transport, {}, [])).rejects.toThrow(SessionUnavailableError);
+  await expect(logIn(sessions)).rejects.toThrow(SessionUnavailableError);
   expect(failures).toEqual(['update', 'RangeError: no memory', 'create', 'RangeError: no memory']);
 });
 
 test('a change that is no promise of the language’s own is waited for, and so is what it changes', async () => {
   const sessions = sessionsOn(new InMemoryBackend());
-  const session = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
+  const session = await logIn(sessions);
   await session.update(data => {
     const thenable: PromiseLike<void> = {
       then: (resolve, reject) =>
@@ -126,18 +162,18 @@ test('a change that is no promise of the language’s own is waited for, and so 
     };
     return thenable as Promise<void>;
   });
-  expect((await sessions.load(session.id, transport, false))!.data.apples.count).toBe(7);
+  expect((await load(sessions)).data.apples.count).toBe(7);
 });
 
 test('what one request changes in nested data, no other sees before it is saved, though the text was decoded once', async () => {
   const sessions = sessionsOn(new InMemoryBackend());
-  const { id } = await sessions.create({ apples: { count: 1 } }, transport, {}, []);
-  const [one, other] = [await sessions.load(id, transport, false), await sessions.load(id, transport, false)];
-  one!.data.apples.count = 2;
-  expect(other!.data.apples.count).toBe(1);
-  expect((await sessions.load(id, transport, false))!.data.apples.count).toBe(1);
+  await logIn(sessions);
+  const [one, other] = [await load(sessions), await load(sessions)];
+  one.data.apples.count = 2;
+  expect(other.data.apples.count).toBe(1);
+  expect((await load(sessions)).data.apples.count).toBe(1);
 
-  await one!.commit();
-  expect((await sessions.load(id, transport, false))!.data.apples.count).toBe(2);
-  expect(other!.data.apples.count).toBe(1);
+  await one.commit();
+  expect((await load(sessions)).data.apples.count).toBe(2);
+  expect(other.data.apples.count).toBe(1);
 });

@@ -1,5 +1,7 @@
 import { Deadlines } from '../../src/session/deadlines.js';
 
+jest.mock('../../src/core/timers.js', () => jest.requireActual<object>('../support/fake-timers.js'));
+
 const tooLate = () => new Error('too late');
 
 /** A promise that the test settles. */
@@ -57,6 +59,16 @@ describe('Deadlines.within', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
+  test('1e12 ms neither expire nor make the timer spin', async () => {
+    const deadlines = new Deadlines(1e12);
+    const seen = watch(deadlines.within(new Promise(() => undefined), tooLate));
+    const started = jest.spyOn(global, 'setTimeout');
+    await jest.advanceTimersByTimeAsync(100 * 86_400_000);
+    expect(seen.state).toBe('waiting');
+    expect(started.mock.calls.length).toBeLessThanOrEqual(5);
+    started.mockRestore();
+  });
+
   test('a call that comes after all others were answered has its whole time', async () => {
     const deadlines = new Deadlines(100);
     await deadlines.within(Promise.resolve(), tooLate);
@@ -68,19 +80,22 @@ describe('Deadlines.within', () => {
     expect(seen.state).toBe('rejected too late');
   });
 
-  test.each(['resolve', 'reject'] as const)('onLate is told once of a call that settles later (%s)', async settle => {
-    const call = pending<string>();
-    const late = jest.fn();
-    const seen = watch(new Deadlines(100).within(call.promise, tooLate, late));
-    await jest.advanceTimersByTimeAsync(100);
-    expect(late).not.toHaveBeenCalled();
-    call[settle](new Error('the connection broke') as Error & string);
-    await jest.advanceTimersByTimeAsync(1_000);
-    expect(late).toHaveBeenCalledTimes(1);
-    expect(seen.state).toBe('rejected too late');
-  });
+  test.each(['resolve', 'reject'] as const)(
+    'onLate is called once for a call that settles later (%s)',
+    async settle => {
+      const call = pending<string>();
+      const late = jest.fn();
+      const seen = watch(new Deadlines(100).within(call.promise, tooLate, late));
+      await jest.advanceTimersByTimeAsync(100);
+      expect(late).not.toHaveBeenCalled();
+      call[settle](new Error('the connection broke') as Error & string);
+      await jest.advanceTimersByTimeAsync(1_000);
+      expect(late).toHaveBeenCalledTimes(1);
+      expect(seen.state).toBe('rejected too late');
+    },
+  );
 
-  test('onLate is not told of what comes in time', async () => {
+  test('onLate is not called for what comes in time', async () => {
     const late = jest.fn();
     await new Deadlines(100).within(Promise.resolve('value'), tooLate, late);
     await jest.advanceTimersByTimeAsync(1_000);

@@ -1,12 +1,15 @@
 import 'reflect-metadata';
 
-import { InMemoryBackend, type SessionBackend, SessionCookie, type SessionRecord } from 'routing-controllers-sessions';
+import { InMemoryBackend, type SessionBackend, SessionCookie } from 'routing-controllers-sessions';
 
 import { Tokens } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
 import { Model } from '../../src/model/model.js';
 import { Sessions } from '../../src/session/sessions.js';
 import { Sweeper } from '../../src/session/sweeper.js';
+import { sessionRecord } from '../support/session-record.js';
+
+jest.mock('../../src/core/timers.js', () => jest.requireActual<object>('../support/fake-timers.js'));
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -30,7 +33,7 @@ function cleaning(backend: Pick<SessionBackend, 'deleteExpired'>, now = () => 10
     now,
     () => backend as SessionBackend,
   );
-  return () => sessions.sweep();
+  return () => sessions.store.sweep();
 }
 
 function counting(fails = () => false) {
@@ -160,15 +163,7 @@ describe('Sweeper', () => {
 
 test('LC-10: a sweep of 10,000 records lets others have their turn in between, and leaves what lives', async () => {
   const backend = new InMemoryBackend();
-  const record = (n: number): SessionRecord => ({
-    id: `id ${n}`,
-    data: '{}',
-    version: 1,
-    createdAt: 0,
-    authenticatedAt: 0,
-    lastSeenAt: 0,
-    expiresAt: n % 2 === 0 ? 5 : 50,
-  });
+  const record = (n: number) => sessionRecord({ id: `id ${n}`, lastSeenAt: 0, expiresAt: n % 2 === 0 ? 5 : 50 });
   for (let n = 0; n < 10_000; n++) await backend.create(record(n));
   let turns = 0;
   let next: NodeJS.Immediate | undefined;

@@ -23,7 +23,7 @@ export const SECRET = '0123456789abcdef0123456789abcdef';
 export interface AppSettings<T extends object> {
   controllers: Function[];
   dataModel: new () => T;
-  /** Over the kit's own: a secret, its clock. */
+  /** Replaces options of the kit: its secret, its clock, a deadline that no busy machine exceeds. */
   cookie?: Partial<SessionCookieOptions<T>>;
   /** Default: one of its own that records its calls. */
   backend?: SessionBackend;
@@ -64,7 +64,14 @@ export async function startApp<T extends object>(settings: AppSettings<T>): Prom
   const { controllers, dataModel, clock = new Clock(), backend = new RecordingBackend() } = settings;
   const koa = new Koa();
   const container = Container.of(`test application ${++count}`);
-  const sessions = new SessionCookie({ secretKey: SECRET, dataModel, clock: clock.now, ...settings.cookie });
+  const sessions = new SessionCookie({
+    secretKey: SECRET,
+    dataModel,
+    clock: clock.now,
+    // A machine that is busy for two seconds, the default, is no store that fails.
+    backendTimeout: 60,
+    ...settings.cookie,
+  });
   // The types of a scoped container, unlike those of Container itself, know no abstract class.
   container.set(SessionBackend as unknown as new () => SessionBackend, backend);
   container.set(SessionCookie, sessions);
@@ -98,7 +105,8 @@ function serveFrom(container: IocAdapter, koa: Koa): void {
 
 async function listen(koa: Koa, close: () => Promise<void>): Promise<string> {
   const handle = koa.callback();
-  const server = createServer((req, res) => void handle(req, res));
+  // Node closes connections that were idle for long, at times just when the client sends on one.
+  const server = createServer({ keepAliveTimeout: 0 }, (req, res) => void handle(req, res));
   open.push({ server, close });
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

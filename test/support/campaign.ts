@@ -1,27 +1,23 @@
-/**
- * How much of a campaign is run: a short form with all other tests, the whole of it by the campaign's own npm command,
- * which sets the variable.
+/*
+ * How much of a campaign is run. The short form runs with the other tests; the campaign's own npm command sets the variable
+ * to the whole.
  */
-function countOf(variable: string, short: number): number {
-  const count = Number(process.env[variable] ?? short);
-  if (!Number.isSafeInteger(count) || count < 1) throw new Error(`${variable}: a whole number from 1 is needed`);
-  return count;
-}
+import { numberFromEnv } from './number-from-env.js';
 
 /** Random races of one session for each way to open a backend; a tenth as many of a revocation. */
-export const RACES = countOf('RACES', 1000);
+export const RACES = numberFromEnv('RACES', 1000, 1);
 
 /** Random races on each backend from several processes. */
-export const PROCESS_RACES = countOf('RACES', 400);
+export const PROCESS_RACES = numberFromEnv('RACES', 400, 1);
 
 /** How often a process is killed for each engine. */
-export const KILLS = countOf('KILLS', 3);
+export const KILLS = numberFromEnv('KILLS', 3, 1);
 
 /** How many sessions there are in a large store. */
-export const SESSIONS = countOf('SESSIONS', 2_000);
+export const SESSIONS = numberFromEnv('SESSIONS', 2_000, 1);
 
 /** How many outages of each kind there are for each engine. */
-export const OUTAGES = countOf('OUTAGES', 1);
+export const OUTAGES = numberFromEnv('OUTAGES', 1, 1);
 
-/** Seconds that one case may take, with room for a machine that does other things as well. */
+/** The time limit of one case in seconds, which leaves room for the other work of a busy machine. */
 export const raceTimeout = 120 + RACES / 20;

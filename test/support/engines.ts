@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,8 +25,8 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Polls: nothing here sleeps and hopes. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, seconds = 20): Promise<void> {
+/** Polls a condition until it is true. @throws when that takes too long */
+export async function until(condition: () => boolean | Promise<boolean>, what: string, seconds = 120): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`Waited ${seconds} s in vain for ${what}`);
@@ -45,7 +45,10 @@ export function listens(port: number, host = '127.0.0.1'): Promise<boolean> {
   });
 }
 
-/** Where a program is. PostgreSQL keeps its own off the PATH; `REDIS_SERVER` names one that takes redis-server's place. */
+/**
+ * The path of an installed program. Debian keeps PostgreSQL's programs outside the PATH; `REDIS_SERVER` names a stand-in for
+ * redis-server.
+ */
 export function findProgram(name: string): string | undefined {
   const standIn = process.env['REDIS_SERVER'];
   if (name === 'redis-server' && standIn !== undefined && standIn !== '') return standIn;
@@ -54,7 +57,8 @@ export function findProgram(name: string): string | undefined {
     ? readdirSync(postgres).map(version => path.join(postgres, version, 'bin'))
     : [];
   const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), ...versions];
-  return folders.map(folder => path.join(folder, name)).find(file => existsSync(file));
+  const suffix = process.platform === 'win32' ? '.exe' : '';
+  return folders.map(folder => path.join(folder, name + suffix)).find(file => existsSync(file));
 }
 
 export async function startRedis(options: string[] = []): Promise<PrivateServer> {
@@ -92,13 +96,18 @@ export async function startSentinel(name: string, masterPort: number): Promise<P
   return startServer(port, folder, () => spawn(program, [config, '--sentinel'], { stdio: 'ignore' }));
 }
 
-async function startServer(port: number, folder: string, launch: () => ChildProcess): Promise<PrivateServer> {
+async function startServer(
+  port: number,
+  folder: string,
+  launch: () => ChildProcess,
+  isReady = () => listens(port),
+): Promise<PrivateServer> {
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
     await until(async () => {
       // A PostgreSQL that was killed leaves processes behind for a moment, and refuses to start beside them.
       if (!child || child.exitCode !== null || child.signalCode !== null) child = launch();
-      return listens(port);
+      return isReady();
     }, `the server on port ${port}`);
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {
@@ -117,8 +126,9 @@ async function startServer(port: number, folder: string, launch: () => ChildProc
 
 /** PostgreSQL refuses to run as root, which CI and containers often are: then it runs as its own user. */
 export async function startPostgres(settings: Record<string, string> = {}): Promise<PrivateServer> {
-  const [initdb, postgres] = [findProgram('initdb'), findProgram('postgres')];
-  if (initdb === undefined || postgres === undefined) throw new Error('PostgreSQL is not installed');
+  const [initdb, postgres, pgIsReady] = ['initdb', 'postgres', 'pg_isready'].map(findProgram);
+  if (initdb === undefined || postgres === undefined || pgIsReady === undefined)
+    throw new Error('PostgreSQL is not installed');
   const port = await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), 'rcs-postgres-'));
   const data = path.join(folder, 'data');
@@ -141,7 +151,11 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
     ...settings,
   };
   const args = ['-D', data, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
-  return startServer(port, folder, () => spawn(...command(postgres, args), { stdio: 'ignore', cwd: folder }));
+  const launch = (): ChildProcess => spawn(...command(postgres, args), { stdio: 'ignore', cwd: folder });
+  // It listens for a while before it accepts connections.
+  const isReady = (): Promise<boolean> =>
+    Promise.resolve(spawnSync(pgIsReady, ['--quiet', '--host=127.0.0.1', `--port=${port}`]).status === 0);
+  return startServer(port, folder, launch, isReady);
 }
 
 const ENGINES = {
@@ -161,7 +175,7 @@ export function describeWith(engine: keyof typeof ENGINES, name: string, body: (
     describe(name, body);
     return;
   }
-  const help = `${program} is not installed and ${variables.join(' or ')} is not set. As root on Debian: node scripts/install-engines.mjs`;
+  const help = `${program} is not installed and ${variables.join(' or ')} is not set. To install it: npm run engines`;
   if (process.env['CI'] === 'true') {
     it(`${name}: ${program} is there`, () => {
       throw new Error(help);
@@ -172,11 +186,10 @@ export function describeWith(engine: keyof typeof ENGINES, name: string, body: (
   describe.skip(name, body);
 }
 
-/** A PostgreSQL to test on: the one that the environment names, the local one, or one of our own. */
+/** The address of the PostgreSQL that the environment names, or of a private one. */
 export async function postgresUrl(): Promise<{ url: string; stop: () => Promise<void> }> {
-  const shared =
-    engineUrl('postgres') ?? ((await listens(5432)) ? 'postgres://postgres@127.0.0.1:5432/test' : undefined);
-  if (shared !== undefined) return { url: shared, stop: () => Promise.resolve() };
+  const named = engineUrl('postgres');
+  if (named !== undefined) return { url: named, stop: () => Promise.resolve() };
   const server = await startPostgres();
   return { url: `postgres://postgres@127.0.0.1:${server.port}/postgres`, stop: () => server.stop() };
 }

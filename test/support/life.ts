@@ -20,9 +20,6 @@ import { type AppSettings, startApp, type TestApp } from './app.js';
 import { RecordingBackend } from './recording-backend.js';
 import { parseSetCookie } from './set-cookie-parts.js';
 
-// Some of these tests make thousands of requests, and the machine may have other work.
-jest.setTimeout(120_000);
-
 /** The session data of the tests of a session's life. */
 @SessionData
 export class UserSession {
@@ -109,11 +106,6 @@ export class PoisonedBackend extends RecordingBackend {
   override async update(record: SessionRecord, expectedVersion: number) {
     this.#failIf('update');
     return super.update(record, expectedVersion);
-  }
-
-  override async replace(oldId: string, record: SessionRecord) {
-    this.#failIf('replace');
-    return super.replace(oldId, record);
   }
 
   override async delete(id: string) {

@@ -4,12 +4,13 @@ import type { Effect } from './intercepted-backend.js';
 
 type Data = Readonly<Record<string, unknown>>;
 
-/** One session from its log-in to its end, under all the ids that it had. */
+/** One session from its log-in to its end. */
 export interface Lineage {
   readonly user: string | undefined;
   readonly createdAt: number;
-  /** The id that it has now, or had last. */
-  id: string;
+  readonly id: string;
+  /** The proof that opens it; rotations exchange it. */
+  proof: string;
   alive: boolean;
   data: Data;
   /** Every value that was ever stored of it, as `property=value`. */
@@ -46,9 +47,6 @@ export class RaceLedger {
       case 'touch':
         if (effect.result) this.#assertInTime(this.#assertAlive(effect.id, 'touched'), effect.expiresAt);
         break;
-      case 'replace':
-        if (effect.result === 'updated') this.#rename(effect.oldId, effect.record);
-        break;
       case 'delete':
         if (effect.result) this.#end(effect.id);
         break;
@@ -74,8 +72,7 @@ export class RaceLedger {
   }
 
   isAlive(id: string): boolean {
-    const lineage = this.lineages.get(id);
-    return lineage?.alive === true && lineage.id === id;
+    return this.lineages.get(id)?.alive === true;
   }
 
   /** A client was told that what it assigned is saved. */
@@ -113,6 +110,7 @@ export class RaceLedger {
       user: record.principal,
       createdAt: record.createdAt,
       id: record.id,
+      proof: record.proof,
       alive: true,
       data,
       stored: new Set(Object.entries(data).map(([property, value]) => entry(property, value))),
@@ -120,16 +118,6 @@ export class RaceLedger {
       acknowledgedUpdates: 0,
     });
     this.#assertInTime(this.lineages.get(record.id), record.expiresAt);
-  }
-
-  #rename(oldId: string, record: SessionRecord): void {
-    const lineage = this.#assertAlive(oldId, 'rotated');
-    this.assert(!this.lineages.has(record.id) && !this.dead.has(record.id), 'an id was used again');
-    this.dead.add(oldId);
-    if (!lineage) return;
-    lineage.id = record.id;
-    this.lineages.set(record.id, lineage);
-    this.#store(lineage, record);
   }
 
   #end(id: string): void {
@@ -153,6 +141,7 @@ export class RaceLedger {
       lineage.stored.add(entry(property, value));
     }
     lineage.data = after;
+    lineage.proof = record.proof;
   }
 
   #assertAlive(id: string, what: string): Lineage | undefined {

@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-misused-spread -- applications spread session data */
 /*
  * Never run: compiled by the type check, and by types.test.ts. What is written here must compile as a program of a user
  * of the package would, and what stands below a `@ts-expect-error` must not.
@@ -14,6 +15,7 @@ import {
   CurrentSession,
   InMemoryBackend,
   InvalidSessionDataError,
+  OptionalProps,
   Principal,
   RequireSession,
   type RequireSessionOptions,
@@ -28,6 +30,7 @@ import {
   type SessionEvents,
   SessionGoneError,
   type SessionInfo,
+  type SessionInput,
   SessionNotFreshError,
   type SessionRecord,
   SessionRequiredError,
@@ -95,6 +98,39 @@ export class Controller {
     check: (user: User, session) => Promise.resolve(user.visits > 0 && session.principal !== undefined),
   })
   checked() {
+    return this.bare;
+  }
+
+  @RequireSession({ cookie: AdminCookie, check: (admin, session) => admin.id > 0 && session.data.id > 0 })
+  inferred() {
+    return this.bare;
+  }
+
+  // @ts-expect-error -- no property of the model that the cookie is for
+  @RequireSession({ cookie: AdminCookie, check: admin => admin.identity > 0 })
+  misspeltOfCookie() {
+    return this.bare;
+  }
+
+  @RequireSession<User>({ check: ({ username }) => username !== '' })
+  named() {
+    return this.bare;
+  }
+
+  // @ts-expect-error -- no property of the model that is named
+  @RequireSession<User>({ check: ({ name }) => name !== '' })
+  misspeltOfName() {
+    return this.bare;
+  }
+
+  // @ts-expect-error -- a cookie of another model
+  @RequireSession<User>({ cookie: AdminCookie })
+  otherModel() {
+    return this.bare;
+  }
+
+  @RequireSession({ cookie: SessionCookie, check: anything => anything.whatever === 1 })
+  ofTheSessionCookie() {
     return this.bare;
   }
 
@@ -210,8 +246,9 @@ export async function services(ctx: Context, request: IncomingMessage) {
   same<Awaited<ReturnType<typeof sessions.createSession>>, Session<User>>();
   await sessions.createSession(user, ctx);
   await sessions.createSession(user, ctx, 'previous id');
+  await sessions.createSession(user, ctx, { previousId: 'previous id', requirePrevious: true });
   same<ReturnType<typeof sessions.getSession>, Promise<Session<User> | undefined>>();
-  same<ReturnType<typeof sessions.endSession>, Promise<void>>();
+  same<ReturnType<typeof sessions.endSession>, Promise<boolean>>();
   await sessions.endSession('id', ctx);
   same<ReturnType<typeof sessions.current>, Session<User> | undefined>();
   same<ReturnType<typeof sessions.listSessions>, Promise<SessionInfo[]>>();
@@ -234,6 +271,8 @@ export async function services(ctx: Context, request: IncomingMessage) {
 
   // @ts-expect-error -- data of another model
   await sessions.createSession({ id: 1 }, ctx);
+  // @ts-expect-error -- types cannot see a default that no OptionalProps names
+  await sessions.createSession({ username: 'ada' }, ctx);
   // @ts-expect-error -- no context
   await sessions.createSession(user);
   // @ts-expect-error -- roles are texts
@@ -254,7 +293,7 @@ same<SessionEvents['expired']['reason'], 'idle' | 'absolute'>();
 export function listening() {
   const chained: SessionCookie<User> = sessions
     .on('created', ({ id, principal, time }) => [id.length, principal?.length, time.getTime()])
-    .on('rotated', ({ id, previousId }) => id === previousId)
+    .on('rotated', ({ id }) => id)
     .on('ended', ({ reason }) => reason)
     .on('expired', ({ reason }) => reason)
     .on('rejected', ({ reason, id }) => [reason, id])
@@ -266,6 +305,77 @@ export function listening() {
   // @ts-expect-error -- an event has no token
   sessions.on('created', ({ token }) => token);
   return chained;
+}
+
+// ---- what a session is given
+
+class City {
+  name!: string;
+  [OptionalProps]?: 'country';
+  country = 'UK';
+  label() {
+    return `${this.name}, ${this.country}`;
+  }
+}
+
+@SessionData
+class Shopper {
+  [OptionalProps]?: 'visits' | 'tags';
+  @Principal() readonly username!: string;
+  email!: string;
+  visits = 0;
+  tags: string[] = [];
+  nick?: string;
+  seen!: Date | null;
+  city!: City;
+  cities!: City[];
+  counts!: Record<string, number>;
+  #secret = 1;
+  get isNew() {
+    return this.visits < this.#secret;
+  }
+  greet() {
+    return this.username;
+  }
+}
+
+const city = { name: 'London' };
+const least = { username: 'ada', email: 'a@b', seen: null, city, cities: [city], counts: { a: 1 } };
+
+export async function inputs(shoppers: SessionCookie<Shopper>, current: Session<Shopper>, ctx: Context) {
+  await shoppers.createSession(least, ctx);
+  await shoppers.createSession({ ...least, visits: 1, nick: 'a', seen: new Date(), tags: ['x'] }, ctx);
+  await shoppers.createSession(new Shopper(), ctx);
+  const header: string = await signIn(shoppers, least);
+  const input: SessionInput<Shopper> = least;
+  current.data = input;
+  current.data = new Shopper();
+  current.data.visits++;
+  same<(typeof current)['data'], Shopper>();
+  await current.update(data => data.visits++);
+  await current.update(data => data.tags.push('x'));
+  await current.update(() => least);
+  await current.update(data => ({ ...data, visits: data.visits + 1 }));
+  await current.update(async data => {
+    await Promise.resolve();
+    return { ...data, nick: 'x' };
+  });
+  const { email, ...rest } = least;
+  // @ts-expect-error -- what has no default may not be left out
+  await shoppers.createSession(rest, ctx);
+  // @ts-expect-error -- of the wrong type
+  await shoppers.createSession({ ...least, visits: '1' }, ctx);
+  // @ts-expect-error -- a nested model lacks what has no default
+  await shoppers.createSession({ ...least, city: {} }, ctx);
+  // @ts-expect-error -- a property that the model does not have
+  await shoppers.createSession({ ...least, passwordHash: 'x' }, ctx);
+  // @ts-expect-error -- a method is no data
+  await shoppers.createSession({ ...least, greet: () => 'x' }, ctx);
+  // @ts-expect-error -- not a whole input
+  await signIn(shoppers, { username: 'ada' });
+  // @ts-expect-error -- not a whole input
+  current.data = { username: 'ada' };
+  return [header, email];
 }
 
 // ---- a session
@@ -291,6 +401,7 @@ export async function session(current: Session<User>, info: SessionInfo) {
   });
   const updated: User = await current.update(() => undefined);
   await current.rotate();
+  await current.rotate({ grace: 10 });
   await current.end();
 
   // @ts-expect-error -- of the library's making
@@ -299,8 +410,9 @@ export async function session(current: Session<User>, info: SessionInfo) {
   current.principal = 'mine';
   // @ts-expect-error -- data of another model
   current.data = new Admin();
-  // @ts-expect-error -- what comes back must be the model's
-  await current.update(() => ({ id: 1 }));
+  // An arrow function without braces returns what it assigned, of whatever type.
+  await current.update(data => data.visits++);
+  await current.update(data => (data.username = 'ada'));
   return [id, isCurrent, createdAt, lastSeenAt, expiresAt, userAgent, updated];
 }
 
@@ -341,7 +453,6 @@ export abstract class ThirdParty extends SessionBackend {
   abstract override read(id: string): Promise<SessionRecord | undefined>;
   abstract override update(record: SessionRecord, expectedVersion: number): Promise<'updated' | 'conflict' | 'gone'>;
   abstract override touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean>;
-  abstract override replace(oldId: string, record: SessionRecord): Promise<'updated' | 'conflict' | 'gone'>;
   abstract override delete(id: string): Promise<boolean>;
   abstract override listByPrincipal(principal: string): Promise<SessionRecord[]>;
   abstract override deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]>;
@@ -358,6 +469,7 @@ same<
     id: string;
     principal?: string;
     data: string;
+    proof: string;
     version: number;
     createdAt: number;
     authenticatedAt: number;

@@ -46,6 +46,7 @@ describe('the public names of the root entry', () => {
     'CurrentSession',
     'InMemoryBackend',
     'InvalidSessionDataError',
+    'OptionalProps',
     'Principal',
     'RequireSession',
     'SessionBackend',
@@ -77,6 +78,7 @@ describe('the public names of the root entry', () => {
     'SessionEventName',
     'SessionEvents',
     'SessionInfo',
+    'SessionInput',
     'SessionRecord',
     'WriteOutcome',
   ];

@@ -11,7 +11,7 @@ export const name = 'iron-session';
 export const version = JSON.parse(
   readFileSync(path.join(path.dirname(createRequire(import.meta.url).resolve('iron-session')), '../package.json')),
 ).version;
-/** All of a session is in its cookie. */
+/** The whole session is in its cookie. */
 export const stateless = true;
 
 export function makeApp({ gate, cookieName }) {
@@ -35,7 +35,7 @@ export function makeApp({ gate, cookieName }) {
     }
     if (route === 'POST /logout') session.destroy();
     else if (route === 'GET /me') {
-      // Saving is what extends it, as with `rolling: true` elsewhere.
+      // Saving extends the session, as `rolling: true` does elsewhere.
       await session.save();
       res.end(JSON.stringify(session));
       return;

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { workABit } from '../gate.mjs';
 import { ABSOLUTE_TIMEOUT, IDLE_TIMEOUT, SECRET } from '../settings.mjs';
 
-// This repository's own build, with the packages that it is developed with.
+// This repository's build, with the packages that it is developed with.
 const fromRoot = createRequire(path.resolve(import.meta.dirname, '../../../package.json'));
 fromRoot('reflect-metadata');
 const { IsInt, IsOptional, IsString } = fromRoot('class-validator');
@@ -24,7 +24,7 @@ for (const [property, ...decorators] of [
   for (const decorate of decorators) decorate(UserSession.prototype, property);
 }
 
-/** The comparison's store, as a backend. Each step is atomic: nothing is waited for after the store had its turn. */
+/** The comparison's store as a backend. Each operation is atomic, because it waits for nothing after `turn`. */
 class ComparisonBackend extends SessionBackend {
   constructor(store) {
     super();
@@ -62,15 +62,6 @@ class ComparisonBackend extends SessionBackend {
     const stored = this.#stored(id);
     if (stored && lastSeenAt > stored.lastSeenAt) this.#put({ ...stored, lastSeenAt, expiresAt });
     return stored !== undefined;
-  }
-  async replace(oldId, record) {
-    await this.store.turn('write');
-    const stored = this.#stored(oldId);
-    if (!stored) return 'gone';
-    if (stored.version !== record.version - 1) return 'conflict';
-    this.store.entries.delete(oldId);
-    this.#put(record);
-    return 'updated';
   }
   async delete(id) {
     await this.store.turn('write');

@@ -1,0 +1,149 @@
+import type { Context, Next } from 'koa';
+import { type Action, type ActionMetadata, KoaDriver, type ParamMetadata, type UseMetadata } from 'routing-controllers';
+
+import { SessionConfigurationError, SessionHttpError } from '../core/errors.js';
+import type { CookieService } from '../koa/cookie-service.js';
+import { guard, type Demand, type Fail, runAndSettle } from '../koa/guard.js';
+import { scopeOf } from '../koa/request-scope.js';
+import type { CookieIdentifier } from '../koa/session-cookie.js';
+import { isTripwire, unguarded } from './fail-closed.js';
+import { type BoundInjection, bindInjection, uncover } from './injections.js';
+import { type Injection, requirementsOf } from './requirements.js';
+import { assertOwnName, cookieServiceOf } from './services.js';
+
+/*
+ * The seam to routing-controllers. Its driver is told about every action once, when the server is made: by then classes
+ * are inherited and methods overridden, the container is set, and the driver knows how this controller answers errors.
+ * No decorator of routing-controllers offers all three. `@UseBefore` is lost on inherited controllers, and its errors
+ * leave as text whatever the controller is; `@Authorized` counts once a method; a parameter comes after the body was
+ * validated. So two methods of the driver are extended here, and nothing else of routing-controllers is.
+ */
+// eslint-disable-next-line @typescript-eslint/unbound-method -- called with the driver as `this` below
+const { registerAction, handleError } = KoaDriver.prototype;
+
+type Execute = (options: Action) => unknown;
+
+/** Puts the guard in front of an action, and its session where the action wants it. */
+KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMetadata, execute: Execute) {
+  const fail: Fail = (error, context, next) =>
+    this.handleError(error, action, { request: context.request, response: context.response, context, next });
+  const { requirements, parameters, properties, cookie } = requirementsOf(action.target, action.method);
+  if (requirements.length === 0) return registerAction.call(this, action, settling(execute, fail));
+
+  const place = `${action.target.name}.${action.method}`;
+  const serviceFor = (identifier: CookieIdentifier | undefined): CookieService => {
+    const service = cookieServiceOf(identifier, place);
+    assertOwnName(this, service, place);
+    return service;
+  };
+  const bind = ({ kind, cookie: own }: Injection) => bindInjection(kind, serviceFor(own ?? cookie));
+  const demands: Demand[] = requirements.map(options => ({ service: serviceFor(options.cookie), options }));
+  const readers = new Map([...properties].map(([name, injection]) => [name, bind(injection)] as const));
+  const bound = new Map([...parameters].map(([index, injection]) => [index, bind(injection)] as const));
+
+  const guarded = guard(demands, fail);
+  const first = (ctx: Context, next: Next): unknown => {
+    scopeOf(ctx).properties = readers;
+    return guarded(ctx, next);
+  };
+  const view = viewOf(action, first, [...readers.keys()]);
+  injectParameters(action, view, bound);
+  registerAction.call(this, view, execute);
+};
+
+/** Sends the headers of a session's error (Retry-After), because routing-controllers would drop them. */
+KoaDriver.prototype.handleError = function (
+  this: KoaDriver,
+  error: unknown,
+  action: ActionMetadata | undefined,
+  options: Action,
+) {
+  const { res } = options.context as Context;
+  if (error instanceof SessionHttpError && !res.headersSent) {
+    for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
+  }
+  return handleError.call(this, error, action as ActionMetadata, options);
+};
+
+/** Saves what an action that requires nothing changed in a session that it asked for by itself. */
+function settling(execute: Execute, fail: Fail): Execute {
+  return action => runAndSettle(() => execute(action), action.context as Context, action.next as Next, fail);
+}
+
+/**
+ * One action's own view of what routing-controllers knows: the guard runs before every other middleware, no tripwire is
+ * left, and the controller's instances show their injected properties. The controller's metadata is shared with its other
+ * actions, which may require something else, so it stays as it is.
+ */
+function viewOf(
+  action: ActionMetadata,
+  first: (ctx: Context, next: Next) => unknown,
+  properties: readonly string[],
+): ActionMetadata {
+  const { controllerMetadata: controller } = action;
+  const use = { target: action.target, middleware: first, afterAction: false } as unknown as UseMetadata;
+  const ownController = {
+    uses: [use, ...controller.uses.filter(one => !isTripwire(one))],
+    ...(properties.length > 0 && {
+      getInstance: (request: Action) => uncover(controller.getInstance(request) as object, properties),
+    }),
+  };
+  const own = {
+    controllerMetadata: over(controller, ownController),
+    uses: action.uses.filter(one => !isTripwire(one)),
+  };
+  return over(action, own);
+}
+
+function over<O extends object>(original: O, own: Partial<O>): O {
+  return Object.assign(Object.create(original) as O, own);
+}
+
+/**
+ * Puts our parameters in place when the action is called. They do not go through routing-controllers' own handling of
+ * parameters, which would make a promise for each, and which forgets those of an inherited action.
+ *
+ * routing-controllers took hold of the action itself before its driver heard of it, and reads `params` and `callMethod`
+ * there at each request. So these two are set on the action, which belongs to one route of one server.
+ */
+function injectParameters(
+  action: ActionMetadata,
+  view: ActionMetadata,
+  parameters: ReadonlyMap<number, BoundInjection>,
+): void {
+  const callMethod = action.callMethod.bind(view);
+  action.callMethod = callMethod;
+  if (parameters.size === 0 || (action.methodOverride as unknown) !== undefined) return;
+  const params = [...action.params].sort((a, b) => a.index - b.index);
+  const others = params.filter(param => !isOurs(param));
+  const taken = new Set(others.map(param => param.index));
+  const doubled = params.find(param => isOurs(param) && taken.has(param.index));
+  if (doubled) {
+    throw new SessionConfigurationError(
+      `${action.target.name}.${action.method}: parameter ${doubled.index} has @SessionData or @CurrentSession and another ` +
+        'decorator; leave it one',
+    );
+  }
+  // What a method above had at a position gives way to what its override has there.
+  const places = [...parameters]
+    .filter(([index]) => !taken.has(index))
+    .map(([index, read]) => {
+      const rank = params.findIndex(param => param.index === index);
+      return { at: rank === -1 ? index : rank, read };
+    })
+    .sort((a, b) => a.at - b.at);
+  action.params = others;
+  action.callMethod = (values: unknown[], request: Action): unknown => {
+    const scope = scopeOf(request.context as Context);
+    const all = [...values];
+    for (const { at, read } of places) {
+      while (all.length < at) all.push(undefined);
+      all.splice(at, 0, read(scope));
+    }
+    return callMethod(all, request) as unknown;
+  };
+}
+
+function isOurs(param: ParamMetadata): boolean {
+  return (param.transform as unknown) === unguarded;
+}

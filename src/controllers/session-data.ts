@@ -1,0 +1,61 @@
+import { checkedOptions, type OptionTable } from '../core/checks.js';
+import { SessionConfigurationError } from '../core/errors.js';
+import { assertReflection } from '../core/reflection.js';
+import { COOKIE, type CookieIdentifier } from '../koa/session-cookie.js';
+import { type Migrate, noteMigration } from '../model/notes.js';
+import { MODEL } from '../model/session-data.js';
+import { inject } from './inject.js';
+
+/** Options of {@link SessionData}. */
+export interface SessionDataOptions {
+  /** On a parameter or property: which cookie service. Default: the route's, else `SessionCookie`. */
+  cookie?: CookieIdentifier;
+  /** On a model: brings data that another version of it wrote up to date. */
+  migrate?: Migrate;
+}
+
+const OPTIONS: OptionTable = Object.freeze({ ...COOKIE, ...MODEL });
+
+type SessionDataDecorator = (target: object, member?: string | symbol, place?: unknown) => void;
+
+/**
+ * What it stands on is session data: a class is the model; a controller's property or an action's parameter gets the
+ * value of this request. A parameter or property requires a session as `@RequireSession()` would.
+ *
+ * Works bare (`@SessionData`) and called (`@SessionData()`, `@SessionData({ cookie: AdminCookie })`).
+ *
+ * @throws SessionConfigurationError for an option that it does not have, and where it cannot stand
+ */
+export function SessionData(model: Function): void;
+export function SessionData(target: object, member: string | symbol | undefined, place?: unknown): void;
+export function SessionData(options?: SessionDataOptions): SessionDataDecorator;
+export function SessionData(
+  first?: object,
+  ...rest: [member?: string | symbol, place?: unknown]
+): void | SessionDataDecorator {
+  // TypeScript gives a member's decorator its name as a second argument; options stand alone, and a model is a function.
+  if (rest.length > 0 || typeof first === 'function') {
+    apply({}, first as object, ...rest);
+    return;
+  }
+  const options: SessionDataOptions = checkedOptions(first ?? {}, OPTIONS, '@SessionData');
+  return (target, ...position) => apply(options, target, ...position);
+}
+
+function apply(
+  { cookie, migrate }: SessionDataOptions,
+  target: object,
+  member?: string | symbol,
+  place?: unknown,
+): void {
+  assertReflection('@SessionData');
+  if (typeof target === 'function' && member === undefined && place === undefined) {
+    if (cookie)
+      throw new SessionConfigurationError(`@SessionData on ${target.name}: cookie belongs on a parameter or property`);
+    if (migrate) noteMigration(target, migrate);
+    return;
+  }
+  if (migrate)
+    throw new SessionConfigurationError('@SessionData: migrate belongs on the model, not on a parameter or property');
+  inject(target, member, place, { kind: 'data', cookie }, '@SessionData');
+}

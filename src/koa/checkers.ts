@@ -1,0 +1,63 @@
+import type { Context } from 'koa';
+
+import { SessionConfigurationError } from '../core/errors.js';
+import { varyByCookie } from './response-headers.js';
+import type { CookieService } from './cookie-service.js';
+
+/* eslint-disable @typescript-eslint/no-explicit-any -- the shapes are those of routing-controllers, which has `any` there */
+
+/** What routing-controllers hands to its checkers: its `Action`. */
+export interface CheckedAction {
+  /** The request. */
+  request: any;
+  /** The response. */
+  response: any;
+  /** The Koa context. */
+  context?: any;
+  /** Runs what comes next. */
+  next?: Function;
+}
+
+/** The value of routing-controllers' option `authorizationChecker`. */
+export type AuthorizationChecker = (action: CheckedAction, roles: any[]) => Promise<boolean> | boolean;
+
+/** The value of routing-controllers' option `currentUserChecker`. */
+export type CurrentUserChecker = (action: CheckedAction) => Promise<any> | any;
+
+/* eslint-enable @typescript-eslint/no-explicit-any */
+
+/** @param rolesOf returns the roles that a session's data has */
+export function authorizationChecker<T extends object>(
+  service: CookieService<T>,
+  rolesOf?: (data: T) => string[],
+): AuthorizationChecker {
+  return async ({ context }, roles: unknown[]) => {
+    const ctx = context as Context;
+    service.assertSameOrigin(ctx);
+    varyByCookie(ctx.res);
+    const session = await service.requestSession(ctx).get();
+    if (!session) return false;
+    if (roles.length === 0) return true;
+    if (!rolesOf) {
+      throw new SessionConfigurationError(
+        '@Authorized with roles: write authorizationChecker(data => data.roles), so that it knows them',
+      );
+    }
+    const owned = rolesOf(session.data);
+    return roles.some(role => owned.includes(role as string));
+  };
+}
+
+/** @param userOf returns what is the user, if that is not the session's data */
+export function currentUserChecker<T extends object>(
+  service: CookieService<T>,
+  userOf?: (data: T) => unknown,
+): CurrentUserChecker {
+  return async ({ context }) => {
+    const ctx = context as Context;
+    varyByCookie(ctx.res);
+    const session = await service.requestSession(ctx).get();
+    if (!session) return undefined;
+    return userOf ? userOf(session.data) : session.data;
+  };
+}

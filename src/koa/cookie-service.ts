@@ -1,0 +1,200 @@
+import type { IncomingMessage } from 'node:http';
+
+import type { Context } from 'koa';
+
+import type { SetCookie } from '../cookie/set-cookie.js';
+import { isSessionId, Tokens } from '../cookie/tokens.js';
+import type { SessionBackend } from '../core/backend.js';
+import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
+import type { SessionInput } from '../model/session-input.js';
+import { Model } from '../model/model.js';
+import { SessionEventHub } from '../session/events.js';
+import type { Session, SessionInfo, Transport } from '../session/session.js';
+import type { ClientInfo } from '../session/log-in.js';
+import type { SessionName } from '../session/parts.js';
+import { Sessions } from '../session/sessions.js';
+import { Sweeper } from '../session/sweeper.js';
+import { findBackend } from './backend-source.js';
+import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
+import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
+import { KoaTransport, noTransport } from './koa-transport.js';
+import {
+  type CreateSessionOptions,
+  type ResolvedOptions,
+  resolveOptions,
+  type SessionCookieOptions,
+} from './options.js';
+import { runningScope, scopeOf } from './request-scope.js';
+import { RequestSession } from './request-session.js';
+
+/** Returns the session of an id, with its principal if it is one of the request's own; `undefined` for what cannot be an id. */
+function named(id: string, own: readonly SessionName[]): SessionName | undefined {
+  return isSessionId(id) ? (own.find(session => session.id === id) ?? { id }) : undefined;
+}
+
+/** Of a User-Agent, so much is kept. */
+const MAX_USER_AGENT = 256;
+
+/**
+ * What stands behind a `SessionCookie`: the sessions of one cookie, and those of the requests that come with it. The
+ * guard, the OpenAPI document and the test helpers ask it.
+ */
+export class CookieService<T extends object = object> {
+  readonly settings: ResolvedOptions<T>;
+  readonly events = new SessionEventHub();
+  readonly #tokens: Tokens;
+  readonly #sessions: Sessions<T>;
+  readonly #sweeper: Sweeper;
+  #backend: SessionBackend | undefined;
+
+  /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
+  constructor(options: SessionCookieOptions<T>) {
+    const settings = resolveOptions(options);
+    this.settings = settings;
+    this.#tokens = new Tokens(settings.secretKeys, settings.name);
+    const model = new Model(settings.dataModel);
+    const backend = () => this.#backend ?? this.#findBackend();
+    this.#sessions = new Sessions(model, this.events, this.#tokens, settings.limits, settings.clock, backend);
+    this.#sweeper = new Sweeper(() => this.#sessions.store.sweep(), settings.sweepInterval);
+  }
+
+  async logIn(data: SessionInput<T>, ctx: Context, options: CreateSessionOptions): Promise<Session<T>> {
+    this.assertSameOrigin(ctx);
+    const request = this.requestSession(ctx);
+    const { transport } = request;
+    transport.assertOpen();
+    const { previousId, requirePrevious = false } = options;
+    return request.logIn(own => {
+      const previous = previousId === undefined ? request.current : named(previousId, own);
+      if (requirePrevious && !previous) throw new SessionGoneError();
+      const others = own.filter(({ id }) => id !== previous?.id);
+      const earlier = previous ? [previous, ...others] : others;
+      const context = { transport, client: this.#clientOf(ctx), earlier, requireFirst: requirePrevious };
+      return this.#sessions.create(data, context);
+    });
+  }
+
+  async logOut(sessionId: string, ctx: Context): Promise<boolean> {
+    if (!isSessionId(sessionId)) return false;
+    const request = this.requestSession(ctx);
+    const own = request.owns(sessionId);
+    const { current } = request;
+    const session = current?.id === sessionId ? current : { id: sessionId };
+    const ended = await this.#sessions.end(session, own ? 'logout' : 'revoked');
+    if (own) request.markEnded(sessionId, { clear: ended });
+    return ended;
+  }
+
+  /** The session of the request that the running code belongs to. */
+  get current(): Session<T> | undefined {
+    return this.#running()?.current;
+  }
+
+  list(principal: string): Promise<SessionInfo[]> {
+    return this.#sessions.list(principal, this.current?.id);
+  }
+
+  async endAllOf(principal: string, except: string | undefined): Promise<number> {
+    const spared = except !== undefined && isSessionId(except) ? except : undefined;
+    const ids = await this.#sessions.endAll(principal, spared);
+    const running = this.#running();
+    for (const id of ids) running?.markEnded(id, { clear: true });
+    return ids.length;
+  }
+
+  async authenticate(request: IncomingMessage): Promise<Session<T> | undefined> {
+    const client = clientRequestOfMessage(request);
+    if (isCrossOrigin(client, this.settings.trustedOrigins)) {
+      this.#reportCrossOrigin();
+      return undefined;
+    }
+    // What comes of it may be open for hours: worth a look into the store itself.
+    return this.#makeRequestSession(client, this.#setCookieFor(client), noTransport).get(true);
+  }
+
+  /** The session of a request, made known to its scope when it is first asked for. */
+  requestSession(ctx: Context): RequestSession<T> {
+    const scope = scopeOf(ctx);
+    const known = scope.find(this) as RequestSession<T> | undefined;
+    if (known) return known;
+    const client = clientRequestOf(ctx);
+    const setCookie = this.#setCookieFor(client);
+    const transport = new KoaTransport(
+      ctx,
+      setCookie,
+      createdAt => this.#maxAgeOf(createdAt),
+      () => request.withdraw(),
+    );
+    const request = scope.add(this.#makeRequestSession(client, setCookie, transport));
+    return request;
+  }
+
+  /** @throws CrossOriginRequestError when a page of another origin sent an unsafe request */
+  assertSameOrigin(ctx: Context): void {
+    if (isSafeMethod(ctx.method) || !isCrossOrigin(clientRequestOf(ctx), this.settings.trustedOrigins)) return;
+    this.#reportCrossOrigin();
+    throw new CrossOriginRequestError();
+  }
+
+  /**
+   * Makes sure at start-up that there is a backend.
+   *
+   * @throws SessionConfigurationError when there is none
+   */
+  prepare(): void {
+    if (!this.#backend) this.#findBackend();
+  }
+
+  /** Stores a session that no request asked for, and returns its token: for tests. */
+  async mintFor(data: SessionInput<T>): Promise<string> {
+    let minted = '';
+    const transport = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
+    await this.#sessions.create(data, { transport, client: {}, earlier: [] });
+    return minted;
+  }
+
+  async close(): Promise<void> {
+    this.#sweeper.stop();
+    await this.#backend?.close();
+  }
+
+  #reportCrossOrigin(): void {
+    this.events.emit('rejected', { reason: 'cross-origin', time: new Date(this.#sessions.times.now()) });
+  }
+
+  #running(): RequestSession<T> | undefined {
+    return runningScope.getStore()?.find(this) as RequestSession<T> | undefined;
+  }
+
+  #makeRequestSession(client: ClientRequest, setCookie: () => SetCookie, transport: Transport): RequestSession<T> {
+    const parts = { sessions: this.#sessions, tokens: this.#tokens, setCookie, transport };
+    return new RequestSession(this, client.headers.cookie, parts);
+  }
+
+  /** Found out once for each request, and not at all for one that has no cookie and gets none. */
+  #setCookieFor(client: ClientRequest): () => SetCookie {
+    const { secure, plain } = this.settings.setCookie;
+    let found: SetCookie | undefined;
+    return () => (found ??= secure.name !== plain.name && isPlainLoopback(client) ? plain : secure);
+  }
+
+  #maxAgeOf(createdAt: number): number | undefined {
+    if (!this.settings.persistent) return undefined;
+    const remaining = createdAt + this.settings.limits.absoluteTimeout - this.#sessions.times.now();
+    // Rounded up: a cookie that outlives its session by less than a second opens nothing.
+    return Math.max(0, Math.ceil(remaining / 1000));
+  }
+
+  #clientOf(ctx: Context): ClientInfo {
+    if (!this.settings.recordClient) return {};
+    const userAgent = ctx.headers['user-agent']?.slice(0, MAX_USER_AGENT);
+    return { ip: ctx.ip, ...(userAgent === undefined ? {} : { userAgent }) };
+  }
+
+  #findBackend(): SessionBackend {
+    const backend = this.settings.backend ?? findBackend();
+    this.#backend = backend;
+    if (!backend.forgetsByItself) this.#sweeper.start();
+    return backend;
+  }
+}

@@ -1,0 +1,26 @@
+export { InMemoryBackend, type InMemoryBackendOptions } from '../backends/memory/backend.js';
+export { SessionBackend, type WriteOutcome } from '../core/backend.js';
+export type { Clock } from '../core/clock.js';
+export {
+  CrossOriginRequestError,
+  InvalidSessionDataError,
+  SessionConfigurationError,
+  SessionConflictError,
+  SessionError,
+  SessionGoneError,
+  SessionHeadersSentError,
+  SessionHttpError,
+  SessionNotFreshError,
+  SessionRequiredError,
+  SessionUnavailableError,
+} from '../core/errors.js';
+export type { SessionRecord } from '../core/record.js';
+export type { ModelClass } from '../model/model.js';
+export type { Migrate } from '../model/notes.js';
+export { OptionalProps, type SessionInput } from '../model/session-input.js';
+export { Principal } from '../model/principal.js';
+export { type ModelOptions, SessionData } from '../model/session-data.js';
+export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from '../session/events.js';
+export type { Change, RotateOptions, Session, SessionInfo } from '../session/session.js';
+export type { CreateSessionOptions, SessionCookieOptions } from './options.js';
+export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './session-cookie.js';

@@ -1,0 +1,45 @@
+import { checkedOptions, functionOf, type OptionTable } from '../core/checks.js';
+import { SessionConfigurationError } from '../core/errors.js';
+import { assertReflection } from '../core/reflection.js';
+import { type Migrate, noteMigration } from './notes.js';
+
+/** Options of {@link SessionData}. */
+export interface ModelOptions {
+  /** Brings data that another version of the model wrote up to date. */
+  migrate?: Migrate;
+}
+
+/** The options of a model. */
+export const MODEL: OptionTable = Object.freeze({
+  migrate: { check: functionOf('a function that returns the data as this version has it') },
+});
+
+/**
+ * The class that it stands on is session data. Works bare (`@SessionData`) and called (`@SessionData()`,
+ * `@SessionData({ migrate })`).
+ *
+ * @throws SessionConfigurationError for an option that it does not have, and anywhere but on a class
+ */
+export function SessionData(model: Function): void;
+export function SessionData(options?: ModelOptions): (model: Function) => void;
+export function SessionData(...args: [first?: object, ...place: unknown[]]): void | ((model: Function) => void) {
+  const [first = {}] = args;
+  if (args.length > 1 || typeof first === 'function') {
+    markModel({}, ...args);
+    return;
+  }
+  const options = checkedOptions<ModelOptions>(first, MODEL, '@SessionData');
+  return (...target: unknown[]) => markModel(options, ...target);
+}
+
+/** @throws SessionConfigurationError on a parameter or property */
+function markModel({ migrate }: ModelOptions, ...target: unknown[]): void {
+  const [model, member, place] = target;
+  if (typeof model !== 'function' || member !== undefined || place !== undefined) {
+    throw new SessionConfigurationError(
+      "@SessionData on a parameter or property: import it from 'routing-controllers-sessions'; here it marks a model's class",
+    );
+  }
+  assertReflection('@SessionData');
+  if (migrate) noteMigration(model, migrate);
+}
