@@ -11,7 +11,6 @@ import type { Browser, Page } from 'playwright-core';
 import { describeInBrowser, launch } from './chromium.js';
 import { end, listen, openPlayground, type OpenPlayground } from './open-playground.js';
 
-
 /** A certificate for localhost, made for one test. */
 function makeCertificate(): { key: Buffer; cert: Buffer } {
   const folder = mkdtempSync(path.join(tmpdir(), 'certificate-'));
