@@ -333,7 +333,8 @@ test(
         );
         const revocations = Array.from({ length: 20 }, async () => {
           // Somewhere amid the others.
-          for (let turns = random.integer(2_000); turns > 0; turns--) await new Promise(resolve => setImmediate(resolve));
+          for (let turns = random.integer(2_000); turns > 0; turns--)
+            await new Promise(resolve => setImmediate(resolve));
           const older = ledger.living('ada');
           const count = await nodes[0]!.endSessions('ada');
           ended += count;
