@@ -1,7 +1,7 @@
 import type { Context, Next } from 'koa';
 import { type Action, type ActionMetadata, KoaDriver, type ParamMetadata, type UseMetadata } from 'routing-controllers';
 
-import { SessionConfigurationError, SessionHttpError } from '../core/errors.js';
+import { type ErrorHeaders, SessionConfigurationError, SessionHttpError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
 import { guard, type Demand, type Fail, runAndSettle } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
@@ -58,12 +58,21 @@ KoaDriver.prototype.handleError = function (
   action: ActionMetadata | undefined,
   options: Action,
 ) {
-  const { res } = options.context as Context;
-  if (error instanceof SessionHttpError && !res.headersSent) {
-    for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
+  const ctx = options.context as Context;
+  if (error instanceof SessionHttpError && !ctx.res.headersSent) {
+    for (const [name, value] of Object.entries(headersOf(error))) {
+      // Vary is added to, because the application's own, of a CORS package say, is there already.
+      if (name.toLowerCase() === 'vary') ctx.vary(value);
+      else ctx.set(name, value);
+    }
   }
   return handleError.call(this, error, action as ActionMetadata, options);
 };
+
+/** What middleware left there: nothing at all, perhaps. */
+function headersOf({ headers }: { headers: ErrorHeaders | undefined }): ErrorHeaders {
+  return headers ?? {};
+}
 
 /** Saves what an action that requires nothing changed in a session that it asked for by itself. */
 function settling(execute: Execute, fail: Fail): Execute {
