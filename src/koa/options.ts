@@ -17,7 +17,7 @@ import {
 import { type Clock, systemClock } from '../core/clock.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
-import { SetCookie, type CookieAttributes } from '../cookie/set-cookie.js';
+import { type CookieAttributes, prefixOf, SetCookie } from '../cookie/set-cookie.js';
 import type { ModelClass } from '../model/model.js';
 import type { SessionLimits } from '../session/times.js';
 
@@ -33,7 +33,10 @@ export interface SessionCookieOptions<T extends object> {
   secretKey: string | string[];
   /** Where sessions are kept. Default: the `SessionBackend` registered in the DI container. */
   backend?: SessionBackend;
-  /** `'session'`. Sent as `__Host-session` whenever browsers allow that prefix: Secure, no `domain`, `path: '/'`. */
+  /**
+   * `'session'`. Sent as `__Host-session` where browsers allow that prefix (Secure, no `domain`, `path: '/'`), else as
+   * `__Secure-session` where it is Secure (ASVS 3.3.1).
+   */
   name?: string;
   /** Name of the OpenAPI security scheme; `'SessionCookie'`. */
   schemeName?: string;
@@ -252,7 +255,7 @@ function mayBePlain({
   partitioned: boolean;
   name: string;
 }): boolean {
-  return sameSite !== 'none' && !partitioned && !name.startsWith('__');
+  return sameSite !== 'none' && !partitioned && prefixOf(name) === undefined;
 }
 
 function resolveSecrets(secretKey: string | string[]): readonly string[] {

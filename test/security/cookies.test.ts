@@ -80,6 +80,29 @@ describe('CK-1: the cookie by default, in production', () => {
   });
 });
 
+describe('CK-10: a name says what holds of the cookie, wherever browsers enforce it', () => {
+  test.each<[string, Partial<SessionCookieOptions<UserSession>>, string, string]>([
+    ['a path', { path: '/open' }, '__Secure-session', 'session'],
+    ['a domain', { domain: 'example.com' }, '__Secure-session', 'session'],
+    ['a path and Secure everywhere', { path: '/open', secure: true }, '__Secure-session', '__Secure-session'],
+    ['a prefix of the application', { name: '__Http-s', path: '/open' }, '__Http-s', '__Http-s'],
+    ['a name with underscores', { name: '__s' }, '__Host-__s', '__s'],
+    ['no Secure', { secure: false, path: '/open' }, 'session', 'session'],
+  ])('CK-10: with %s', async (_, cookie, name, loopback) => {
+    const life = await startLife({ cookie });
+    for (const [host, expected] of [
+      ['app.example.com', name],
+      ['localhost', loopback],
+    ] as const) {
+      const answer = await ask(life, '/open/login', { ...POST, headers: { host } });
+      const set = parseSetCookie(answer.setCookies[0]!);
+      expect(set.name).toBe(expected);
+      expect(set.attributes['secure'] === true).toBe(/^__\w+-/.test(expected));
+      expect((await ask(life, '/guarded/who', { cookie: cookieOf(answer), headers: { host } })).status).toBe(200);
+    }
+  });
+});
+
 describe('CK-2: what cannot work is refused at the start, by the name of the option', () => {
   test.each<[string, Record<string, unknown>, RegExp]>([
     ['__Host- with a domain', { name: '__Host-session', domain: 'example.com' }, /^name/],
