@@ -4,6 +4,7 @@ import {
   checkedOptions,
   functionOf,
   inMilliseconds,
+  LONGEST,
   oneOf,
   type OptionRule,
   type OptionTable,
@@ -17,6 +18,7 @@ import {
 import { type Clock, systemClock } from '../core/clock.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
+import { SESSION_SLIPS } from '../core/slips.js';
 import { type CookieAttributes, prefixOf, SetCookie } from '../cookie/set-cookie.js';
 import type { ModelClass } from '../model/model.js';
 import type { SessionLimits } from '../session/times.js';
@@ -101,8 +103,6 @@ export interface ResolvedOptions<T extends object> {
   setCookie: { secure: SetCookie; plain: SetCookie };
 }
 
-const DAY = 86_400;
-
 /** What RFC 6265 has for a cookie's name: a token of HTTP. Anything else, one server or proxy or another takes apart. */
 const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 
@@ -134,9 +134,9 @@ export const OPTIONS = Object.freeze({
   schemeName: { default: 'SessionCookie', check: text },
   autoError: { default: true, check: trueOrFalse },
   unauthenticatedStatus: { default: 403, check: oneOf(401, 403) },
-  idleTimeout: { default: 7 * DAY, check: seconds(1), unit: 'seconds' },
-  absoluteTimeout: { default: 14 * DAY, check: seconds(1), unit: 'seconds' },
-  touchInterval: { default: 60, check: seconds(0), unit: 'seconds' },
+  idleTimeout: { default: 7 * LONGEST.day, check: seconds(1, LONGEST.decade), unit: 'seconds' },
+  absoluteTimeout: { default: 14 * LONGEST.day, check: seconds(1, LONGEST.decade), unit: 'seconds' },
+  touchInterval: { default: 60, check: seconds(0, LONGEST.day), unit: 'seconds' },
   persistent: { default: true, check: trueOrFalse },
   domain: { default: undefined, check: text },
   path: { default: '/', check: text },
@@ -145,8 +145,8 @@ export const OPTIONS = Object.freeze({
   partitioned: { default: false, check: trueOrFalse },
   maxSessionsPerPrincipal: { default: Infinity, check: LIMIT },
   trustedOrigins: { default: Object.freeze([]), check: ORIGINS },
-  backendTimeout: { default: 2, check: seconds(0.001), unit: 'seconds' },
-  sweepInterval: { default: 600, check: seconds(0), unit: 'seconds' },
+  backendTimeout: { default: 2, check: seconds(0.001, LONGEST.hour), unit: 'seconds' },
+  sweepInterval: { default: 600, check: seconds(0, LONGEST.year), unit: 'seconds' },
   recordClient: { default: true, check: trueOrFalse },
   clock: { default: systemClock, check: functionOf('a function that returns epoch milliseconds') },
 } satisfies Record<keyof SessionCookieOptions<object>, OptionRule>);
@@ -178,7 +178,7 @@ type Whole<T extends object> = Required<SessionCookieOptions<T>>;
  */
 export function resolveOptions<T extends object>(given: SessionCookieOptions<T> | undefined): ResolvedOptions<T> {
   if (!isOptions(given)) throw new SessionConfigurationError(HOW_TO_REGISTER);
-  const own = checkedOptions<SessionCookieOptions<T>>(given as SessionCookieOptions<T>, OPTIONS);
+  const own = checkedOptions<SessionCookieOptions<T>>(given, OPTIONS, '', SESSION_SLIPS);
   const options = withDefaults(own, OPTIONS) as Whole<T>;
   const ms = inMilliseconds(options, OPTIONS);
   const { dataModel, secure } = options;
@@ -219,10 +219,12 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
 
 /** A container that makes a service by itself hands over nothing, or, as typedi does, itself. */
 function isOptions(given: unknown): given is object {
+  if (typeof given !== 'object' || given === null || Object.keys(given).length === 0) return false;
+  const { constructor } = given as { constructor?: Function };
   return (
-    typeof given === 'object' &&
-    given !== null &&
-    (Object.hasOwn(given, 'dataModel') || Object.hasOwn(given, 'secretKey'))
+    (constructor?.name ?? 'Object') === 'Object' ||
+    Object.hasOwn(given, 'dataModel') ||
+    Object.hasOwn(given, 'secretKey')
   );
 }
 
@@ -230,7 +232,11 @@ function isOptions(given: unknown): given is object {
 function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number): number {
   if (given === undefined) return Math.min(OPTIONS.idleTimeout.default, absoluteTimeout);
   if (given > absoluteTimeout)
-    throw refuse('idleTimeout', String(given), `at most absoluteTimeout (${absoluteTimeout})`);
+    throw refuse(
+      'idleTimeout',
+      String(given),
+      `at most absoluteTimeout (${absoluteTimeout}), in seconds, not milliseconds`,
+    );
   return given;
 }
 
@@ -241,7 +247,11 @@ function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number):
 function resolveTouchInterval(given: number | undefined, idleTimeout: number): number {
   if (given === undefined) return Math.min(OPTIONS.touchInterval.default, idleTimeout / 4);
   if (given > idleTimeout / 2)
-    throw refuse('touchInterval', String(given), `at most half of idleTimeout (${idleTimeout}), so that use counts`);
+    throw refuse(
+      'touchInterval',
+      String(given),
+      `at most half of idleTimeout (${idleTimeout}), in seconds, so that use counts`,
+    );
   return given;
 }
 

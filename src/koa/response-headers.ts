@@ -57,7 +57,7 @@ class SessionHeaders {
   constructor(res: ServerResponse) {
     this.#res = res;
     // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the response as `this` below
-    this.#writeHead = res.writeHead;
+    this.#writeHead = res.writeHead as WriteHead;
     // One function for all responses: V8 puts one that is made for each of them, and with it the whole request, where only a
     // full collection frees it.
     res.writeHead = writeHead;

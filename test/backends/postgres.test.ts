@@ -363,11 +363,13 @@ describeWith('postgres', 'on a real server', () => {
     });
 
     it.each([
-      [{}, "pool: a Pool of the package 'pg' is needed"],
-      [{ pool: {} }, "pool: a Pool of the package 'pg' is needed"],
+      [undefined, 'PostgresBackend: undefined; write new PostgresBackend({ pool: new Pool('],
+      ['postgres://u:p@host', 'PostgresBackend: a string; write new PostgresBackend({'],
+      [{}, "PostgresBackend: pool: undefined; write a Pool of the package 'pg'"],
+      [{ pool: {} }, "PostgresBackend: pool: an object; write a Pool of the package 'pg'"],
       [
         { pool: { connect: (): void => undefined }, tabel: 'x' },
-        'PostgresBackend: unknown option tabel; it takes pool, table',
+        'PostgresBackend: tabel: no such option; write one of pool, table',
       ],
     ])('refuses the options %j', (options, message) => {
       expect(() => new PostgresBackend(options as never)).toThrow(
