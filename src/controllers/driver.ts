@@ -7,6 +7,7 @@ import { guard, type Demand, type Fail, runAndSettle } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
 import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { isTripwire, unguarded } from './fail-closed.js';
+import { checkInjectedServices } from './injected-services.js';
 import { type BoundInjection, bindInjection, uncover } from './injections.js';
 import { type Injection, requirementsOf } from './requirements.js';
 import { assertOwnName, cookieServiceOf } from './services.js';
@@ -27,6 +28,7 @@ type Execute = (options: Action) => unknown;
 KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMetadata, execute: Execute) {
   const fail: Fail = (error, context, next) =>
     this.handleError(error, action, { request: context.request, response: context.response, context, next });
+  checkInjectedServices(action);
   const { requirements, parameters, properties, cookie } = requirementsOf(action.target, action.method);
   if (requirements.length === 0) return registerAction.call(this, action, settling(execute, fail));
 

@@ -21,6 +21,7 @@ import { assertReflection } from '../core/reflection.js';
 import { SESSION_SLIPS } from '../core/slips.js';
 import { type CookieAttributes, prefixOf, SetCookie } from '../cookie/set-cookie.js';
 import type { ModelClass } from '../model/model.js';
+import { isMarkedModel, principalPropertyOf } from '../model/notes.js';
 import type { SessionLimits } from '../session/times.js';
 
 /** Options of {@link SessionCookie}. Durations are seconds. */
@@ -184,6 +185,12 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   const { dataModel, secure } = options;
   if ((dataModel as unknown) === undefined) throw refuse('dataModel', 'undefined', OPTIONS.dataModel.check.instead);
   assertReflection(`dataModel: ${dataModel.name}`);
+  if (!isMarkedModel(dataModel)) {
+    const { name } = dataModel;
+    throw refuse('dataModel', `the class ${name}, which is not marked`, `@SessionData above class ${name}`);
+  }
+  if (options.maxSessionsPerPrincipal !== Infinity)
+    assertPrincipal(dataModel, `maxSessionsPerPrincipal: ${options.maxSessionsPerPrincipal}`);
   if (!COOKIE_NAME.test(options.name))
     throw refuse('name', JSON.stringify(options.name), "letters, digits and any of !#$%&'*+-.^_`|~ (RFC 6265)");
   if (!options.path.startsWith('/')) throw refuse('path', JSON.stringify(options.path), "a path from '/' on");
@@ -215,6 +222,16 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
       plain: setCookieFor(secure === true || (secure === 'auto' && (isProduction() || !mayBePlain(options)))),
     },
   });
+}
+
+/** @throws SessionConfigurationError when nobody can tell whose the sessions are */
+export function assertPrincipal(model: Function, wanted: string): void {
+  if (principalPropertyOf(model) !== undefined) return;
+  const { name } = model;
+  throw new SessionConfigurationError(
+    `${wanted}: sessions of ${name} have no principal; write @Principal() on the property of ${name} that says whose ` +
+      'session it is, as @Principal() username!: string',
+  );
 }
 
 /** A container that makes a service by itself hands over nothing, or, as typedi does, itself. */

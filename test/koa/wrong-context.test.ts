@@ -34,7 +34,7 @@ const WRONG: [string, unknown][] = [
 
 describe.each(METHODS)('%s in place of a context', (method, call, act) => {
   test.each(WRONG)('%s: says what to write', async (_what, wrong) => {
-    const acting = async () => act(wrong as never);
+    const acting = () => new Promise(resolve => resolve(act(wrong as never)));
     await expect(acting()).rejects.toThrow(SessionConfigurationError);
     await expect(acting()).rejects.toThrow(`${method}: `);
     await expect(acting()).rejects.toThrow(`in place of Koa's context; write ${call}`);

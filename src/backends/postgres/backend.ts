@@ -2,6 +2,7 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
+import { START_UP_CHECK } from '../../core/start-up.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './pool.js';
 import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './table.js';
@@ -54,6 +55,8 @@ export class PostgresBackend extends SessionBackend {
   readonly #pool: PostgresPool;
   readonly #table: Table;
   #isClosed = false;
+  #migration: Promise<void> = Promise.resolve();
+  #checked: Promise<unknown> | undefined;
 
   /** @throws SessionConfigurationError when `pool` is none, or `table` no plain name */
   constructor(options: PostgresBackendOptions) {
@@ -66,7 +69,22 @@ export class PostgresBackend extends SessionBackend {
 
   /** Makes the table and its indexes if they are not there. See {@link migrate}. */
   migrate(): Promise<void> {
-    return migrateTable(this.#pool, this.#table);
+    const migration = migrateTable(this.#pool, this.#table);
+    this.#migration = migration.catch(() => undefined);
+    return migration;
+  }
+
+  /**
+   * @internal Looks once whether the table is there, after a migration that is under way, and warns when it is not. A server
+   * that cannot be reached yet is not worth a word: the requests that need it say so.
+   */
+  [START_UP_CHECK](): void {
+    this.#checked ??= this.#migration
+      .then(() => this.read(''))
+      .catch((error: unknown) => {
+        if (error instanceof SessionConfigurationError)
+          process.emitWarning(`PostgresBackend: ${error.message}`, 'SessionConfigurationWarning');
+      });
   }
 
   async create(record: SessionRecord): Promise<boolean> {
