@@ -2,6 +2,7 @@ import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import { deepFreeze } from '../core/deep-freeze.js';
 import { applyChanges, type Changes, NO_CHANGES } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
 import type { SessionInput } from '../model/session-input.js';
@@ -26,6 +27,7 @@ export class LiveSession<T extends object> implements Session<T> {
   /** Made when it is first asked for: many a guarded action never looks. */
   #data: T | undefined;
   #ended = false;
+  #sealed = false;
 
   /** @param isNew whether the session was made in this request */
   constructor(
@@ -45,10 +47,19 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   get data(): T {
-    return (this.#data ??= this.#parts.model.instantiate(this.#stored.data));
+    if (this.#data === undefined) {
+      this.#data = this.#parts.model.instantiate(this.#stored.data);
+      if (this.#sealed) deepFreeze(this.#data);
+    }
+    return this.#data;
   }
 
   set data(data: T | SessionInput<T>) {
+    if (this.#sealed) {
+      throw new SessionConfigurationError(
+        'session.data was assigned after the response, so that it would not be saved: write session.update(…)',
+      );
+    }
     this.#data = this.#parts.model.instanceFrom(data);
   }
 
@@ -132,6 +143,15 @@ export class LiveSession<T extends object> implements Session<T> {
     const ended = await this.#parts.end(this.#stored.record, 'logout');
     if (ended && !this.#ended) this.#transport.clear();
     this.#ended = true;
+  }
+
+  /**
+   * Makes the data read only, because its changes were saved with the response: what is assigned from here on would be lost, so
+   * it throws. `update` stays possible.
+   */
+  seal(): void {
+    this.#sealed = true;
+    if (this.#data) deepFreeze(this.#data);
   }
 
   /** Notes that something else ended it: a log-in that replaced it, or a revocation that this very request made. */
@@ -220,6 +240,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const before = this.#stored;
     if (stored.record.version < before.record.version) return;
     this.#stored = stored;
+    if (this.#sealed) this.#data = undefined;
     if (this.#data === undefined) return;
     try {
       const { model } = this.#parts;
