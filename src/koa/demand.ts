@@ -7,7 +7,7 @@ import { isOriginOrNull } from './cross-origin.js';
 export interface SessionDemand<T = any> {
   /** `false`: without a valid session the action runs and gets `undefined`. Default: the cookie service's. */
   autoError?: boolean;
-  /** `false`: as if there were no session. What it throws is answered as an error. */
+  /** `false`: as if there were no session. What it throws is answered as an error. A method's adds to its class's. */
   check?: (data: T, session: Session<T>) => boolean | Promise<boolean>;
   /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
   maxAuthAge?: number;

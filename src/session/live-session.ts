@@ -2,6 +2,7 @@ import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import { checkedOptions, type OptionTable } from '../core/checks.js';
 import { deepFreeze } from '../core/deep-freeze.js';
 import { applyChanges, type Changes, NO_CHANGES } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
@@ -10,6 +11,16 @@ import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
 import type { Change, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
+
+/** The options of a rotation. */
+const ROTATION: OptionTable = Object.freeze({
+  grace: {
+    check: {
+      instead: `seconds, from 0 to ${MAX_GRACE}`,
+      holds: (value: unknown) => typeof value === 'number' && value >= 0 && value <= MAX_GRACE,
+    },
+  },
+});
 
 /**
  * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
@@ -112,10 +123,8 @@ export class LiveSession<T extends object> implements Session<T> {
     if (this.changed) await this.#save();
   }
 
-  async rotate({ grace = 0 }: RotateOptions = {}): Promise<void> {
-    if (typeof grace !== 'number' || !(grace >= 0 && grace <= MAX_GRACE)) {
-      throw new SessionConfigurationError(`rotate: grace: ${String(grace)}; write seconds, from 0 to ${MAX_GRACE}`);
-    }
+  async rotate(options: RotateOptions = {}): Promise<void> {
+    const { grace = 0 } = checkedOptions(options, ROTATION, 'rotate');
     if (this.#ended) throw new SessionGoneError();
     const { tokens, times, events } = this.#parts;
     if (this.#transport.isLost()) {
