@@ -1,15 +1,17 @@
+import type Koa from 'koa';
 import type { Context, Next } from 'koa';
 import { type Action, type ActionMetadata, KoaDriver, type ParamMetadata, type UseMetadata } from 'routing-controllers';
 
 import { type ErrorHeaders, SessionConfigurationError, SessionHttpError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
-import { guard, type Demand, type Fail, runAndSettle } from '../koa/guard.js';
+import { guard, type Demand, type Fail, runAndSettle, runInScope } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
 import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { isTripwire, unguarded } from './fail-closed.js';
 import { checkInjectedServices } from './injected-services.js';
 import { type BoundInjection, bindInjection, uncover } from './injections.js';
-import { type Injection, requirementsOf } from './requirements.js';
+import { assertPlaces, noteServed } from './places.js';
+import { requirementsOf } from './requirements.js';
 import { assertOwnName, cookieServiceOf } from './services.js';
 
 /*
@@ -17,10 +19,10 @@ import { assertOwnName, cookieServiceOf } from './services.js';
  * are inherited and methods overridden, the container is set, and the driver knows how this controller answers errors.
  * No decorator of routing-controllers offers all three. `@UseBefore` is lost on inherited controllers, and its errors
  * leave as text whatever the controller is; `@Authorized` counts once a method; a parameter comes after the body was
- * validated. So two methods of the driver are extended here, and nothing else of routing-controllers is.
+ * validated. So three methods of the driver are extended here, and nothing else of routing-controllers is.
  */
 // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the driver as `this` below
-const { registerAction, handleError } = KoaDriver.prototype;
+const { registerAction, registerRoutes, handleError } = KoaDriver.prototype;
 
 type Execute = (options: Action) => unknown;
 
@@ -29,28 +31,47 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
   const fail: Fail = (error, context, next) =>
     this.handleError(error, action, { request: context.request, response: context.response, context, next });
   checkInjectedServices(action);
-  const { requirements, parameters, properties, cookie } = requirementsOf(action.target, action.method);
-  if (requirements.length === 0) return registerAction.call(this, action, settling(execute, fail));
+  noteServed(this, action.target);
+  const { requirements, parameters, properties } = requirementsOf(action.target, action.method);
+  if (requirements.length === 0) return registerAction.call(this, action, settling(action, execute, fail));
 
-  const place = `${action.target.name}.${action.method}`;
+  const { target } = action;
+  const place = `${target.name}.${action.method}`;
   const serviceFor = (identifier: CookieIdentifier | undefined): CookieService => {
     const service = cookieServiceOf(identifier, place);
     assertOwnName(this, service, place);
+    service.serve(this.koa as Koa);
     return service;
   };
-  const bind = ({ kind, cookie: own }: Injection) => bindInjection(kind, serviceFor(own ?? cookie));
   const demands: Demand[] = requirements.map(options => ({ service: serviceFor(options.cookie), options }));
-  const readers = new Map([...properties].map(([name, injection]) => [name, bind(injection)] as const));
-  const bound = new Map([...parameters].map(([index, injection]) => [index, bind(injection)] as const));
+  const readers = new Map(
+    [...properties].map(([name, injection]) => {
+      const bound = bindInjection(injection, serviceFor(injection.cookie), `${target.name}.${name}`);
+      return [name, bound] as const;
+    }),
+  );
+  const bound = new Map(
+    [...parameters].map(([index, injection]) => {
+      const read = bindInjection(injection, serviceFor(injection.cookie), `${place}, parameter ${index + 1}`);
+      return [index, read] as const;
+    }),
+  );
 
+  const injected = { controller: target, readers };
   const guarded = guard(demands, fail);
   const first = (ctx: Context, next: Next): unknown => {
-    scopeOf(ctx).properties = readers;
+    scopeOf(ctx).injected = injected;
     return guarded(ctx, next);
   };
   const view = viewOf(action, first, [...readers.keys()]);
   injectParameters(action, view, bound);
   registerAction.call(this, view, execute);
+};
+
+/** The last step of making a server: now every controller and action is known. */
+KoaDriver.prototype.registerRoutes = function (this: KoaDriver) {
+  assertPlaces(this);
+  registerRoutes.call(this);
 };
 
 /** Sends the headers of a session's error (Retry-After), because routing-controllers would drop them. */
@@ -76,9 +97,18 @@ function headersOf({ headers }: { headers: ErrorHeaders | undefined }): ErrorHea
   return headers ?? {};
 }
 
-/** Saves what an action that requires nothing changed in a session that it asked for by itself. */
-function settling(execute: Execute, fail: Fail): Execute {
-  return action => runAndSettle(() => execute(action), action.context as Context, action.next as Next, fail);
+/**
+ * Saves what an action that requires nothing changed in a session that it asked for by itself. Where routing-controllers'
+ * own `@Authorized` and `@CurrentUser` may ask for one, the action's code can be told which request it belongs to.
+ */
+function settling(action: ActionMetadata, execute: Execute, fail: Fail): Execute {
+  const mayAsk = action.isAuthorizedUsed || action.params.some(({ type }) => type === 'current-user');
+  return options => {
+    const ctx = options.context as Context;
+    const next = options.next as Next;
+    const run = () => execute(options);
+    return mayAsk ? runInScope(scopeOf(ctx), run, next, fail) : runAndSettle(run, ctx, next, fail);
+  };
 }
 
 /**

@@ -15,7 +15,7 @@ export function inject(
   target: object,
   member: string | symbol | undefined,
   place: unknown,
-  injection: Injection,
+  { kind, cookie }: Pick<Injection, 'kind' | 'cookie'>,
   decorator: string,
 ): void {
   const controller = ownerOf(target, member, decorator);
@@ -25,6 +25,11 @@ export function inject(
       `${decorator} on ${controller.name}.${name}: it stands on a parameter or a property; on a method write @RequireSession()`,
     );
   }
+  const declared = (): unknown =>
+    typeof place === 'number'
+      ? (Reflect.getOwnMetadata('design:paramtypes', target, name) as readonly unknown[] | undefined)?.[place]
+      : Reflect.getOwnMetadata('design:type', target, name);
+  const injection: Injection = { kind, cookie, declared };
   if (typeof place === 'number') {
     noteParameter(controller, name, place, injection);
     createParamDecorator({ value: unguarded })(target, name, place);

@@ -12,8 +12,10 @@ type RequireSessionDecorator = (target: object, member?: string | symbol, descri
 
 /**
  * Guards an action, or all actions of a class: without a valid session it answers 403 "Not authenticated" before
- * parameters are parsed and uploads are read. A method's options override its class's, option by option; subclasses
- * and methods that override others keep what was required above them. The model that `check` gets is inferred from `cookie`,
+ * parameters are validated and uploads are read. A method's options override its class's, option by option, but checks add up:
+ * the class's is asked first, then the method's. Another `cookie` on the method is another demand beside the class's.
+ * Subclasses and methods that override others keep what was required above them. Where it guards nothing, because what it
+ * stands on is not a route, the server is not made. The model that `check` gets is inferred from `cookie`,
  * or named: `RequireSession<UserSession>({ … })`.
  *
  * @throws SessionConfigurationError for an option that it does not have, or that cannot work

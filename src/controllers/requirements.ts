@@ -6,6 +6,8 @@ export interface Injection {
   kind: 'data' | 'session';
   /** `undefined`: that of the route. */
   cookie: CookieIdentifier | undefined;
+  /** Returns the type that the declaration names, as the compiler wrote it down; `undefined` where it did not. */
+  declared: () => unknown;
 }
 
 interface ControllerNotes {
@@ -55,38 +57,61 @@ export function noteProperty(controller: Function, property: string, injection: 
 
 /** All that an action's class, its ancestors and its method say. */
 export interface ActionRequirements {
-  /** Empty: the route is not guarded. At most one for each cookie. */
+  /** Empty: the route is not guarded. At most one for each cookie, the class's first. */
   requirements: readonly RequireSessionOptions[];
-  /** By the position in the method's signature. */
+  /** By the position in the method's signature. Each injection names its cookie. */
   parameters: ReadonlyMap<number, Injection>;
   properties: ReadonlyMap<string, Injection>;
-  /** The cookie of injections that name none. */
-  cookie: CookieIdentifier | undefined;
 }
 
 /**
  * What an action requires. A subclass and a method that overrides another keep what was required above, and may change
- * single options: classes from the root down, then methods from the root down, each over what came before.
+ * single options: classes from the root down, then methods from the root down, each over what came before. Checks add up.
  *
  * @throws SessionConfigurationError when it cannot be told which cookie an injection means
  */
 export function requirementsOf(controller: Function, method: string): ActionRequirements {
   const chain = ancestry(controller).flatMap(ancestor => notes.get(ancestor) ?? []);
-  const levels = [...chain.map(note => note.ofClass), ...chain.map(note => note.ofMethod.get(method) ?? [])];
-  const requirements = levels.reduce(refine, []);
-  const parameters = new Map(chain.flatMap(note => [...(note.parameters.get(method) ?? [])]));
-  const properties = new Map(chain.flatMap(note => [...note.properties]));
+  const ofClasses = chain.map(note => note.ofClass);
+  const ofMethods = chain.map(note => note.ofMethod.get(method) ?? []);
+  const required = ofClasses.reduce(refine, []);
+  const requirements = ofMethods.reduce(refine, required);
+  const place = `${controller.name}.${method}`;
 
-  const injections = [...parameters.values(), ...properties.values()];
-  const cookie = injections.some(injection => !injection.cookie)
-    ? cookieOf(requirements, `${controller.name}.${method}`)
-    : undefined;
-  for (const injection of injections) {
-    const wanted = injection.cookie ?? cookie;
-    if (!requirements.some(requirement => isSameCookie(requirement.cookie, wanted)))
-      requirements.push(bare(wanted && { cookie: wanted }));
+  // A parameter belongs to the method, a property to the class: each means the cookie that was required nearest to it.
+  const nearest = meant(ofMethods, requirements) ?? meant(ofClasses, required) ?? [];
+  const nearestOfClass = meant(ofClasses, required) ?? nearest;
+  const resolve = (injection: Injection, near: readonly RequireSessionOptions[]): Injection => ({
+    ...injection,
+    cookie: injection.cookie ?? cookieOf(near, place),
+  });
+  const parameters = new Map(
+    chain
+      .flatMap(note => [...(note.parameters.get(method) ?? [])])
+      .map(([index, injection]) => [index, resolve(injection, nearest)] as const),
+  );
+  const properties = new Map(
+    chain
+      .flatMap(note => [...note.properties])
+      .map(([name, injection]) => [name, resolve(injection, nearestOfClass)] as const),
+  );
+  for (const { cookie } of [...parameters.values(), ...properties.values()]) {
+    if (!requirements.some(requirement => isSameCookie(requirement.cookie, cookie)))
+      requirements.push(bare(cookie && { cookie }));
   }
-  return { requirements, parameters, properties, cookie };
+  return { requirements, parameters, properties };
+}
+
+/** The requirements, made whole, that the last level which has any refers to; `undefined` where none has. */
+function meant(
+  levels: readonly (readonly RequireSessionOptions[])[],
+  whole: readonly RequireSessionOptions[],
+): readonly RequireSessionOptions[] | undefined {
+  const level = levels.findLast(({ length }) => length > 0);
+  if (!level) return undefined;
+  return level.length === 1 && !level[0]?.cookie && whole.length === 1
+    ? whole
+    : whole.filter(({ cookie }) => level.some(one => isSameCookie(one.cookie, cookie)));
 }
 
 /** The cookie that a route's injections mean when they name none. It must not depend on the order of decorators. */
@@ -110,8 +135,8 @@ function bare(...options: (object | undefined)[]): RequireSessionOptions {
   return Object.assign(Object.create(null) as RequireSessionOptions, ...options) as RequireSessionOptions;
 }
 
-/** Root first. */
-function ancestry(controller: Function): Function[] {
+/** A class and those that it extends, root first. */
+export function ancestry(controller: Function): Function[] {
   const chain: Function[] = [];
   for (
     let at = controller;
@@ -122,14 +147,26 @@ function ancestry(controller: Function): Function[] {
   return chain;
 }
 
-/** One level's options over those above it: the same cookie's where it is there, else the only one's. */
+/**
+ * One level's options over those above it. Options that name no cookie refine the only requirement there is; those that name
+ * one refine that cookie's, or are another demand beside the others.
+ */
 function refine(above: RequireSessionOptions[], level: readonly RequireSessionOptions[]): RequireSessionOptions[] {
   const result = [...above];
   for (const options of level) {
     const same = result.findIndex(({ cookie }) => isSameCookie(cookie, options.cookie));
-    const at = same === -1 && level.length === 1 && result.length === 1 ? 0 : same;
-    if (at === -1) result.push(options);
-    else result[at] = bare(result[at], options);
+    const at = same === -1 && !options.cookie && level.length === 1 && result.length === 1 ? 0 : same;
+    const known = result[at];
+    if (known) result[at] = bare(known, options, { check: bothOf(known.check, options.check) });
+    else result.push(options);
   }
   return result;
+}
+
+type SessionCheck = RequireSessionOptions['check'];
+
+/** What narrows adds up: a check that stands further down is asked as well, after the one above it. */
+function bothOf(above: SessionCheck, below: SessionCheck): SessionCheck {
+  if (!above || !below) return above ?? below;
+  return async (data, session) => (await above(data, session)) && below(data, session);
 }

@@ -20,7 +20,9 @@ type SessionDataDecorator = (target: object, member?: string | symbol, place?: u
 
 /**
  * What it stands on is session data: a class is the model; a controller's property or an action's parameter gets the
- * value of this request. A parameter or property requires a session as `@RequireSession()` would.
+ * value of this request. A parameter or property requires a session as `@RequireSession()` would. The class that it is
+ * declared with must be the model of the cookie service, or an ancestor of it: anything else is refused when the server is
+ * made.
  *
  * Works bare (`@SessionData`) and called (`@SessionData()`, `@SessionData({ cookie: AdminCookie })`).
  *
@@ -35,7 +37,7 @@ export function SessionData(
 ): void | SessionDataDecorator {
   // TypeScript gives a member's decorator its name as a second argument; options stand alone, and a model is a function.
   if (rest.length > 0 || typeof first === 'function') {
-    apply({}, first as object, ...rest);
+    apply(checkedOptions<SessionDataOptions>({}, OPTIONS), first as object, ...rest);
     return;
   }
   const options: SessionDataOptions = checkedOptions(first ?? {}, OPTIONS, '@SessionData');

@@ -83,8 +83,10 @@ export class SetCookie {
 
     const options: SerializeOptions = { path, httpOnly: true, sameSite, secure, partitioned };
     if (domain !== undefined) options.domain = domain;
+    // The package takes what lies on Object.prototype for an option that was not given.
+    const whole = { maxAge: undefined, expires: undefined, priority: undefined, domain: undefined, ...options };
     try {
-      this.#attributes = serialize(this.name, '', options).slice(this.name.length + 1);
+      this.#attributes = serialize(this.name, '', whole as SerializeOptions).slice(this.name.length + 1);
     } catch (cause) {
       throw new SessionConfigurationError(`name, domain or path: ${(cause as Error).message}`, { cause });
     }

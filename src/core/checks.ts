@@ -144,7 +144,8 @@ function plainly(name: string): string {
 /** Returns a whole set of options: what was given, and the table's defaults for the rest. */
 export function withDefaults(given: object, table: OptionTable): Record<string, unknown> {
   const whole: Record<string, unknown> = {};
-  for (const [name, rule] of Object.entries(table)) whole[name] = rule.default;
+  for (const [name, rule] of Object.entries(table))
+    whole[name] = Object.hasOwn(rule, 'default') ? rule.default : undefined;
   return Object.assign(whole, given);
 }
 

@@ -56,6 +56,7 @@ export function currentUserChecker<T extends object>(
 ): CurrentUserChecker {
   return async ({ context }) => {
     const ctx = context as Context;
+    service.assertSameOrigin(ctx);
     varyByCookie(ctx.res);
     const session = await service.requestSession(ctx).get();
     if (!session) return undefined;

@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 
-import type { Context } from 'koa';
+import type Koa from 'koa';
+import type { Context, Request } from 'koa';
 
 /** What the library looks at in a request: the same for a Koa context and for a bare upgrade request. */
 export interface ClientRequest {
@@ -19,13 +20,22 @@ export function clientRequestOf(ctx: Context): ClientRequest {
   return ctx;
 }
 
-export function clientRequestOfMessage(request: IncomingMessage): ClientRequest {
+/**
+ * What a request that never became a Koa request says.
+ *
+ * @param app decides whether a proxy is believed, as for its own requests; without one none is
+ */
+export function clientRequestOfMessage(request: IncomingMessage, app: Koa | undefined): ClientRequest {
+  // Koa's own view of a request, which needs no response.
+  if (app) return Object.assign(Object.create(app.request) as Request, { app, req: request });
+  const { headers, socket } = request;
+  const authority = request.httpVersionMajor >= 2 ? headers[':authority'] : undefined;
   return {
     method: request.method ?? 'GET',
-    headers: request.headers,
-    host: request.headers.host ?? '',
-    ip: request.socket.remoteAddress ?? '',
-    secure: (request.socket as Partial<TLSSocket>).encrypted === true,
+    headers,
+    host: typeof authority === 'string' ? authority : (headers.host ?? ''),
+    ip: socket.remoteAddress ?? '',
+    secure: (socket as Partial<TLSSocket>).encrypted === true,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
+import type Koa from 'koa';
 import type { Context } from 'koa';
 
 import type { SetCookie } from '../cookie/set-cookie.js';
@@ -18,7 +19,7 @@ import { Sessions } from '../session/sessions.js';
 import { Sweeper } from '../session/sweeper.js';
 import { findBackend } from './backend-source.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
-import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
+import { isCrossOrigin, isSafeMethod, originSet } from './cross-origin.js';
 import { KoaTransport, noTransport } from './koa-transport.js';
 import {
   assertPrincipal,
@@ -50,6 +51,7 @@ export class CookieService<T extends object = object> {
   readonly #sweeper: Sweeper;
   #backend: SessionBackend | undefined;
   #hasWarned = false;
+  #app: Koa | undefined;
 
   /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
   constructor(options: SessionCookieOptions<T>) {
@@ -63,8 +65,8 @@ export class CookieService<T extends object = object> {
   }
 
   async logIn(data: SessionInput<T>, ctx: Context, options: CreateSessionOptions): Promise<Session<T>> {
-    this.assertSameOrigin(ctx);
     const request = this.requestSession(ctx);
+    this.assertSameOrigin(ctx, options.trustedOrigins && originSet(options.trustedOrigins));
     const { transport } = request;
     transport.assertOpen();
     const { previousId, requirePrevious = false } = options;
@@ -111,9 +113,10 @@ export class CookieService<T extends object = object> {
     return ids.length;
   }
 
-  async authenticate(request: IncomingMessage): Promise<Session<T> | undefined> {
-    const client = clientRequestOfMessage(request);
-    if (isCrossOrigin(client, this.settings.trustedOrigins)) {
+  /** @param app whose settings decide what a proxy says; default: the first application that the service served */
+  async authenticate(request: IncomingMessage, app = this.#app): Promise<Session<T> | undefined> {
+    const client = clientRequestOfMessage(request, app);
+    if (isCrossOrigin(client, origin => this.settings.trustedOrigins.has(origin))) {
       this.#reportCrossOrigin();
       return undefined;
     }
@@ -121,11 +124,17 @@ export class CookieService<T extends object = object> {
     return this.#makeRequestSession(client, this.#setCookieFor(client), noTransport).get(true);
   }
 
+  /** Notes the application that the service belongs to. */
+  serve(app: Koa): void {
+    this.#app ??= app;
+  }
+
   /** The session of a request, made known to its scope when it is first asked for. */
   requestSession(ctx: Context): RequestSession<T> {
     const scope = scopeOf(ctx);
     const known = scope.find(this) as RequestSession<T> | undefined;
     if (known) return known;
+    this.serve(ctx.app);
     const client = clientRequestOf(ctx);
     const setCookie = this.#setCookieFor(client);
     const transport = new KoaTransport(
@@ -138,9 +147,17 @@ export class CookieService<T extends object = object> {
     return request;
   }
 
-  /** @throws CrossOriginRequestError when a page of another origin sent an unsafe request */
-  assertSameOrigin(ctx: Context): void {
-    if (isSafeMethod(ctx.method) || !isCrossOrigin(clientRequestOf(ctx), this.settings.trustedOrigins)) return;
+  /**
+   * The rule of every door: guards, log-ins, and what routing-controllers asks for `@Authorized` and `@CurrentUser`.
+   *
+   * @param trusted origins of this door, beside the service's; those of a guard around it, if it has none of its own
+   * @throws CrossOriginRequestError when a page of another origin sent an unsafe request
+   */
+  assertSameOrigin(ctx: Context, trusted?: ReadonlySet<string>): void {
+    if (isSafeMethod(ctx.method)) return;
+    const own = trusted ?? this.requestSession(ctx).trustedOrigins;
+    const isTrusted = (origin: string) => this.settings.trustedOrigins.has(origin) || own.has(origin);
+    if (!isCrossOrigin(clientRequestOf(ctx), isTrusted)) return;
     this.#reportCrossOrigin();
     throw new CrossOriginRequestError();
   }
@@ -185,7 +202,8 @@ export class CookieService<T extends object = object> {
   }
 
   #running(): RequestSession<T> | undefined {
-    return runningScope.getStore()?.find(this) as RequestSession<T> | undefined;
+    const scope = runningScope.getStore();
+    return scope && !scope.isOver ? (scope.find(this) as RequestSession<T> | undefined) : undefined;
   }
 
   #makeRequestSession(client: ClientRequest, setCookie: () => SetCookie, transport: Transport): RequestSession<T> {

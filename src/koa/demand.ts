@@ -1,12 +1,13 @@
-import { functionOf, LONGEST, type OptionTable, seconds, trueOrFalse } from '../core/checks.js';
+import { type Check, functionOf, LONGEST, type OptionTable, seconds, trueOrFalse } from '../core/checks.js';
 import type { Session } from '../session/session.js';
+import { isOriginOrNull } from './cross-origin.js';
 
 /** What a route demands of its session. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
 export interface SessionDemand<T = any> {
   /** `false`: without a valid session the action runs and gets `undefined`. Default: the cookie service's. */
   autoError?: boolean;
-  /** `false`: as if there were no session. What it throws is answered as an error. */
+  /** `false`: as if there were no session. What it throws is answered as an error. A method's adds to its class's. */
   check?: (data: T, session: Session<T>) => boolean | Promise<boolean>;
   /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
   maxAuthAge?: number;
@@ -15,7 +16,19 @@ export interface SessionDemand<T = any> {
    * `nearCache`): what another node ended is refused at once. Default: `false`.
    */
   authoritative?: boolean;
+  /**
+   * Origins that may send unsafe requests to this route, beside those of the cookie service: an identity provider's, which
+   * posts a form to it, say. `'null'` is the origin of pages that hide theirs, and with it **any page** may send them: the
+   * route must itself tell who sent the form, by its `state` or its signature. A log-in below the guard is let in as well.
+   */
+  trustedOrigins?: string[];
 }
+
+/** Origins of one route. */
+export const routeOrigins: Check = {
+  instead: "an array of origins, as ['https://login.example.com'] or ['null']",
+  holds: value => Array.isArray(value) && value.every(isOriginOrNull),
+};
 
 /** The options of a demand. */
 export const DEMAND: OptionTable = Object.freeze({
@@ -23,4 +36,5 @@ export const DEMAND: OptionTable = Object.freeze({
   check: { check: functionOf("a function of the session's data") },
   maxAuthAge: { check: seconds(0, LONGEST.year) },
   authoritative: { check: trueOrFalse },
+  trustedOrigins: { check: routeOrigins },
 });

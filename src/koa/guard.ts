@@ -4,6 +4,7 @@ import { type SessionError, SessionNotFreshError, SessionRequiredError } from '.
 import { after, type Eventual } from '../core/eventual.js';
 import { isStale } from '../session/times.js';
 import type { CookieService } from './cookie-service.js';
+import { NO_ORIGINS, originSet } from './cross-origin.js';
 import type { SessionDemand } from './demand.js';
 import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
 import type { RequestSession } from './request-session.js';
@@ -23,11 +24,13 @@ interface Rule {
   check: SessionDemand['check'];
   maxAuthAge: number | undefined;
   authoritative: boolean;
+  trustedOrigins: ReadonlySet<string>;
 }
 
 function ruleOf({ service, options }: Demand): Rule {
   const { autoError = service.settings.autoError, check, maxAuthAge, authoritative = false } = options;
-  return { service, autoError, check, maxAuthAge, authoritative };
+  const trustedOrigins = options.trustedOrigins ? originSet(options.trustedOrigins) : NO_ORIGINS;
+  return { service, autoError, check, maxAuthAge, authoritative, trustedOrigins };
 }
 
 /** What becomes of an error: by default it is thrown on. */
@@ -35,30 +38,50 @@ export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
 
 /**
  * The guard around a route. Before anything of the route runs, each demand is met or the route fails. After it, before
- * the response leaves, what the action changed is saved.
+ * the response leaves, what the action changed is saved. Guards may stand within each other, or follow one another: each is
+ * judged by its own demands.
  */
 export function guard(demands: readonly Demand[], fail: Fail = rethrow): Middleware {
   const rules = demands.map(ruleOf);
   return async (ctx, next) => {
     const scope = scopeOf(ctx);
+    const undo: Undo[] = [];
     try {
       for (const rule of rules) {
-        const admission = admit(rule, ctx);
+        const admission = admit(rule, ctx, undo);
         if (admission) await admission;
       }
     } catch (error) {
+      undoAll(undo);
       scope.finish();
       await fail(error, ctx, next);
       return;
     }
-    // The outermost guard settles for all.
-    if (scope.guarded) {
-      await next();
-      return;
+    try {
+      // The outermost guard settles for all.
+      if (scope.isRunning && runningScope.getStore() === scope) await next();
+      else await runInScope(scope, next, next, fail);
+    } finally {
+      undoAll(undo);
     }
-    scope.guarded = true;
-    await runAndSettle(() => runningScope.run(scope, next), ctx, next, fail);
   };
+}
+
+/** Takes back what a guard decided, because what follows it on the same context is judged anew. */
+type Undo = () => void;
+
+function undoAll(undo: readonly Undo[]): void {
+  for (const one of undo) one();
+}
+
+/** Runs what answers a request, as {@link runAndSettle} does, so that its code can be told which request it belongs to. */
+export async function runInScope(scope: RequestScope, run: () => unknown, next: Next, fail: Fail): Promise<void> {
+  scope.enter();
+  try {
+    await runAndSettle(() => runningScope.run(scope, run), scope.ctx, next, fail);
+  } finally {
+    scope.leave();
+  }
 }
 
 /**
@@ -109,20 +132,22 @@ async function save(scope: RequestScope, status: number, next: Next, fail: Fail)
 }
 
 /** A promise only where there is something to wait for. */
-function admit(rule: Rule, ctx: Context): Eventual<void> {
-  const { service } = rule;
-  service.assertSameOrigin(ctx);
+function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
+  const { service, trustedOrigins } = rule;
+  service.assertSameOrigin(ctx, trustedOrigins);
   const request = service.requestSession(ctx) as RequestSession;
-  return after(request.load(rule.authoritative), () => judge(rule, request));
+  // A log-in below this guard is let in from where the guard lets in.
+  if (trustedOrigins.size > 0) undo.push(request.trust(trustedOrigins));
+  return after(request.load(rule.authoritative), () => judge(rule, request, undo));
 }
 
-function judge(rule: Rule, request: RequestSession): Eventual<void> {
+function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void> {
   const { autoError, check, maxAuthAge } = rule;
   const { unauthenticatedStatus, clock } = rule.service.settings;
   // An error is made only for whom it is thrown at: its stack trace costs as much as all the rest of a request.
   const refuse = (refusal: () => SessionError): void => {
     if (autoError) throw refusal();
-    request.refuse();
+    undo.push(request.refuse());
   };
   const session = request.current;
   if (!session) return refuse(() => new SessionRequiredError(unauthenticatedStatus));

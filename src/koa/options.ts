@@ -20,6 +20,8 @@ import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { SESSION_SLIPS } from '../core/slips.js';
 import { type CookieAttributes, prefixOf, SetCookie } from '../cookie/set-cookie.js';
+import { isOrigin, originSet } from './cross-origin.js';
+import { routeOrigins } from './demand.js';
 import type { ModelClass } from '../model/model.js';
 import { isMarkedModel, principalPropertyOf } from '../model/notes.js';
 import type { SessionLimits } from '../session/times.js';
@@ -73,7 +75,10 @@ export interface SessionCookieOptions<T extends object> {
   partitioned?: boolean;
   /** Default: no limit. One more ends the least recently seen. */
   maxSessionsPerPrincipal?: number;
-  /** Other origins, as `https://app.example.com`, that may send unsafe requests with this cookie; none. */
+  /**
+   * Other origins that may send unsafe requests with this cookie; none. Of the web, as `https://app.example.com`, and of
+   * apps, as `capacitor://localhost` or `chrome-extension://…`. One route alone can trust more: see `RequireSessionOptions`.
+   */
   trustedOrigins?: string[];
   /** After how long a backend call counts as failed; 2. */
   backendTimeout?: number;
@@ -161,12 +166,19 @@ export interface CreateSessionOptions {
    * request's own) is still there when the new one takes its place. For a log-in that is made of an earlier session's data.
    */
   requirePrevious?: boolean;
+  /**
+   * Origins that may send this log-in, beside those of the cookie service: an identity provider's, which posts its answer to
+   * this route. `'null'` is the origin of pages that hide theirs, and with it **any page** may log its visitors in here: check
+   * the `state` that you gave the provider before.
+   */
+  trustedOrigins?: string[];
 }
 
 /** The options of a log-in. */
 export const CREATION: OptionTable = Object.freeze({
   previousId: { check: { instead: "a session's id", holds: (value: unknown) => typeof value === 'string' } },
   requirePrevious: { check: trueOrFalse },
+  trustedOrigins: { check: routeOrigins },
 });
 
 /** Every option, as {@link resolveOptions} works with it. */
@@ -308,16 +320,15 @@ function resolveSecrets(secretKey: string | string[]): readonly string[] {
 
 function resolveOrigins(origins: readonly unknown[]): ReadonlySet<string> {
   for (const origin of origins) {
-    if (typeof origin !== 'string' || !isOrigin(origin)) {
-      throw refuse('trustedOrigins', String(origin), "scheme, host and port alone, as 'https://app.example.com'");
-    }
+    if (isOrigin(origin)) continue;
+    throw refuse(
+      'trustedOrigins',
+      String(origin),
+      "scheme, host and port alone, as 'https://app.example.com' or 'capacitor://localhost'; what a single route trusts, " +
+        "'null' too, is an option of its @RequireSession",
+    );
   }
-  return new Set(origins as string[]);
-}
-
-function isOrigin(value: string): boolean {
-  // A browser sends an origin, never a pattern: a pattern would match nothing, in silence.
-  return !value.includes('*') && URL.canParse(value) && new URL(value).origin === value;
+  return originSet(origins as string[]);
 }
 
 function isProduction(): boolean {

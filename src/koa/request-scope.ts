@@ -5,10 +5,11 @@ import type { Context } from 'koa';
 import { finishHeaders, varyByCookie } from './response-headers.js';
 import type { RequestSession } from './request-session.js';
 
-/** Returns what an injected property holds in a request. */
-export type PropertyReader = (scope: RequestScope) => unknown;
-
-const NO_PROPERTIES: ReadonlyMap<string, PropertyReader> = new Map();
+/** A controller's injected properties: what each holds in a request. */
+export interface InjectedProperties {
+  controller: Function;
+  readers: ReadonlyMap<string, (scope: RequestScope) => unknown>;
+}
 
 const SCOPE: unique symbol = Symbol('routing-controllers-sessions: request scope');
 
@@ -19,10 +20,11 @@ interface MarkedContext {
 /** What this library knows of one request: its session under each cookie service that was asked, nearly always one. */
 export class RequestScope {
   readonly #sessions: RequestSession[] = [];
-  /** Whether a guard further out will settle the request. */
-  guarded = false;
-  /** What the controller's injected properties hold in this request. */
-  properties: ReadonlyMap<string, PropertyReader> = NO_PROPERTIES;
+  /** How many guards are at work: each settles what happened in it. */
+  #running = 0;
+  #willSeal = false;
+  /** Those of the controller that serves the request. */
+  injected: InjectedProperties | undefined;
 
   constructor(readonly ctx: Context) {
     varyByCookie(ctx.res);
@@ -35,6 +37,34 @@ export class RequestScope {
 
   find(owner: object): RequestSession | undefined {
     return this.#sessions.find(session => session.owner === owner);
+  }
+
+  enter(): void {
+    this.#running++;
+  }
+
+  leave(): void {
+    this.#running--;
+  }
+
+  /** Whether a guard is at work, which will settle the request. */
+  get isRunning(): boolean {
+    return this.#running > 0;
+  }
+
+  /**
+   * Whether the response was sent, or cannot be any more, and no guard is at work. Code that runs now is a callback of
+   * something that outlived the request: a timer, or a connection that other requests share.
+   */
+  get isOver(): boolean {
+    return !this.isRunning && this.#isResponseOver;
+  }
+
+  get #isResponseOver(): boolean {
+    const { res } = this.ctx;
+    // An HTTP/2 response has neither `closed` nor `destroyed`; its stream has.
+    const { stream } = res as { stream?: { destroyed: boolean } };
+    return res.writableEnded || res.closed || res.destroyed || stream?.destroyed === true;
   }
 
   /** Whether there is anything to save. Asked first, so that a request that changed nothing waits for nothing. */
@@ -52,9 +82,14 @@ export class RequestScope {
     for (const session of this.#sessions) if (session.isUnsettled) await session.settle();
   }
 
-  /** The last word on the headers. */
+  /** The last word on the headers; and when the response is sent, the last one on the data. */
   finish(): void {
     finishHeaders(this.ctx);
+    if (this.#willSeal || !this.#sessions.some(session => session.isOpen)) return;
+    this.#willSeal = true;
+    const seal = () => this.#sessions.forEach(session => session.seal());
+    if (this.#isResponseOver) seal();
+    else this.ctx.res.once('close', seal);
   }
 }
 
@@ -71,5 +106,10 @@ export function scopeIfAny(ctx: Context): RequestScope | undefined {
   return (ctx as MarkedContext)[SCOPE];
 }
 
-/** The request that the running code belongs to, below a guarded action. */
+/**
+ * The request that the running code belongs to, below a guarded action. Node keeps it with whatever the request opened: the
+ * callbacks of a connection that a pool keeps are called in the scope of the request that opened it, whichever request
+ * they serve. That scope is over when its response is; until then such a callback sees the session of the one who opened the
+ * connection. Promises, `AsyncResource.bind` and pools that bind their callbacks keep the right one.
+ */
 export const runningScope = new AsyncLocalStorage<RequestScope>();

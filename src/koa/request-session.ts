@@ -6,6 +6,7 @@ import { LiveSession } from '../session/live-session.js';
 import type { SessionName } from '../session/parts.js';
 import type { Closed } from '../session/records.js';
 import type { Transport } from '../session/session.js';
+import { NO_ORIGINS } from './cross-origin.js';
 import type { Sessions } from '../session/sessions.js';
 
 /** What one cookie service hands to the sessions of its requests. */
@@ -21,6 +22,15 @@ const MAX_CANDIDATES = 4;
 
 const NOTHING: readonly VerifiedToken[] = [];
 
+/** What the guards around the running code decided. */
+interface Verdict {
+  /** A session that did not pass a guard's `check` is no session to what stands below it. */
+  readonly admitted: boolean;
+  readonly trustedOrigins: ReadonlySet<string>;
+}
+
+const ADMITTED: Verdict = Object.freeze({ admitted: true, trustedOrigins: NO_ORIGINS });
+
 /** One cookie service's session in one request: presented at most once, loaded at most once, settled at the end. */
 export class RequestSession<T extends object = object> {
   /** The tokens with a right MAC that the request brought: none, one, or several different ones. */
@@ -31,8 +41,7 @@ export class RequestSession<T extends object = object> {
   #session: LiveSession<T> | undefined;
   /** The other sessions that the request's tokens belong to: of two living ones, or one whose data cannot be read. */
   #others: readonly SessionName[] = [];
-  /** Whether the guard let the session through. One that did not pass its `check` is no session to this route. */
-  #admitted = true;
+  #verdict: Verdict = ADMITTED;
   /** Log-ins of one request follow one another, so that one session remains. */
   #lastLogIn: Promise<unknown> = Promise.resolve();
 
@@ -59,7 +68,7 @@ export class RequestSession<T extends object = object> {
 
   /** The session as the action may see it, if it was loaded. */
   get current(): LiveSession<T> | undefined {
-    return this.#admitted && this.#session?.ended === false ? this.#session : undefined;
+    return this.#verdict.admitted && this.#session?.ended === false ? this.#session : undefined;
   }
 
   /**
@@ -84,9 +93,28 @@ export class RequestSession<T extends object = object> {
     return this.current;
   }
 
-  /** The guard's verdict that, to this route, there is no session. */
-  refuse(): void {
-    this.#admitted = false;
+  /** The guard's verdict that, to what stands below it, there is no session. Returns what takes it back. */
+  refuse(): () => void {
+    return this.#decide({ ...this.#verdict, admitted: false });
+  }
+
+  /** Lets log-ins below the guard come from these origins. Returns what takes it back. */
+  trust(trustedOrigins: ReadonlySet<string>): () => void {
+    return this.#decide({ ...this.#verdict, trustedOrigins });
+  }
+
+  /** Origins, beside the cookie service's own, that a guard around the running code lets in. */
+  get trustedOrigins(): ReadonlySet<string> {
+    return this.#verdict.trustedOrigins;
+  }
+
+  #decide(verdict: Verdict): () => void {
+    const before = this.#verdict;
+    this.#verdict = verdict;
+    return () => {
+      // A log-in meanwhile made a session that no guard has judged.
+      if (this.#verdict === verdict) this.#verdict = before;
+    };
   }
 
   /** Makes a session that takes the place of those that the request came with, after other log-ins of this request. */
@@ -99,7 +127,7 @@ export class RequestSession<T extends object = object> {
       this.#others = [];
       this.#loading = undefined;
       this.#authoritative = true;
-      this.#admitted = true;
+      this.#verdict = { ...this.#verdict, admitted: true };
       this.#presented = NOTHING;
       return session;
     });
@@ -116,6 +144,16 @@ export class RequestSession<T extends object = object> {
   /** The response never began: a token that it would have brought is lost. */
   withdraw(): void {
     this.#session?.withdraw();
+  }
+
+  /** Whether anybody can assign to its data. */
+  get isOpen(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** The response is sent: what is assigned to the data from here on would not be saved. */
+  seal(): void {
+    this.#session?.seal();
   }
 
   get isUnsettled(): boolean {

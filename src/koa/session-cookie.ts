@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
+import type Koa from 'koa';
 import type { Context, Middleware } from 'koa';
 
 import { checkedOptions, functionOf, type OptionTable, shown, text } from '../core/checks.js';
@@ -97,7 +98,8 @@ export class SessionCookie<T extends object> {
   }
 
   /**
-   * The request's session, or `undefined`. Loaded once per request, however often it is asked for.
+   * The request's session, or `undefined`. Loaded once per request, however often it is asked for. It only looks: requests
+   * from other origins are not refused here. What a route changes on the strength of it needs a guard: `requireSession()`.
    *
    * @throws SessionUnavailableError when the backend fails: that is not the same as no session
    */
@@ -119,7 +121,15 @@ export class SessionCookie<T extends object> {
     return this.#service.logOut(sessionId, ctx);
   }
 
-  /** The session of the request that the running code belongs to, anywhere below a guarded action. */
+  /**
+   * The session of the request that the running code belongs to, anywhere below a guarded action and while its response is not
+   * sent; else `undefined`. Guarded is an action by `@RequireSession`, `@CurrentSession`, `@SessionData`, and, with this
+   * service's checkers, by `@Authorized` and `@CurrentUser`.
+   *
+   * In a callback of a connection that several requests share (`pool.query(sql, callback)`) it is the session of the request
+   * that opened the connection, as long as that request lasts. Await a promise instead, or wrap the callback in
+   * `AsyncResource.bind`.
+   */
   current(): Session<T> | undefined {
     return this.#service.current;
   }
@@ -139,13 +149,16 @@ export class SessionCookie<T extends object> {
   }
 
   /**
-   * The session of a request that is no Koa request: a WebSocket upgrade. No cookie is set. `undefined` as well when a
-   * page of another origin sent it, which browsers allow for WebSockets.
+   * The session of a request that is not a Koa request: a WebSocket upgrade. No cookie is set. `undefined` as well when a
+   * page of another origin sent it, which browsers allow for WebSockets. What a proxy says of the host counts as it does for
+   * the application's requests: with `app.proxy`.
    *
+   * @param app the application that the server belongs to; default: the first one whose requests the service serves, known
+   *   when controllers are registered, else at its first request
    * @throws SessionUnavailableError when the backend fails
    */
-  authenticate(request: IncomingMessage): Promise<Session<T> | undefined> {
-    return this.#service.authenticate(request);
+  authenticate(request: IncomingMessage, app?: Koa): Promise<Session<T> | undefined> {
+    return this.#service.authenticate(request, app);
   }
 
   /**

@@ -2,6 +2,8 @@ import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import { checkedOptions, type OptionTable } from '../core/checks.js';
+import { deepFreeze } from '../core/deep-freeze.js';
 import { applyChanges, type Changes, NO_CHANGES } from '../model/changes.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
 import type { SessionInput } from '../model/session-input.js';
@@ -9,6 +11,16 @@ import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
 import type { Change, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
+
+/** The options of a rotation. */
+const ROTATION: OptionTable = Object.freeze({
+  grace: {
+    check: {
+      instead: `seconds, from 0 to ${MAX_GRACE}`,
+      holds: (value: unknown) => typeof value === 'number' && value >= 0 && value <= MAX_GRACE,
+    },
+  },
+});
 
 /**
  * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
@@ -26,6 +38,7 @@ export class LiveSession<T extends object> implements Session<T> {
   /** Made when it is first asked for: many a guarded action never looks. */
   #data: T | undefined;
   #ended = false;
+  #sealed = false;
 
   /** @param isNew whether the session was made in this request */
   constructor(
@@ -45,10 +58,19 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   get data(): T {
-    return (this.#data ??= this.#parts.model.instantiate(this.#stored.data));
+    if (this.#data === undefined) {
+      this.#data = this.#parts.model.instantiate(this.#stored.data);
+      if (this.#sealed) deepFreeze(this.#data);
+    }
+    return this.#data;
   }
 
   set data(data: T | SessionInput<T>) {
+    if (this.#sealed) {
+      throw new SessionConfigurationError(
+        'session.data was assigned after the response, so that it would not be saved: write session.update(…)',
+      );
+    }
     this.#data = this.#parts.model.instanceFrom(data);
   }
 
@@ -101,10 +123,8 @@ export class LiveSession<T extends object> implements Session<T> {
     await this.#save();
   }
 
-  async rotate({ grace = 0 }: RotateOptions = {}): Promise<void> {
-    if (typeof grace !== 'number' || !(grace >= 0 && grace <= MAX_GRACE)) {
-      throw new SessionConfigurationError(`rotate: grace: ${String(grace)}; write seconds, from 0 to ${MAX_GRACE}`);
-    }
+  async rotate(options: RotateOptions = {}): Promise<void> {
+    const { grace = 0 } = checkedOptions(options, ROTATION, 'rotate');
     if (this.#ended) throw new SessionGoneError();
     const { tokens, times, events } = this.#parts;
     if (this.#transport.isLost()) {
@@ -132,6 +152,15 @@ export class LiveSession<T extends object> implements Session<T> {
     const ended = await this.#parts.end(this.#stored.record, 'logout');
     if (ended && !this.#ended) this.#transport.clear();
     this.#ended = true;
+  }
+
+  /**
+   * Makes the data read only, because its changes were saved with the response: what is assigned from here on would be lost, so
+   * it throws. `update` stays possible.
+   */
+  seal(): void {
+    this.#sealed = true;
+    if (this.#data) deepFreeze(this.#data);
   }
 
   /** Notes that something else ended it: a log-in that replaced it, or a revocation that this very request made. */
@@ -221,6 +250,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const before = this.#stored;
     if (stored.record.version < before.record.version) return;
     this.#stored = stored;
+    if (this.#sealed) this.#data = undefined;
     if (this.#data === undefined) return;
     try {
       const { model } = this.#parts;

@@ -141,7 +141,7 @@ describe('@RequireSession', () => {
     ['/method/broken-check', NO, 500, 500, 500],
     ['/class/inherits', NO, NO, 200, NO],
     ['/class/auto-error', 200, 200, 200, 200],
-    ['/class/check', NO, 200, 200, NO],
+    ['/class/check', NO, NO, 200, NO],
     ['/class/max-auth-age', NO, NO, 200, 200],
     ['/class/nothing', NO, NO, 200, NO],
     ['/class/undefined', NO, NO, 200, NO],

@@ -146,6 +146,17 @@ export class Controller {
     return this.other;
   }
 
+  @RequireSession({ trustedOrigins: ['https://login.example.com', 'null'] })
+  trusting() {
+    return this.optional;
+  }
+
+  // @ts-expect-error -- origins are a list
+  @RequireSession({ trustedOrigins: 'null' })
+  trustingText() {
+    return this.optional;
+  }
+
   // @ts-expect-error -- seconds are a number
   @RequireSession({ maxAuthAge: '1h' })
   hour() {
