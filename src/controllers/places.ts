@@ -1,7 +1,7 @@
 import { getMetadataArgsStorage, type KoaDriver } from 'routing-controllers';
 
 import { SessionConfigurationError } from '../core/errors.js';
-import { isMarkedModel } from '../model/notes.js';
+import { markedModelOf } from '../model/notes.js';
 import { unguarded } from './fail-closed.js';
 import { derivesFrom } from './injections.js';
 
@@ -36,9 +36,10 @@ export function assertPlaces(server: KoaDriver): void {
 }
 
 function assertNoModel(controller: Function): void {
-  if (!isMarkedModel(controller)) return;
+  const marked = markedModelOf(controller);
+  if (!marked) return;
   throw new SessionConfigurationError(
-    `@SessionData on ${controller.name}: it marks a class as session data, and guards nothing; on a controller write @RequireSession()`,
+    `@SessionData on ${marked.name}: it marks a class as session data, and guards nothing; on a controller write @RequireSession()`,
   );
 }
 

@@ -23,7 +23,7 @@ import { type CookieAttributes, prefixOf, SetCookie } from '../cookie/set-cookie
 import { isOrigin, originSet } from './cross-origin.js';
 import { routeOrigins } from './demand.js';
 import type { ModelClass } from '../model/model.js';
-import { isMarkedModel, principalPropertyOf } from '../model/notes.js';
+import { markedModelOf, principalPropertyOf } from '../model/notes.js';
 import type { SessionLimits } from '../session/times.js';
 
 /** Options of {@link SessionCookie}. Durations are seconds. */
@@ -197,7 +197,7 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   const { dataModel, secure } = options;
   if ((dataModel as unknown) === undefined) throw refuse('dataModel', 'undefined', OPTIONS.dataModel.check.instead);
   assertReflection(`dataModel: ${dataModel.name}`);
-  if (!isMarkedModel(dataModel)) {
+  if (!markedModelOf(dataModel)) {
     const { name } = dataModel;
     throw refuse('dataModel', `the class ${name}, which is not marked`, `@SessionData above class ${name}`);
   }

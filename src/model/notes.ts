@@ -41,11 +41,11 @@ export function noteModel(model: object): void {
   noteOn(model).isModel = true;
 }
 
-/** Returns whether a class, or one that it extends, is marked as session data. */
-export function isMarkedModel(model: object): boolean {
-  for (let at: object | null = model; at !== null; at = Object.getPrototypeOf(at) as object | null)
-    if (notes.get(at)?.isModel) return true;
-  return false;
+/** Returns the class itself, or the nearest one that it extends, that is marked as session data. */
+export function markedModelOf(model: Function): Function | undefined {
+  for (let at: object | null = model; typeof at === 'function'; at = Object.getPrototypeOf(at) as object | null)
+    if (notes.get(at)?.isModel) return at;
+  return undefined;
 }
 
 /** Records how data of an earlier shape becomes data of this model. Not inherited: a subclass is another shape. */
