@@ -124,7 +124,7 @@ describe('CK-2: what cannot work is refused at the start, by the name of the opt
       { maxSessionsPerPrincipal: value },
       /^maxSessionsPerPrincipal: .*a whole number from 1/,
     ]),
-    ['an unknown option', { maxAge: 60 }, /^maxAge: no such option; write one of /],
+    ['an unknown option', { maxAge: 60 }, /^maxAge: no such option; write absoluteTimeout /],
     ['an option in another case', { idletimeout: 60 }, /^idletimeout: no such option/],
     ['a name with a separator', { name: 'a;b' }, /^name/],
     ['a name with a space', { name: 'a b' }, /^name/],
