@@ -19,7 +19,7 @@ const PREFIXES = ['__Host-', '__Secure-'] as const;
  * from response to response is the value and the Max-Age.
  */
 export class SetCookie {
-  /** As sent: with `__Host-` in front whenever a browser would accept that prefix. */
+  /** The name as sent: with `__Host-` in front whenever browsers accept that prefix. */
   readonly name: string;
   readonly #attributes: string;
 

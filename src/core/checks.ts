@@ -1,8 +1,8 @@
 import { SessionConfigurationError } from './errors.js';
 
-/** What an option may be. */
+/** The check of one option. */
 export interface Check {
-  /** What to write instead, as the message for a wrong value ends. */
+  /** The valid values, as the error message ends: "write …". */
   instead: string;
   holds: (value: unknown) => boolean;
 }
@@ -15,7 +15,7 @@ export interface OptionRule {
   unit?: 'seconds';
 }
 
-/** The options that something has, by name. */
+/** A set of options, by name. */
 export type OptionTable = Readonly<Record<string, OptionRule>>;
 
 export function oneOf(...values: readonly (string | number | boolean)[]): Check {
@@ -55,10 +55,10 @@ export function functionOf(what: string): Check {
 }
 
 /**
- * Takes the options that were given: own properties alone, so that nothing that lies on `Object.prototype` counts, and
- * without those that are `undefined`. Reading one that was not given returns `undefined`.
+ * Checks options and returns them. Only own properties count, so that nothing on `Object.prototype` does; those that are
+ * `undefined` are left out. The result has no prototype.
  *
- * @param place what the options were given to, as messages name it; empty: messages begin with the option
+ * @param place the owner of the options in messages; empty: messages begin with the option
  * @throws SessionConfigurationError for an option that does not exist or cannot work, naming it and what to write instead
  */
 export function checkedOptions<O extends object>(given: O, table: OptionTable, place = ''): Partial<O> {
@@ -73,17 +73,17 @@ export function checkedOptions<O extends object>(given: O, table: OptionTable, p
   return own as Partial<O>;
 }
 
-/** Returns a whole set of options: what was given, and the table's defaults for the rest. */
+/** Returns a complete set of options: the given ones, and the table's defaults for the rest. */
 export function withDefaults(given: object, table: OptionTable): Record<string, unknown> {
   const whole: Record<string, unknown> = {};
   for (const [name, rule] of Object.entries(table)) whole[name] = rule.default;
   return Object.assign(whole, given);
 }
 
-/** The names of those options that are durations. */
+/** The names of the options that are durations. */
 type Duration<T extends OptionTable> = { [K in keyof T]: T[K] extends { unit: 'seconds' } ? K : never }[keyof T];
 
-/** Returns those options of a whole set that are durations, in milliseconds. */
+/** Returns the durations of a complete set of options in milliseconds. */
 export function inMilliseconds<T extends OptionTable>(whole: object, table: T): Record<Duration<T>, number> {
   const durations = Object.entries(whole).filter(([name]) => table[name]?.unit === 'seconds');
   const resolved = durations.map(([name, value]) => [name, (value as number) * 1000] as const);
@@ -95,12 +95,12 @@ function namesIn(table: OptionTable): string {
   return `${names.length > 1 ? 'one of ' : ''}${names.join(', ')}`;
 }
 
-/** The error for an option that cannot work: `place: option: what it is; write what to write instead`. */
+/** Returns the error for an option that cannot work: `place: option: the value; write the valid values`. */
 export function refusal(place: string, option: string, got: string, instead: string): SessionConfigurationError {
   return new SessionConfigurationError(`${place === '' ? '' : `${place}: `}${option}: ${got}; write ${instead}`);
 }
 
-/** Names a value in a message, without asking an object for its own text, which may throw. */
+/** Describes a value for a message without calling an object's own `toString`, which may throw. */
 export function shown(value: unknown): string {
   if (value === '') return 'an empty string';
   if (typeof value === 'string') return `'${value}'`;

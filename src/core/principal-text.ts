@@ -1,6 +1,6 @@
 import { InvalidSessionDataError } from './errors.js';
 
-/** The longest principal, in UTF-8. Some engines keep no longer keys, and every backend keeps the same ones. */
+/** The longest principal in UTF-8. Some engines cannot store longer keys, and the limit is the same for every backend. */
 export const MAX_PRINCIPAL_BYTES = 1_024;
 
 /**
