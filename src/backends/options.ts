@@ -1,8 +1,8 @@
 import { SessionConfigurationError } from '../core/errors.js';
 
 /**
- * @param unknown what is left of a backend's options when the known ones were taken out
- * @throws SessionConfigurationError when that is anything
+ * @param unknown the remaining options of a backend, without the known ones
+ * @throws SessionConfigurationError when there are any
  */
 export function refuseUnknown(backend: string, unknown: object, known: string): void {
   const names = Object.keys(unknown);

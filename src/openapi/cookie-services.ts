@@ -4,13 +4,13 @@ import type { CookieService } from '../koa/cookie-service.js';
 import { type CookieIdentifier, serviceOf, SessionCookie } from '../koa/session-cookie.js';
 import type { ServedRoute } from './served-routes.js';
 
-/** A cookie service of whatever model. */
+/** A cookie service of any model. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
 export type AnyCookie = SessionCookie<any>;
 
 /** Finds the cookie service that a route's decorators name. */
 export class CookieServices {
-  /** Those that the application gave. */
+  /** The services that the application passed. */
   readonly given: readonly CookieService[];
   readonly #cookies: readonly AnyCookie[];
 
@@ -29,8 +29,8 @@ export class CookieServices {
   }
 
   /**
-   * The container's, as it is the one that guards the route. A document may be made where there is no container; then the
-   * given service of that very class, or the only one there is.
+   * Returns the container's service, because that one guards the route. A document may be made without a container; then the
+   * given service of that very class, or the only one.
    *
    * @throws SessionConfigurationError when there is none
    */
