@@ -12,18 +12,18 @@ import { type Injection, requirementsOf } from './requirements.js';
 import { assertOwnName, cookieServiceOf } from './services.js';
 
 /*
- * The seam to routing-controllers. Its driver is told about every action once, when the server is made: by then classes
- * are inherited and methods overridden, the container is set, and the driver knows how this controller answers errors.
- * No decorator of routing-controllers offers all three. `@UseBefore` is lost on inherited controllers, and its errors
- * leave as text whatever the controller is; `@Authorized` counts once a method; a parameter comes after the body was
- * validated. So two methods of the driver are extended here, and nothing else of routing-controllers is.
+ * The seam to routing-controllers. Its driver registers every action once, when the server is made: by then classes are
+ * inherited and methods overridden, the container is set, and the driver can answer errors in this controller's format. No
+ * decorator of routing-controllers offers all three. `@UseBefore` is lost on inherited controllers, and its errors leave as
+ * text in any controller; `@Authorized` counts once a method; a parameter comes after the body was validated. So two methods
+ * of the driver are extended here, and nothing else of routing-controllers is.
  */
 // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the driver as `this` below
 const { registerAction, handleError } = KoaDriver.prototype;
 
 type Execute = (options: Action) => unknown;
 
-/** Puts the guard in front of an action, and its session where the action wants it. */
+/** Puts the guard in front of an action, and passes the session to its parameters. */
 KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMetadata, execute: Execute) {
   const fail: Fail = (error, context, next) =>
     this.handleError(error, action, { request: context.request, response: context.response, context, next });
@@ -51,7 +51,7 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
   registerAction.call(this, view, execute);
 };
 
-/** Sends the headers of a session's error (Retry-After), because routing-controllers would drop them. */
+/** Sends the headers of a session's error (Retry-After), which routing-controllers would drop. */
 KoaDriver.prototype.handleError = function (
   this: KoaDriver,
   error: unknown,
@@ -65,15 +65,15 @@ KoaDriver.prototype.handleError = function (
   return handleError.call(this, error, action as ActionMetadata, options);
 };
 
-/** Saves what an action that requires nothing changed in a session that it asked for by itself. */
+/** Saves the changes of an action without requirements to a session that it loaded itself. */
 function settling(execute: Execute, fail: Fail): Execute {
   return action => runAndSettle(() => execute(action), action.context as Context, action.next as Next, fail);
 }
 
 /**
- * One action's own view of what routing-controllers knows: the guard runs before every other middleware, no tripwire is
- * left, and the controller's instances show their injected properties. The controller's metadata is shared with its other
- * actions, which may require something else, so it stays as it is.
+ * Returns one action's own view of the metadata: the guard runs before all other middleware, the tripwire is removed, and the
+ * controller's instances show their injected properties. The controller's metadata itself stays as it is, because its other
+ * actions share it and may have other requirements.
  */
 function viewOf(
   action: ActionMetadata,
@@ -100,11 +100,11 @@ function over<O extends object>(original: O, own: Partial<O>): O {
 }
 
 /**
- * Puts our parameters in place when the action is called. They do not go through routing-controllers' own handling of
- * parameters, which would make a promise for each, and which forgets those of an inherited action.
+ * Puts our parameters in place when the action is called. They bypass routing-controllers' own handling of parameters, which
+ * would make a promise for each, and which drops those of an inherited action.
  *
- * routing-controllers took hold of the action itself before its driver heard of it, and reads `params` and `callMethod`
- * there at each request. So these two are set on the action, which belongs to one route of one server.
+ * routing-controllers took a reference to the action before its driver registered it, and reads `params` and `callMethod`
+ * there at each request. So these two are set on the action itself, which belongs to one route of one server.
  */
 function injectParameters(
   action: ActionMetadata,
@@ -124,7 +124,7 @@ function injectParameters(
         'decorator; leave it one',
     );
   }
-  // What a method above had at a position gives way to what its override has there.
+  // An inherited method's parameter is replaced by the override's parameter at the same position.
   const places = [...parameters]
     .filter(([index]) => !taken.has(index))
     .map(([index, read]) => {

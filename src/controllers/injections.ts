@@ -2,17 +2,17 @@ import { SessionConfigurationError } from '../core/errors.js';
 import { type RequestScope, runningScope } from '../koa/request-scope.js';
 import type { Injection } from './requirements.js';
 
-/** Returns what a parameter or property gets in a request: the session, its data, or `undefined`. */
+/** Returns the value of a parameter or property in a request: the session, its data, or `undefined`. */
 export type BoundInjection = (scope: RequestScope) => unknown;
 
-/** @param service the cookie service whose session it is */
+/** @param service the cookie service of the session */
 export function bindInjection(kind: Injection['kind'], service: object): BoundInjection {
   return kind === 'data' ? scope => scope.find(service)?.current?.data : scope => scope.find(service)?.current;
 }
 
 /**
- * Makes a controller's property answer with what belongs to the request that is running: one controller serves all
- * requests at once, so that nothing may be stored on it.
+ * Makes a controller's property return the value of the running request. One controller serves all requests at once, so that
+ * nothing may be stored on it.
  */
 export function defineInjectedProperty(prototype: object, property: string): void {
   Object.defineProperty(prototype, property, {
@@ -22,7 +22,7 @@ export function defineInjectedProperty(prototype: object, property: string): voi
       return scope?.properties.get(property)?.(scope);
     },
     set(this: object, value: unknown) {
-      // `property = undefined` is what a field declaration may compile to; it has nothing to say.
+      // A field declaration may compile to `property = undefined`, which is ignored.
       if (value === undefined) return;
       throw new SessionConfigurationError(
         `${this.constructor.name}.${property} is the request's: change what it holds, do not assign to it`,
@@ -32,8 +32,8 @@ export function defineInjectedProperty(prototype: object, property: string): voi
 }
 
 /**
- * A class field compiled with define semantics (`useDefineForClassFields`) lies on the instance and hides the accessor of
- * its prototype. It is removed from each instance that the container hands out; once is enough, looking costs little.
+ * Removes class fields that were compiled with define semantics (`useDefineForClassFields`), because they hide the accessors
+ * of the prototype. Runs for each instance that the container returns; checking an instance again costs little.
  */
 export function uncover<I extends object>(instance: I, properties: Iterable<string>): I {
   for (const property of properties) {

@@ -11,12 +11,12 @@ import { assertCalled, ownerOf } from '../core/place.js';
 type RequireSessionDecorator = (target: object, member?: string | symbol, descriptor?: unknown) => void;
 
 /**
- * Guards an action, or all actions of a class: without a valid session it answers 403 "Not authenticated" before
- * parameters are parsed and uploads are read. A method's options override its class's, option by option; subclasses
- * and methods that override others keep what was required above them. The model that `check` gets is inferred from `cookie`,
- * or named: `RequireSession<UserSession>({ … })`.
+ * Guards an action, or all actions of a class: without a valid session it answers 403 "Not authenticated" before parameters
+ * are parsed and uploads are read. A method's options override its class's, option by option. Subclasses and overriding
+ * methods inherit the requirements. The model of `check` is inferred from `cookie`, or named: `RequireSession<UserSession>({
+ * … })`.
  *
- * @throws SessionConfigurationError for an option that it does not have, or that cannot work
+ * @throws SessionConfigurationError for an unknown option, or a value that cannot work
  */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- without a model that is named or inferred, `check` takes any
 export function RequireSession<T extends object = any>(options?: RequireSessionOptions<T>): RequireSessionDecorator;

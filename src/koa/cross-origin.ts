@@ -2,15 +2,15 @@ import type { ClientRequest } from './client-request.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Whether a request's method changes nothing, so that it may come from anywhere (RFC 9110, 9.2.1). */
+/** Returns whether a method is safe, so that any origin may send it (RFC 9110, 9.2.1). */
 export function isSafeMethod(method: string): boolean {
   return SAFE_METHODS.has(method);
 }
 
 /**
- * Whether a page of another origin sent a request, as far as its browser says (the rule of Go's CrossOriginProtection).
- * `Sec-Fetch-Site` decides where there is one, which every current browser sends to a trustworthy address; else `Origin`
- * against the host that was asked. Neither: not a browser.
+ * Returns whether a page of another origin sent a request, according to its browser (the rule of Go's CrossOriginProtection).
+ * `Sec-Fetch-Site`, which every current browser sends to a trustworthy address, decides; without it, `Origin` is compared
+ * with the requested host. A request with neither does not come from a browser.
  */
 export function isCrossOrigin(request: ClientRequest, trustedOrigins: ReadonlySet<string>): boolean {
   const { origin } = request.headers;

@@ -12,9 +12,12 @@ export class KoaTransport implements Transport {
   constructor(
     private readonly ctx: Context,
     private readonly setCookie: () => SetCookie,
-    /** Seconds that a cookie of a session made at that time may live; `undefined` for one that goes with the browser. */
+    /**
+     * Returns the seconds that the cookie of a session made at that time may live; `undefined` for a cookie that ends with
+     * the browser session.
+     */
     private readonly maxAgeOf: (createdAt: number) => number | undefined,
-    /** The client went away before the response began, and never got the token. */
+    /** Called when the client went away before the response began, so that it never got the token. */
     private readonly onLost: () => void,
   ) {}
 
@@ -48,13 +51,13 @@ export class KoaTransport implements Transport {
     });
   }
 
-  /** Nothing was sent yet, and someone is there to send it to. */
+  /** Returns whether nothing was sent yet and the client is still there. */
   #isOpen(): boolean {
     return !this.ctx.res.headersSent && !this.isLost();
   }
 }
 
-/** For requests that have no response to put a cookie on: WebSocket upgrades. */
+/** The transport of requests without a response that could set a cookie: WebSocket upgrades. */
 export const noTransport: Transport = {
   assertOpen(): void {
     throw new SessionHeadersSentError();
@@ -64,6 +67,6 @@ export const noTransport: Transport = {
     throw new SessionHeadersSentError();
   },
   clear(): void {
-    // The session is dead; its cookie stays with the client until its time is up, and opens nothing.
+    // The cookie stays with the client until it expires, but its session is gone.
   },
 };

@@ -5,7 +5,7 @@ import type { Context } from 'koa';
 import { finishHeaders } from './response-headers.js';
 import type { RequestSession } from './request-session.js';
 
-/** Returns what an injected property holds in a request. */
+/** Returns the value of an injected property in a request. */
 export type PropertyReader = (scope: RequestScope) => unknown;
 
 const NO_PROPERTIES: ReadonlyMap<string, PropertyReader> = new Map();
@@ -16,12 +16,12 @@ interface MarkedContext {
   [SCOPE]?: RequestScope;
 }
 
-/** What this library knows of one request: its session under each cookie service that was asked, nearly always one. */
+/** The library's state of one request: its session under each cookie service in use, nearly always one. */
 export class RequestScope {
   readonly #sessions: RequestSession[] = [];
-  /** Whether a guard further out will settle the request. */
+  /** `true` if a guard further out will save the changes. */
   guarded = false;
-  /** What the controller's injected properties hold in this request. */
+  /** The readers of the controller's injected properties. */
   properties: ReadonlyMap<string, PropertyReader> = NO_PROPERTIES;
 
   constructor(readonly ctx: Context) {}
@@ -35,28 +35,28 @@ export class RequestScope {
     return this.#sessions.find(session => session.owner === owner);
   }
 
-  /** Whether there is anything to save. Asked first, so that a request that changed nothing waits for nothing. */
+  /** `true` if there is anything to save. Checked first, so that a request without changes waits for nothing. */
   get isUnsettled(): boolean {
     return this.#sessions.some(session => session.isUnsettled);
   }
 
   /**
-   * Saves what the action changed, unless it failed.
+   * Saves the action's changes, unless it failed.
    *
-   * @param status what is going to be answered
+   * @param status the status of the response
    */
   async settle(status: number): Promise<void> {
     if (status >= 500) return;
     for (const session of this.#sessions) if (session.isUnsettled) await session.settle();
   }
 
-  /** The last word on the headers. */
+  /** Completes the headers. */
   finish(): void {
     finishHeaders(this.ctx);
   }
 }
 
-/** The scope of a request, made when it is first asked for. */
+/** Returns the scope of a request, made on first use. */
 export function scopeOf(ctx: Context): RequestScope {
   const marked = ctx as MarkedContext;
   const known = marked[SCOPE];
@@ -64,10 +64,10 @@ export function scopeOf(ctx: Context): RequestScope {
   return (marked[SCOPE] = new RequestScope(ctx));
 }
 
-/** The scope of a request, if anybody asked for a session in it. */
+/** Returns the scope of a request, if a session was asked for in it. */
 export function scopeIfAny(ctx: Context): RequestScope | undefined {
   return (ctx as MarkedContext)[SCOPE];
 }
 
-/** The request that the running code belongs to, below a guarded action. */
+/** The scope of the running request, below a guarded action. */
 export const runningScope = new AsyncLocalStorage<RequestScope>();

@@ -4,7 +4,7 @@ import { isNativeError } from 'node:util/types';
 
 import type { Context } from 'koa';
 
-/** Cookies of this library that a response sets, by name: the whole header's value. */
+/** The cookies of this library that a response sets: the whole header's value by name. */
 type IssuedCookies = Map<string, string>;
 
 const ISSUED: unique symbol = Symbol('routing-controllers-sessions: issued cookies');
@@ -15,8 +15,8 @@ interface MarkedContext {
 }
 
 /**
- * Puts a Set-Cookie header on a response, in place of an earlier one of that name; what others set stays. It survives
- * every kind of error answer.
+ * Puts a Set-Cookie header on a response in place of an earlier one of that name. Other cookies stay. It survives every kind
+ * of error response.
  */
 export function setCookieHeader(ctx: Context, name: string, header: string): void {
   const marked = ctx as unknown as MarkedContext;
@@ -26,14 +26,14 @@ export function setCookieHeader(ctx: Context, name: string, header: string): voi
   ctx.res.setHeader('Cache-Control', 'no-store');
 }
 
-/** The last word on the headers that depend on the session, once the action has set its own. */
+/** Completes the headers that depend on the session, after the action has set its own. */
 export function finishHeaders(ctx: Context): void {
   if (ctx.res.headersSent) return;
   varyByCookie(ctx.res);
   if ((ctx as unknown as MarkedContext)[ISSUED]) ctx.res.setHeader('Cache-Control', 'no-store');
 }
 
-/** Says that the answer depends on the cookie: for caches in between. */
+/** Marks the response as dependent on the cookie, for caches in between. */
 export function varyByCookie(res: ServerResponse): void {
   if (res.headersSent) return;
   const vary = res.getHeader('Vary');
@@ -49,8 +49,8 @@ function writeCookies(res: ServerResponse, issued: IssuedCookies): void {
 }
 
 /**
- * Koa's own error handler removes all headers but those that the error brings along. A session whose cookie was lost on
- * the way would be nobody's, and one that was ended would keep its cookie: so the error brings them along.
+ * Makes the cookies survive Koa's own error handler, which removes all headers but those of the error. Without the cookie, a
+ * new session would have no client, and an ended one would keep its cookie. So the error gets the headers.
  */
 function surviveErrors(marked: MarkedContext): IssuedCookies {
   const issued: IssuedCookies = new Map();
@@ -58,8 +58,9 @@ function surviveErrors(marked: MarkedContext): IssuedCookies {
   const bringHeaders = (error: unknown) => {
     onerror.call(marked, isAbsent(error) ? error : withHeaders(error, issued));
   };
-  // Not written into the assignment: V8 takes a function that is for long-lived, and puts it, and with it the whole request,
-  // where only a full collection frees it. What log-ins leave there makes every other request's garbage dear, too.
+  // Not written into the assignment, because V8 allocates a function that it expects to live long where only a full
+  // collection frees it, and with it the whole request. After log-ins, that would make the garbage of all other requests more
+  // expensive, too.
   marked.onerror = bringHeaders;
   return issued;
 }
@@ -69,8 +70,8 @@ function isAbsent(error: unknown): boolean {
 }
 
 /**
- * The error itself where that can be had: who listens for Koa's `error` events should meet it, not a copy. Koa writes the
- * status that it answers into the error, and what a frozen error or a getter does not take would end the process.
+ * Returns the error itself if possible, because listeners of Koa's `error` events should get it, not a copy. Koa writes the
+ * status of its response into the error; a frozen error or a getter would make that throw and end the process.
  */
 function withHeaders(error: unknown, issued: IssuedCookies): unknown {
   const thrown = isNativeError(error) || error instanceof Error ? error : nonError(error);
@@ -87,7 +88,7 @@ function withHeaders(error: unknown, issued: IssuedCookies): unknown {
   }
 }
 
-/** Said without asking the value itself, whose own text may throw. */
+/** Describes the value without calling its own `toString`, which may throw. */
 function nonError(value: unknown): Error {
   return new Error(`non-error thrown: ${inspect(value, { customInspect: false })}`);
 }
