@@ -38,7 +38,7 @@ export function applyChanges(state: JsonObject, changes: Changes): JsonObject {
  * Returns `after`, plus everything in `stored` that its visible form, `before`, does not show. Unchanged values are returned
  * as they are stored.
  */
-export function mergedJson(stored: Json | undefined, before: Json | undefined, after: Json | undefined): Json {
+function mergedJson(stored: Json | undefined, before: Json | undefined, after: Json | undefined): Json {
   if (stored === undefined || before === undefined || after === undefined) return after ?? null;
   if (stored === before || isSameJson(stored, before)) return after;
   if (isSameJson(before, after)) return stored;

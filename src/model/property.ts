@@ -10,7 +10,7 @@ import type { Rule } from './rules.js';
 
 type Transform = (params: TransformFnParams) => unknown;
 /** Returns the class of a value, by its source and by the instance that will hold it. */
-export type TypeOf = (source: object, holder: object) => unknown;
+type TypeOf = (source: object, holder: object) => unknown;
 
 /** One property of a model: its type, and its conversion to JSON and back. */
 export interface Property {
@@ -114,7 +114,7 @@ export function ancestry(model: Function): Function[] {
 }
 
 /** Returns the type that the compiler recorded for a property with a decorator. */
-export function declaredType(model: Function, name: string): unknown {
+function declaredType(model: Function, name: string): unknown {
   // Without decorators, reflect-metadata need not be loaded.
   if (typeof (Reflect as Partial<typeof Reflect>).getMetadata !== 'function') return undefined;
   return Reflect.getMetadata('design:type', model.prototype as object, name);

@@ -9,7 +9,7 @@ export type SecurityRequirement = Readonly<Record<string, readonly string[]>>;
 /** Any object of a document that is passed on unchanged. */
 export type DocumentObject = Readonly<Record<string, unknown>>;
 
-export interface MediaTypeObject {
+interface MediaTypeObject {
   readonly schema?: DocumentObject;
 }
 

@@ -18,7 +18,7 @@ export interface ServedRoute {
 }
 
 /** A route with its place in a document. */
-export interface DocumentedRoute extends ServedRoute {
+interface DocumentedRoute extends ServedRoute {
   documentPath: string;
 }
 

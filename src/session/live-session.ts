@@ -129,9 +129,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Clears the cookie only if this call ended the session: otherwise the cookie may be another session's by now. */
   async end(): Promise<void> {
-    const ended = await this.#parts.end(this.#stored.record, 'logout');
-    if (ended && !this.#ended) this.#transport.clear();
-    this.#ended = true;
+    this.markEnded({ clear: await this.#parts.end(this.#stored.record, 'logout') });
   }
 
   /** Records that something else ended the session: a log-in that replaced it, or a revocation by this same request. */

@@ -11,7 +11,7 @@ export interface SessionLimits {
 }
 
 /** The greatest difference between the clocks of two nodes, in milliseconds. */
-export const CLOCK_SKEW = 60_000;
+const CLOCK_SKEW = 60_000;
 
 /** The instants of one session. */
 type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenAt' | 'expiresAt'>;
@@ -61,15 +61,15 @@ export class Times {
   }
 
   /** Returns whether a record lies in the future by more than the clock skew between nodes. */
-  isAhead({ createdAt, authenticatedAt, lastSeenAt }: Instants, now: number): boolean {
-    return Math.max(createdAt, authenticatedAt, lastSeenAt) > now + CLOCK_SKEW;
+  isAhead(record: Instants, now: number): boolean {
+    return latestOf(record) > now + CLOCK_SKEW;
   }
 
   /**
    * Returns whether this process's clock was set back since the record was written, so that the record may be one of its own.
    */
-  wasSetBackSince({ createdAt, authenticatedAt, lastSeenAt }: Instants): boolean {
-    return Math.max(createdAt, authenticatedAt, lastSeenAt) <= this.#latest + CLOCK_SKEW;
+  wasSetBackSince(record: Instants): boolean {
+    return latestOf(record) <= this.#latest + CLOCK_SKEW;
   }
 
   /**
@@ -88,6 +88,10 @@ export class Times {
       expiresAt: Math.min(expiresAt, this.expiresAt(made, seen)),
     };
   }
+}
+
+function latestOf({ createdAt, authenticatedAt, lastSeenAt }: Instants): number {
+  return Math.max(createdAt, authenticatedAt, lastSeenAt);
 }
 
 /** Returns whether a user authenticated longer ago than `maxAuthAge` milliseconds. A time in the future is not recent. */
