@@ -32,15 +32,15 @@ interface PropertyChecks {
 export class Rules {
   readonly #model: Function;
   /** `undefined`: some rules need class-validator itself. */
-  #properties: readonly PropertyChecks[] | undefined | 'not yet' = 'not yet';
+  #properties: readonly PropertyChecks[] | undefined;
 
   constructor(model: Function) {
     this.#model = model;
+    this.#properties = checksOf(rulesOf(model));
   }
 
   /** `true`: every rule holds. `false`: one does not hold, or only class-validator can decide. */
   hold(instance: object): boolean {
-    if (this.#properties === 'not yet') this.#properties = checksOf(rulesOf(this.#model));
     return this.#properties?.every(checks => this.#propertyHolds(checks, instance)) ?? false;
   }
 

@@ -1,4 +1,5 @@
 import { cookieOfContainer } from '../controllers/services.js';
+import { shown } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
 import { type CookieIdentifier, serviceOf, SessionCookie } from '../koa/session-cookie.js';
@@ -21,7 +22,7 @@ export class CookieServices {
       const service = typeof cookie === 'function' ? cookieOfContainer(cookie) : undefined;
       if (service) return service;
       throw new SessionConfigurationError(
-        `cookies: ${nameOf(cookie)} is neither a SessionCookie nor registered in the container; write ` +
+        `cookies: ${shown(cookie)} is neither a SessionCookie nor registered in the container; write ` +
           'withSessionSecurity(document, Container.get(SessionCookie)), or an array of services',
       );
     });
@@ -46,8 +47,4 @@ export class CookieServices {
         `container; add the service: withSessionSecurity(document, [..., the ${identifier.name}])`,
     );
   }
-}
-
-function nameOf(value: unknown): string {
-  return typeof value === 'function' ? value.name : String(value);
 }

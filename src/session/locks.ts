@@ -47,12 +47,12 @@ export class Locks {
   #wait(lock: Lock): Promise<void> {
     if (lock.waiting.length >= LONGEST_QUEUE) throw tooBusy('too many requests wait for one session or user');
     let begin: () => void = () => undefined;
-    const turn = new Promise<void>(resolve => lock.waiting.push((begin = resolve)));
+    const granted = new Promise<void>(resolve => lock.waiting.push((begin = resolve)));
     const expired = (): Error => {
       lock.waiting.splice(lock.waiting.indexOf(begin), 1);
       return tooBusy('a request waited too long for the others of one session or user');
     };
-    return this.#patience.within(turn, expired);
+    return this.#patience.within(granted, expired);
   }
 
   #pass(key: string): void {

@@ -41,12 +41,12 @@ export interface Write {
 interface Job extends Write {
   /** The reason why the write is left out of its batch: its function or the validation threw, or its caller gave up. */
   failure?: { error: unknown; isFinal?: boolean };
+  /** Called when the write is applied for the first time. From then on its waiting time does not count. */
+  begin?(): void;
 }
 
 /** A write that waits for its batch. */
 interface Waiting extends Job {
-  /** Called when the write is applied for the first time. From then on its waiting time does not count. */
-  begin(): void;
   settle(stored: StoredState | undefined): void;
 }
 
@@ -171,7 +171,7 @@ export class WriteQueue<T extends object> {
    *
    * @returns the stored state; writes that failed on their own have a `failure`
    */
-  async #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Promise<StoredState> {
+  async #run(id: string, jobs: readonly Job[], latest: StoredState | undefined): Promise<StoredState> {
     let base = newest(jobs, latest);
     let isRead = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -180,7 +180,7 @@ export class WriteQueue<T extends object> {
       for (const job of jobs) {
         if (job.failure?.isFinal) continue;
         delete job.failure;
-        if ('begin' in job) job.begin();
+        job.begin?.();
         try {
           if (job.rotation && !isCurrentProof(proof, job.rotation.from)) throw new SessionGoneError();
           const applied = job.apply(data);
