@@ -18,10 +18,10 @@ function internal(path: string): unknown {
 }
 const { cookieValues } = internal('cookie/cookie-values.js') as typeof import('../dist/cookie/cookie-values.js');
 const { Tokens } = internal('cookie/tokens.js') as typeof import('../dist/cookie/tokens.js');
-const { isSameJson, toJson } = internal('model/json.js') as typeof import('../dist/model/json.js');
+const { isSameJson } = internal('model/json.js') as typeof import('../dist/model/json.js');
 const { Model } = internal('model/model.js') as typeof import('../dist/model/model.js');
 const { Deadlines } = internal('session/deadlines.js') as typeof import('../dist/session/deadlines.js');
-const { Turns } = internal('session/turns.js') as typeof import('../dist/session/turns.js');
+const { Locks } = internal('session/locks.js') as typeof import('../dist/session/locks.js');
 const { Sessions } = internal('session/sessions.js') as typeof import('../dist/session/sessions.js');
 const { SessionEventHub } = internal('session/events.js') as typeof import('../dist/session/events.js');
 const { noTransport } = internal('koa/koa-transport.js') as typeof import('../dist/koa/koa-transport.js');
@@ -63,11 +63,16 @@ async function main(): Promise<void> {
   };
   const backend = new InMemoryBackend();
   const sessions = new Sessions(model, new SessionEventHub(), tokens, limits, Date.now, () => backend);
-  const transport = { ...noTransport, assertOpen: () => undefined, issue: () => undefined };
-  const { id } = await sessions.create(nextProfile(), transport, {}, []);
+  let issued = '';
+  const transport = { ...noTransport, assertOpen: () => undefined, issue: (made: string) => void (issued = made) };
+  const login = { transport, client: {}, earlier: [] };
+  const { id } = await sessions.create(nextProfile(), login);
+  const opened = tokens.verify(issued);
+  if (typeof opened === 'string') throw new Error(`the token of a log-in is refused: ${opened}`);
+  const load = () => sessions.open(opened, noTransport, false);
 
   const deadlines = new Deadlines(2_000);
-  const turns = new Turns(6_000);
+  const locks = new Locks(4_000);
   const resolved = Promise.resolve(true);
   const expired = () => new Error('too late');
   let next = 0;
@@ -82,17 +87,22 @@ async function main(): Promise<void> {
   bench('decode a record of 300 bytes', () => do_not_optimize(model.decode(text)));
   bench('make an instance of the data', () => do_not_optimize(model.instantiate(plain)));
   bench('commit check: nothing changed', () => do_not_optimize(isSameJson(plain, instance)));
-  bench('data as JSON carries it', () => do_not_optimize(toJson(instance)));
+  bench('data as JSON carries it', () => do_not_optimize(model.toPlain(instance)));
   bench('validate the data', () => model.validated(plain));
   bench('encode the data', () => do_not_optimize(model.encode(plain)));
   bench('a deadline', () => deadlines.within(resolved, expired));
-  bench('a turn', () => turns.take(id, () => resolved));
-  bench('load from InMemoryBackend', () => do_not_optimize(sessions.load(id, noTransport, false)));
+  bench('a lock', () => locks.hold(id, () => resolved));
+  bench('load from InMemoryBackend', () => do_not_optimize(load()));
   bench('load and update in InMemoryBackend', async () => {
-    const session = await sessions.load(id, noTransport, false);
-    await session?.update(data => {
+    const session = await load();
+    if ('closed' in session) throw new Error(`the session is ${session.closed}`);
+    await session.update(data => {
       data.visits++;
     });
+  });
+  bench('a log-in in InMemoryBackend', async () => {
+    const session = await sessions.create(nextProfile(), login);
+    await session.end();
   });
   await run();
 }

@@ -39,7 +39,12 @@ function escape(text: string): string {
   return text.replace(/[&<>"]/g, char => `&#${char.charCodeAt(0)};`);
 }
 
-/** Makes links of the Markdown links to other documents. */
+const LINK = /\]\((https:\/\/github\.com\/[\w-]+\/[\w-]+\/blob\/main\/)?((?:[\w-]+\/|\.\.\/)*[\w-]+\.md)(#[\w-]*)?\)/g;
+
+/** Makes the Markdown's links to other documents work here, those to the repository included. */
 function linked(html: string): string {
-  return html.replace(/\]\(((?:[\w-]+\/|\.\.\/)*[\w-]+\.md)(#[\w-]*)?\)/g, '](<a href="$1">$1</a>$2)');
+  return html.replace(LINK, (_, repository: string | undefined, file: string, part = '') => {
+    const href = repository === undefined ? file : `/guide/${file}`;
+    return `](<a href="${href}">${file}</a>${part})`;
+  });
 }

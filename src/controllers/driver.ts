@@ -1,12 +1,13 @@
 import type { Context, Next } from 'koa';
 import { type Action, type ActionMetadata, KoaDriver, type ParamMetadata, type UseMetadata } from 'routing-controllers';
 
-import { SessionConfigurationError, SessionHttpError } from '../core/errors.js';
+import { type ErrorHeaders, SessionConfigurationError, SessionHttpError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
 import { guard, type Demand, type Fail, runAndSettle } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
 import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { isTripwire, unguarded } from './fail-closed.js';
+import { checkInjectedServices } from './injected-services.js';
 import { type BoundInjection, bindInjection, uncover } from './injections.js';
 import { type Injection, requirementsOf } from './requirements.js';
 import { assertOwnName, cookieServiceOf } from './services.js';
@@ -27,6 +28,7 @@ type Execute = (options: Action) => unknown;
 KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMetadata, execute: Execute) {
   const fail: Fail = (error, context, next) =>
     this.handleError(error, action, { request: context.request, response: context.response, context, next });
+  checkInjectedServices(action);
   const { requirements, parameters, properties, cookie } = requirementsOf(action.target, action.method);
   if (requirements.length === 0) return registerAction.call(this, action, settling(execute, fail));
 
@@ -58,14 +60,23 @@ KoaDriver.prototype.handleError = function (
   action: ActionMetadata | undefined,
   options: Action,
 ) {
-  const { res } = options.context as Context;
-  if (error instanceof SessionHttpError && !res.headersSent) {
-    for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
+  const ctx = options.context as Context;
+  if (error instanceof SessionHttpError && !ctx.res.headersSent) {
+    for (const [name, value] of Object.entries(headersOf(error))) {
+      // Vary is added to, because the application's own, of a CORS package say, is there already.
+      if (name.toLowerCase() === 'vary') ctx.vary(value);
+      else ctx.set(name, value);
+    }
   }
   return handleError.call(this, error, action as ActionMetadata, options);
 };
 
-/** Saves the changes of an action without requirements to a session that it loaded itself. */
+/** What middleware left there: nothing at all, perhaps. */
+function headersOf({ headers }: { headers: ErrorHeaders | undefined }): ErrorHeaders {
+  return headers ?? {};
+}
+
+/** Saves what an action that requires nothing changed in a session that it asked for by itself. */
 function settling(execute: Execute, fail: Fail): Execute {
   return action => runAndSettle(() => execute(action), action.context as Context, action.next as Next, fail);
 }

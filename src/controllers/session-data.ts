@@ -2,7 +2,7 @@ import { checkedOptions, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { COOKIE, type CookieIdentifier } from '../koa/session-cookie.js';
-import { type Migrate, noteMigration } from '../model/notes.js';
+import { type Migrate, noteMigration, noteModel } from '../model/notes.js';
 import { MODEL } from '../model/session-data.js';
 import { inject } from './inject.js';
 
@@ -52,6 +52,7 @@ function apply(
   if (typeof target === 'function' && member === undefined && place === undefined) {
     if (cookie)
       throw new SessionConfigurationError(`@SessionData on ${target.name}: cookie belongs on a parameter or property`);
+    noteModel(target);
     if (migrate) noteMigration(target, migrate);
     return;
   }

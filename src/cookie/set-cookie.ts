@@ -1,6 +1,7 @@
 import { serialize, type SerializeOptions } from 'cookie';
 
 import { SessionConfigurationError } from '../core/errors.js';
+import { TOKEN_CHARS } from './tokens.js';
 
 /** The attributes of a cookie, by their RFC 6265bis names. */
 export interface CookieAttributes {
@@ -12,14 +13,42 @@ export interface CookieAttributes {
   partitioned: boolean;
 }
 
-const PREFIXES = ['__Host-', '__Secure-'] as const;
+/** A prefix that browsers reserve, in any case of its letters, and whether it ties the cookie to one host and all its paths. */
+interface Prefix {
+  readonly text: string;
+  readonly tiesToHost: boolean;
+}
+
+/** The longer ones first. All need Secure; those with Http need HttpOnly, which every cookie here has. */
+const PREFIXES: readonly Prefix[] = [
+  { text: '__Host-Http-', tiesToHost: true },
+  { text: '__Host-', tiesToHost: true },
+  { text: '__Secure-', tiesToHost: false },
+  { text: '__Http-', tiesToHost: false },
+];
+
+/** RFC 6265bis, 5.6: browsers ignore a larger cookie, and an attribute with a longer value. */
+const MAX_COOKIE_BYTES = 4_096;
+const MAX_ATTRIBUTE_BYTES = 1_024;
+
+/** More digits than a Max-Age has. */
+const LONGEST_AGE = 9_999_999_999;
+
+/** Returns the reserved prefix that a name has. */
+export function prefixOf(name: string): string | undefined {
+  return reserved(name)?.text;
+}
+
+function reserved(name: string): Prefix | undefined {
+  return PREFIXES.find(({ text }) => name.slice(0, text.length).toLowerCase() === text.toLowerCase());
+}
 
 /**
  * Writes the Set-Cookie headers of one cookie under one set of attributes. They are serialised once, here; what changes
  * from response to response is the value and the Max-Age.
  */
 export class SetCookie {
-  /** The name as sent: with `__Host-` in front whenever browsers accept that prefix. */
+  /** As sent: with `__Host-` in front where a browser accepts that prefix, else `__Secure-` where the cookie is Secure. */
   readonly name: string;
   readonly #attributes: string;
 
@@ -27,13 +56,13 @@ export class SetCookie {
   constructor(attributes: CookieAttributes) {
     const { name, domain, path, sameSite, secure, partitioned } = attributes;
     const hostPrefixAllowed = secure && domain === undefined && path === '/';
-    const named = PREFIXES.some(prefix => name.toLowerCase().startsWith(prefix.toLowerCase()));
-    if (named && !secure) {
+    const prefix = reserved(name);
+    if (prefix && !secure) {
       throw new SessionConfigurationError(
-        `name: '${name}' needs Secure; write '${name.replace(/^__\w+-/, '')}', the prefix is added where it is allowed`,
+        `name: '${name}' needs Secure; write '${name.slice(prefix.text.length)}', the prefix is added where it is allowed`,
       );
     }
-    if (name.toLowerCase().startsWith('__host-') && !hostPrefixAllowed) {
+    if (prefix?.tiesToHost && !hostPrefixAllowed) {
       throw new SessionConfigurationError(
         `name: '${name}' allows neither domain nor a path other than '/'; leave those options out, or the prefix`,
       );
@@ -44,7 +73,13 @@ export class SetCookie {
     if (partitioned && !secure) {
       throw new SessionConfigurationError('partitioned: true needs Secure; set secure: true, or leave partitioned out');
     }
-    this.name = hostPrefixAllowed && !named ? `__Host-${name}` : name;
+    for (const [option, value] of Object.entries({ domain, path })) {
+      const bytes = Buffer.byteLength(value ?? '');
+      if (bytes > MAX_ATTRIBUTE_BYTES)
+        throw new SessionConfigurationError(`${option}: ${bytes} bytes; browsers take at most ${MAX_ATTRIBUTE_BYTES}`);
+    }
+    const added = hostPrefixAllowed ? '__Host-' : secure ? '__Secure-' : '';
+    this.name = prefix ? name : `${added}${name}`;
 
     const options: SerializeOptions = { path, httpOnly: true, sameSite, secure, partitioned };
     if (domain !== undefined) options.domain = domain;
@@ -52,6 +87,12 @@ export class SetCookie {
       this.#attributes = serialize(this.name, '', options).slice(this.name.length + 1);
     } catch (cause) {
       throw new SessionConfigurationError(`name, domain or path: ${(cause as Error).message}`, { cause });
+    }
+    const bytes = Buffer.byteLength(this.set('-'.repeat(TOKEN_CHARS), LONGEST_AGE));
+    if (bytes > MAX_COOKIE_BYTES) {
+      throw new SessionConfigurationError(
+        `name: with it the cookie has ${bytes} bytes, and browsers keep at most ${MAX_COOKIE_BYTES}; write a shorter name`,
+      );
     }
   }
 

@@ -1,10 +1,13 @@
 import { SessionConfigurationError } from './errors.js';
+import type { Slips } from './slips.js';
 
 /** The check of one option. */
 export interface Check {
   /** The valid values, as the error message ends: "write …". */
   instead: string;
   holds: (value: unknown) => boolean;
+  /** What to write instead of a value that tells more than that it is wrong. */
+  insteadOf?: (value: unknown) => string | undefined;
 }
 
 /** One option: its default, its check, and its unit where it has one. */
@@ -34,11 +37,26 @@ export const text: Check = {
   holds: value => typeof value === 'string' && value !== '',
 };
 
-/** A duration, fractions allowed. */
-export function seconds(least: number): Check {
+const HOUR = 3_600;
+const DAY = 24 * HOUR;
+const YEAR = 365 * DAY;
+
+/** The longest durations that can be meant. Whatever is longer was written in milliseconds. */
+export const LONGEST = Object.freeze({ hour: HOUR, day: DAY, year: YEAR, decade: 10 * YEAR });
+
+/**
+ * A duration, fractions allowed.
+ *
+ * @param most what is longer than that can only be milliseconds
+ */
+export function seconds(least: number, most: number): Check {
   return {
     instead: `seconds, from ${least}`,
-    holds: value => typeof value === 'number' && Number.isFinite(value) && value >= least,
+    holds: value => typeof value === 'number' && value >= least && value <= most,
+    insteadOf: value =>
+      typeof value === 'number' && Number.isFinite(value) && value > most
+        ? `seconds, not milliseconds: at most ${most}`
+        : undefined,
   };
 }
 
@@ -58,22 +76,72 @@ export function functionOf(what: string): Check {
  * Checks options and returns them. Only own properties count, so that nothing on `Object.prototype` does; those that are
  * `undefined` are left out. The result has no prototype.
  *
- * @param place the owner of the options in messages; empty: messages begin with the option
+ * @param place what the options were given to, as messages name it; empty: messages begin with the option
+ * @param slips what to write in place of names that other libraries have
  * @throws SessionConfigurationError for an option that does not exist or cannot work, naming it and what to write instead
  */
-export function checkedOptions<O extends object>(given: O, table: OptionTable, place = ''): Partial<O> {
+export function checkedOptions<O extends object>(
+  given: O,
+  table: OptionTable,
+  place = '',
+  slips: Slips = {},
+): Partial<O> {
+  if (!isOptions(given)) throw refusal('', place || 'options', kindOf(given), `an object with ${namesIn(table)}`);
   const own = Object.create(null) as Record<string, unknown>;
   for (const [name, value] of Object.entries(given) as [string, unknown][]) {
     const rule = Object.hasOwn(table, name) ? table[name] : undefined;
-    if (!rule) throw refusal(place, name, 'no such option', namesIn(table));
+    if (!rule) throw unknown(place, name, table, slips);
     if (value === undefined) continue;
-    if (!rule.check.holds(value)) throw refusal(place, name, shown(value), rule.check.instead);
+    const { holds, instead, insteadOf } = rule.check;
+    if (!holds(value)) throw refusal(place, name, shown(value), insteadOf?.(value) ?? instead);
     own[name] = value;
   }
   return own as Partial<O>;
 }
 
-/** Returns a complete set of options: the given ones, and the table's defaults for the rest. */
+/**
+ * Takes the options of a constructor, which are all in one object.
+ *
+ * @param example what to write where something else was given: the pool itself, say, or a connection string
+ * @throws SessionConfigurationError as {@link checkedOptions}
+ */
+export function constructorOptions<O extends object>(
+  given: O,
+  table: OptionTable,
+  place: string,
+  example: string,
+): Partial<O> {
+  const prototype: unknown = isOptions(given) ? Object.getPrototypeOf(given) : undefined;
+  if (prototype !== null && prototype !== Object.prototype && !isForeignObject(prototype))
+    throw new SessionConfigurationError(`${place}: ${kindOf(given)}; write ${example}`);
+  return checkedOptions(given, table, place);
+}
+
+/** An object literal of another realm, as in a test runner's sandbox. */
+function isForeignObject(prototype: unknown): boolean {
+  return (
+    isOptions(prototype) && Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'hasOwnProperty')
+  );
+}
+
+function isOptions(given: unknown): given is object {
+  return typeof given === 'object' && given !== null && !Array.isArray(given);
+}
+
+function unknown(place: string, name: string, table: OptionTable, slips: Slips): SessionConfigurationError {
+  const start = place === '' ? '' : `${place}: `;
+  const meant = Object.keys(table).find(option => plainly(option) === plainly(name));
+  const slip = Object.hasOwn(slips, name) ? slips[name] : undefined;
+  const advice = slip ?? `write ${meant ?? namesIn(table)}`;
+  return new SessionConfigurationError(`${start}${name}: no such option; ${advice}`);
+}
+
+/** A name without what is mistaken most: the case of its letters, and what stands between words. */
+function plainly(name: string): string {
+  return name.replace(/[-_]/g, '').toLowerCase();
+}
+
+/** Returns a whole set of options: what was given, and the table's defaults for the rest. */
 export function withDefaults(given: object, table: OptionTable): Record<string, unknown> {
   const whole: Record<string, unknown> = {};
   for (const [name, rule] of Object.entries(table)) whole[name] = rule.default;
@@ -103,9 +171,20 @@ export function refusal(place: string, option: string, got: string, instead: str
 /** Describes a value for a message without calling an object's own `toString`, which may throw. */
 export function shown(value: unknown): string {
   if (value === '') return 'an empty string';
-  if (typeof value === 'string') return `'${value}'`;
+  // A connection string has a password in it.
+  if (typeof value === 'string') return /:\/\/.*@/.test(value) ? 'a string' : `'${value}'`;
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
   if (typeof value === 'object' && value !== null) return 'an object';
   if (typeof value === 'function') return value.name === '' ? 'a function' : value.name;
   return String(value);
+}
+
+/** Names the kind of a value, and nothing that is in it: a connection string may have a password. */
+function kindOf(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  const { constructor } = value as { constructor?: unknown };
+  const name = typeof constructor === 'function' ? constructor.name : '';
+  return name === '' || name === 'Object' ? 'an object' : `an instance of ${name}`;
 }

@@ -7,25 +7,26 @@ export abstract class SessionError extends Error {
 /** An option, a registration or a decorator that cannot work. Thrown at start-up wherever it can be seen at start-up. */
 export class SessionConfigurationError extends SessionError {
   readonly code = 'ERR_SESSION_CONFIG';
-  override get name(): string {
-    return 'SessionConfigurationError';
-  }
 }
 
 /** Response headers that an error brings along. */
-export type ErrorHeaders = Readonly<Record<string, string>>;
+export type ErrorHeaders = Record<string, string>;
 
 /**
  * An error that may reach an HTTP client. `httpCode` is what routing-controllers reads; `status`, `expose` and `headers`
- * are what Koa reads. They lie on the prototype, so that they are in no JSON body.
+ * are what Koa reads. They are accessors of the prototype, so that no JSON body has them, and their values belong to the
+ * error alone: middleware may assign to each of them, because CORS packages and error handlers do, even where the error
+ * is frozen.
  */
 export abstract class SessionHttpError extends SessionError {
   #status: number;
-  readonly #headers: ErrorHeaders;
+  #expose: boolean;
+  #headers: ErrorHeaders;
 
-  constructor(status: number, message: string, options?: ErrorOptions & { headers?: ErrorHeaders }) {
+  constructor(status: number, message: string, options?: ErrorOptions & { headers?: ErrorHeaders; expose?: boolean }) {
     super(message, options);
     this.#status = status;
+    this.#expose = options?.expose ?? true;
     this.#headers = options?.headers ?? {};
   }
 
@@ -34,24 +35,44 @@ export abstract class SessionHttpError extends SessionError {
     return this.#status;
   }
 
-  /** The status for Koa. */
+  set httpCode(status: number) {
+    this.#status = status;
+  }
+
+  /** The status for Koa; the same as `httpCode`. */
   get status(): number {
     return this.#status;
   }
 
-  // Koa's own error handler writes the status that it answers with into the error; a getter alone would end the process.
   set status(status: number) {
     this.#status = status;
   }
 
-  /** `true` if the message may be shown to the client. */
+  /** The status under the name that http-errors gives it; the same as `httpCode`. */
+  get statusCode(): number {
+    return this.#status;
+  }
+
+  set statusCode(status: number) {
+    this.#status = status;
+  }
+
+  /** Whether the message may be shown to the client. */
   get expose(): boolean {
-    return true;
+    return this.#expose;
+  }
+
+  set expose(expose: boolean) {
+    this.#expose = expose;
   }
 
   /** Sent with the response: `Vary`, or `Retry-After`. */
   get headers(): ErrorHeaders {
     return this.#headers;
+  }
+
+  set headers(headers: ErrorHeaders) {
+    this.#headers = headers;
   }
 }
 
@@ -61,9 +82,6 @@ export class SessionRequiredError extends SessionHttpError {
   constructor(status: 401 | 403 = 403) {
     super(status, 'Not authenticated', { headers: { vary: 'Cookie' } });
   }
-  override get name(): string {
-    return 'SessionRequiredError';
-  }
 }
 
 /** The session is valid, but its user authenticated longer ago than the route's `maxAuthAge`. 403. */
@@ -72,9 +90,6 @@ export class SessionNotFreshError extends SessionHttpError {
   constructor() {
     super(403, 'Authentication is too old for this: log in again', { headers: { vary: 'Cookie' } });
   }
-  override get name(): string {
-    return 'SessionNotFreshError';
-  }
 }
 
 /** An unsafe request that a page of another origin sent. 403. */
@@ -82,9 +97,6 @@ export class CrossOriginRequestError extends SessionHttpError {
   readonly code = 'ERR_SESSION_CROSS_ORIGIN';
   constructor() {
     super(403, 'Cross-origin request refused. An origin that may send it belongs in the option trustedOrigins');
-  }
-  override get name(): string {
-    return 'CrossOriginRequestError';
   }
 }
 
@@ -97,9 +109,6 @@ export class SessionUnavailableError extends SessionHttpError {
   constructor(options?: ErrorOptions) {
     super(503, 'Sessions are unavailable at the moment: try again', { ...options, headers: { 'retry-after': '1' } });
   }
-  override get name(): string {
-    return 'SessionUnavailableError';
-  }
 }
 
 /** The session was ended while the action ran, or another request rotated it first: the changes cannot be saved. 409. */
@@ -107,9 +116,6 @@ export class SessionGoneError extends SessionHttpError {
   readonly code = 'ERR_SESSION_GONE';
   constructor() {
     super(409, 'The session was ended or rotated while the request ran: nothing was saved');
-  }
-  override get name(): string {
-    return 'SessionGoneError';
   }
 }
 
@@ -119,9 +125,6 @@ export class SessionConflictError extends SessionHttpError {
   constructor() {
     super(409, 'The session was changed by too many requests at once: try again');
   }
-  override get name(): string {
-    return 'SessionConflictError';
-  }
 }
 
 /** The response has begun, so that no cookie can be set or cleared any more. Nothing was stored. 500. */
@@ -129,9 +132,6 @@ export class SessionHeadersSentError extends SessionHttpError {
   readonly code = 'ERR_SESSION_HEADERS_SENT';
   constructor() {
     super(500, 'The response has begun: create, rotate or end the session before anything is sent');
-  }
-  override get name(): string {
-    return 'SessionHeadersSentError';
   }
 }
 
@@ -144,13 +144,23 @@ export class InvalidSessionDataError extends SessionHttpError {
   /** @param failures what is wrong, by property */
   constructor(failures: Readonly<Record<string, string>>) {
     const described = Object.entries(failures).map(([property, problem]) => `${property}: ${problem}`);
-    super(500, `Invalid session data (${described.join('; ')})`);
+    super(500, `Invalid session data (${described.join('; ')})`, { expose: false });
     this.properties = Object.keys(failures);
   }
-  override get name(): string {
-    return 'InvalidSessionDataError';
-  }
-  override get expose(): boolean {
-    return false;
-  }
 }
+
+const CLASSES = {
+  SessionConfigurationError,
+  SessionRequiredError,
+  SessionNotFreshError,
+  CrossOriginRequestError,
+  SessionUnavailableError,
+  SessionGoneError,
+  SessionConflictError,
+  SessionHeadersSentError,
+  InvalidSessionDataError,
+};
+
+// On the prototype, as the names of the language's own errors: in no JSON body, and an error's own name can be written.
+for (const [name, { prototype }] of Object.entries(CLASSES))
+  Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true });

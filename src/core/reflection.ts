@@ -11,3 +11,11 @@ export function assertReflection(what: string): void {
     );
   }
 }
+
+/** The setting that makes a compiler write the types beside decorators, by the tool. */
+export const METADATA_SETTINGS = [
+  'tsc and ts-node: "emitDecoratorMetadata": true in tsconfig.json',
+  'SWC: "jsc": { "transform": { "legacyDecorator": true, "decoratorMetadata": true } } in .swcrc',
+  'Vitest: the plugin unplugin-swc, with these settings of SWC',
+  'tsx and esbuild write none: compile with tsc or SWC',
+].join('; ');

@@ -5,9 +5,11 @@ import type { Context } from 'koa';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
+import { startUpCheckOf } from '../core/start-up.js';
 import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
 import { Model } from '../model/model.js';
+import { requiredPrincipalOf } from '../model/principal.js';
 import { SessionEventHub } from '../session/events.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
 import type { ClientInfo } from '../session/log-in.js';
@@ -19,6 +21,7 @@ import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoo
 import { isCrossOrigin, isSafeMethod } from './cross-origin.js';
 import { KoaTransport, noTransport } from './koa-transport.js';
 import {
+  assertPrincipal,
   type CreateSessionOptions,
   type ResolvedOptions,
   resolveOptions,
@@ -46,6 +49,7 @@ export class CookieService<T extends object = object> {
   readonly #sessions: Sessions<T>;
   readonly #sweeper: Sweeper;
   #backend: SessionBackend | undefined;
+  #hasWarned = false;
 
   /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
   constructor(options: SessionCookieOptions<T>) {
@@ -70,7 +74,10 @@ export class CookieService<T extends object = object> {
       const others = own.filter(({ id }) => id !== previous?.id);
       const earlier = previous ? [previous, ...others] : others;
       const context = { transport, client: this.#clientOf(ctx), earlier, requireFirst: requirePrevious };
-      return this.#sessions.create(data, context);
+      return this.#sessions.create(data, context).then(session => {
+        if (session.principal === undefined) this.#noteNobody();
+        return session;
+      });
     });
   }
 
@@ -90,11 +97,13 @@ export class CookieService<T extends object = object> {
     return this.#running()?.current;
   }
 
-  list(principal: string): Promise<SessionInfo[]> {
+  async list(principal: string): Promise<SessionInfo[]> {
+    assertPrincipal(this.settings.dataModel, 'listSessions');
     return this.#sessions.list(principal, this.current?.id);
   }
 
   async endAllOf(principal: string, except: string | undefined): Promise<number> {
+    assertPrincipal(this.settings.dataModel, 'endSessions');
     const spared = except !== undefined && isSessionId(except) ? except : undefined;
     const ids = await this.#sessions.endAll(principal, spared);
     const running = this.#running();
@@ -143,6 +152,7 @@ export class CookieService<T extends object = object> {
    */
   prepare(): void {
     if (!this.#backend) this.#findBackend();
+    if (this.#backend) startUpCheckOf(this.#backend)?.();
   }
 
   /** Stores a session without a request, and returns its token: for tests. */
@@ -156,6 +166,18 @@ export class CookieService<T extends object = object> {
   async close(): Promise<void> {
     this.#sweeper.stop();
     await this.#backend?.close();
+  }
+
+  /** Such a session is in no list, and nothing ends it together with its user's others. */
+  #noteNobody(): void {
+    if (this.#hasWarned) return;
+    const { dataModel } = this.settings;
+    const property = requiredPrincipalOf(dataModel);
+    if (property === undefined) return;
+    this.#hasWarned = true;
+    const detail = `Give ${property} a value at createSession, or write @IsOptional() on it where a session may be nobody's.`;
+    const message = `A session of ${dataModel.name} has no principal, because ${property} is empty`;
+    process.emitWarning(message, { type: 'SessionPrincipalWarning', detail });
   }
 
   #reportCrossOrigin(): void {

@@ -1,4 +1,4 @@
-import { functionOf, type OptionTable, seconds, trueOrFalse } from '../core/checks.js';
+import { functionOf, LONGEST, type OptionTable, seconds, trueOrFalse } from '../core/checks.js';
 import type { Session } from '../session/session.js';
 
 /** The demands of a route on its session. */
@@ -21,6 +21,6 @@ export interface SessionDemand<T = any> {
 export const DEMAND: OptionTable = Object.freeze({
   autoError: { check: trueOrFalse },
   check: { check: functionOf("a function of the session's data") },
-  maxAuthAge: { check: seconds(0) },
+  maxAuthAge: { check: seconds(0, LONGEST.year) },
   authoritative: { check: trueOrFalse },
 });

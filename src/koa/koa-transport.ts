@@ -1,9 +1,17 @@
+import type { ServerResponse } from 'node:http';
+
 import type { Context } from 'koa';
 
 import type { SetCookie } from '../cookie/set-cookie.js';
 import { SessionHeadersSentError } from '../core/errors.js';
 import type { Transport } from '../session/session.js';
 import { setCookieHeader } from './response-headers.js';
+
+/** What may be gone before the answer is written. */
+interface Channel {
+  readonly closed: boolean;
+  readonly destroyed: boolean;
+}
 
 /** Carries a session's token in the response of a Koa request. */
 export class KoaTransport implements Transport {
@@ -27,7 +35,9 @@ export class KoaTransport implements Transport {
 
   isLost(): boolean {
     const { res } = this.ctx;
-    return !res.headersSent && (res.closed || res.destroyed);
+    if (res.headersSent) return false;
+    const { closed, destroyed } = channelOf(res);
+    return closed || destroyed;
   }
 
   issue(token: string, createdAt: number): void {
@@ -57,7 +67,12 @@ export class KoaTransport implements Transport {
   }
 }
 
-/** The transport of requests without a response that could set a cookie: WebSocket upgrades. */
+/** What the response is written to: HTTP/2's is not closed itself, and its stream is. */
+function channelOf(res: ServerResponse): Channel {
+  return (res as Partial<{ stream: Channel }>).stream ?? res;
+}
+
+/** For requests that have no response to put a cookie on: WebSocket upgrades. */
 export const noTransport: Transport = {
   assertOpen(): void {
     throw new SessionHeadersSentError();

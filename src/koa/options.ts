@@ -4,6 +4,7 @@ import {
   checkedOptions,
   functionOf,
   inMilliseconds,
+  LONGEST,
   oneOf,
   type OptionRule,
   type OptionTable,
@@ -17,8 +18,10 @@ import {
 import { type Clock, systemClock } from '../core/clock.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
-import { SetCookie, type CookieAttributes } from '../cookie/set-cookie.js';
+import { SESSION_SLIPS } from '../core/slips.js';
+import { type CookieAttributes, prefixOf, SetCookie } from '../cookie/set-cookie.js';
 import type { ModelClass } from '../model/model.js';
+import { isMarkedModel, principalPropertyOf } from '../model/notes.js';
 import type { SessionLimits } from '../session/times.js';
 
 /** Options of {@link SessionCookie}. Durations are seconds. */
@@ -32,7 +35,10 @@ export interface SessionCookieOptions<T extends object> {
   secretKey: string | string[];
   /** The store of the sessions. Default: the `SessionBackend` registered in the DI container. */
   backend?: SessionBackend;
-  /** `'session'`. Sent as `__Host-session` whenever browsers allow that prefix: Secure, no `domain`, `path: '/'`. */
+  /**
+   * `'session'`. Sent as `__Host-session` where browsers allow that prefix (Secure, no `domain`, `path: '/'`), else as
+   * `__Secure-session` where it is Secure (ASVS 3.3.1).
+   */
   name?: string;
   /** Name of the OpenAPI security scheme; `'SessionCookie'`. */
   schemeName?: string;
@@ -100,9 +106,7 @@ export interface ResolvedOptions<T extends object> {
   setCookie: { secure: SetCookie; plain: SetCookie };
 }
 
-const DAY = 86_400;
-
-/** The characters of a cookie's name by RFC 6265: a token of HTTP. Some servers and proxies break any other name. */
+/** What RFC 6265 has for a cookie's name: a token of HTTP. Anything else, one server or proxy or another takes apart. */
 const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 
 /** NIST SP 800-107: an HMAC key shorter than the hash is weaker than the hash. */
@@ -136,9 +140,9 @@ export const OPTIONS = Object.freeze({
   schemeName: { default: 'SessionCookie', check: text },
   autoError: { default: true, check: trueOrFalse },
   unauthenticatedStatus: { default: 403, check: oneOf(401, 403) },
-  idleTimeout: { default: 7 * DAY, check: seconds(1), unit: 'seconds' },
-  absoluteTimeout: { default: 14 * DAY, check: seconds(1), unit: 'seconds' },
-  touchInterval: { default: 60, check: seconds(0), unit: 'seconds' },
+  idleTimeout: { default: 7 * LONGEST.day, check: seconds(1, LONGEST.decade), unit: 'seconds' },
+  absoluteTimeout: { default: 14 * LONGEST.day, check: seconds(1, LONGEST.decade), unit: 'seconds' },
+  touchInterval: { default: 60, check: seconds(0, LONGEST.day), unit: 'seconds' },
   persistent: { default: true, check: trueOrFalse },
   domain: { default: undefined, check: text },
   path: { default: '/', check: text },
@@ -147,8 +151,8 @@ export const OPTIONS = Object.freeze({
   partitioned: { default: false, check: trueOrFalse },
   maxSessionsPerPrincipal: { default: Infinity, check: LIMIT },
   trustedOrigins: { default: Object.freeze([]), check: ORIGINS },
-  backendTimeout: { default: 2, check: seconds(0.001), unit: 'seconds' },
-  sweepInterval: { default: 600, check: seconds(0), unit: 'seconds' },
+  backendTimeout: { default: 2, check: seconds(0.001, LONGEST.hour), unit: 'seconds' },
+  sweepInterval: { default: 600, check: seconds(0, LONGEST.year), unit: 'seconds' },
   recordClient: { default: true, check: trueOrFalse },
   clock: { default: systemClock, check: functionOf('a function that returns epoch milliseconds') },
 } satisfies Record<keyof SessionCookieOptions<object>, OptionRule>);
@@ -180,12 +184,18 @@ type Whole<T extends object> = Required<SessionCookieOptions<T>>;
  */
 export function resolveOptions<T extends object>(given: SessionCookieOptions<T> | undefined): ResolvedOptions<T> {
   if (!isOptions(given)) throw new SessionConfigurationError(HOW_TO_REGISTER);
-  const own = checkedOptions<SessionCookieOptions<T>>(given, OPTIONS);
+  const own = checkedOptions<SessionCookieOptions<T>>(given, OPTIONS, '', SESSION_SLIPS);
   const options = withDefaults(own, OPTIONS) as Whole<T>;
   const ms = inMilliseconds(options, OPTIONS);
   const { dataModel, secure } = options;
   if ((dataModel as unknown) === undefined) throw refuse('dataModel', 'undefined', OPTIONS.dataModel.check.instead);
   assertReflection(`dataModel: ${dataModel.name}`);
+  if (!isMarkedModel(dataModel)) {
+    const { name } = dataModel;
+    throw refuse('dataModel', `the class ${name}, which is not marked`, `@SessionData above class ${name}`);
+  }
+  if (options.maxSessionsPerPrincipal !== Infinity)
+    assertPrincipal(dataModel, `maxSessionsPerPrincipal: ${options.maxSessionsPerPrincipal}`);
   if (!COOKIE_NAME.test(options.name))
     throw refuse('name', JSON.stringify(options.name), "letters, digits and any of !#$%&'*+-.^_`|~ (RFC 6265)");
   if (!options.path.startsWith('/')) throw refuse('path', JSON.stringify(options.path), "a path from '/' on");
@@ -219,14 +229,24 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   });
 }
 
-/**
- * Returns whether options were given. A container that makes a service by itself passes nothing, or, as typedi does, itself.
- */
+/** @throws SessionConfigurationError when nobody can tell whose the sessions are */
+export function assertPrincipal(model: Function, wanted: string): void {
+  if (principalPropertyOf(model) !== undefined) return;
+  const { name } = model;
+  throw new SessionConfigurationError(
+    `${wanted}: sessions of ${name} have no principal; write @Principal() on the property of ${name} that says whose ` +
+      'session it is, as @Principal() username!: string',
+  );
+}
+
+/** A container that makes a service by itself hands over nothing, or, as typedi does, itself. */
 function isOptions(given: unknown): given is object {
+  if (typeof given !== 'object' || given === null || Object.keys(given).length === 0) return false;
+  const { constructor } = given as { constructor?: Function };
   return (
-    typeof given === 'object' &&
-    given !== null &&
-    (Object.hasOwn(given, 'dataModel') || Object.hasOwn(given, 'secretKey'))
+    (constructor?.name ?? 'Object') === 'Object' ||
+    Object.hasOwn(given, 'dataModel') ||
+    Object.hasOwn(given, 'secretKey')
   );
 }
 
@@ -234,7 +254,11 @@ function isOptions(given: unknown): given is object {
 function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number): number {
   if (given === undefined) return Math.min(OPTIONS.idleTimeout.default, absoluteTimeout);
   if (given > absoluteTimeout)
-    throw refuse('idleTimeout', String(given), `at most absoluteTimeout (${absoluteTimeout})`);
+    throw refuse(
+      'idleTimeout',
+      String(given),
+      `at most absoluteTimeout (${absoluteTimeout}), in seconds, not milliseconds`,
+    );
   return given;
 }
 
@@ -245,7 +269,11 @@ function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number):
 function resolveTouchInterval(given: number | undefined, idleTimeout: number): number {
   if (given === undefined) return Math.min(OPTIONS.touchInterval.default, idleTimeout / 4);
   if (given > idleTimeout / 2)
-    throw refuse('touchInterval', String(given), `at most half of idleTimeout (${idleTimeout}), so that use counts`);
+    throw refuse(
+      'touchInterval',
+      String(given),
+      `at most half of idleTimeout (${idleTimeout}), in seconds, so that use counts`,
+    );
   return given;
 }
 
@@ -259,7 +287,7 @@ function mayBePlain({
   partitioned: boolean;
   name: string;
 }): boolean {
-  return sameSite !== 'none' && !partitioned && !name.startsWith('__');
+  return sameSite !== 'none' && !partitioned && prefixOf(name) === undefined;
 }
 
 function resolveSecrets(secretKey: string | string[]): readonly string[] {

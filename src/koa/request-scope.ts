@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 import type { Context } from 'koa';
 
-import { finishHeaders } from './response-headers.js';
+import { finishHeaders, varyByCookie } from './response-headers.js';
 import type { RequestSession } from './request-session.js';
 
 /** Returns the value of an injected property in a request. */
@@ -24,7 +24,9 @@ export class RequestScope {
   /** The readers of the controller's injected properties. */
   properties: ReadonlyMap<string, PropertyReader> = NO_PROPERTIES;
 
-  constructor(readonly ctx: Context) {}
+  constructor(readonly ctx: Context) {
+    varyByCookie(ctx.res);
+  }
 
   add<T extends object>(session: RequestSession<T>): RequestSession<T> {
     this.#sessions.push(session);

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 
 import type { Context, Middleware } from 'koa';
 
-import { checkedOptions, functionOf, type OptionTable, text } from '../core/checks.js';
+import { checkedOptions, functionOf, type OptionTable, shown, text } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { SessionEventListener, SessionEventName } from '../session/events.js';
@@ -45,6 +45,18 @@ export const REQUIREMENT: OptionTable = Object.freeze({ ...COOKIE, ...DEMAND });
 
 const EXCEPTION: OptionTable = Object.freeze({ except: { check: text } });
 
+/** Parameters before the context, by the method. */
+const BEFORE_CONTEXT = { createSession: 'data, ', getSession: '', endSession: 'sessionId, ' } as const;
+
+/** @throws SessionConfigurationError for anything but a Koa context; a request or response of Express has only one of the two */
+function assertContext(ctx: Partial<Context> | undefined, method: keyof typeof BEFORE_CONTEXT): void {
+  if (typeof ctx?.req === 'object' && typeof ctx.res === 'object') return;
+  throw new SessionConfigurationError(
+    `${method}: ${shown(ctx)} in place of Koa's context; write ${method}(${BEFORE_CONTEXT[method]}ctx), where an action ` +
+      'gets it as @Ctx() ctx: Context, and a middleware as its first parameter',
+  );
+}
+
 let behind: (cookie: object) => CookieService | undefined;
 
 /**
@@ -79,6 +91,7 @@ export class SessionCookie<T extends object> {
    * @throws SessionHeadersSentError when the response has begun
    */
   createSession(data: SessionInput<T>, ctx: Context, options: string | CreateSessionOptions = {}): Promise<Session<T>> {
+    assertContext(ctx, 'createSession');
     const given = typeof options === 'string' ? { previousId: options } : options;
     return this.#service.logIn(data, ctx, checkedOptions(given, CREATION, 'createSession'));
   }
@@ -89,6 +102,7 @@ export class SessionCookie<T extends object> {
    * @throws SessionUnavailableError when the backend fails: that is not the same as no session
    */
   getSession(ctx: Context): Promise<Session<T> | undefined> {
+    assertContext(ctx, 'getSession');
     varyByCookie(ctx.res);
     return this.#service.requestSession(ctx).get();
   }
@@ -101,6 +115,7 @@ export class SessionCookie<T extends object> {
    * @throws SessionUnavailableError when the backend fails
    */
   endSession(sessionId: string, ctx: Context): Promise<boolean> {
+    assertContext(ctx, 'endSession');
     return this.#service.logOut(sessionId, ctx);
   }
 

@@ -85,6 +85,14 @@ export function assertShallow(path: string, depth: number): void {
   if (depth > MAX_DEPTH) throw new TooDeepError(path);
 }
 
+/** The longest path that a message has whole. */
+const LONGEST_PATH = 100;
+
+/** Returns a path as a message has it: of a long one, what it begins with. */
+export function shortened(path: string): string {
+  return path.length <= LONGEST_PATH ? path : `${path.slice(0, LONGEST_PATH)}…`;
+}
+
 /** Returns the path of the first property that leads back to what it lies in. */
 export function cycleIn(value: unknown, path = '', around: readonly unknown[] = []): string | undefined {
   if (typeof value !== 'object' || value === null || around.length > MAX_DEPTH) return undefined;

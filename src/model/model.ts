@@ -13,6 +13,7 @@ import {
   isSameJson,
   type JsonObject,
   NotJsonError,
+  shortened,
   TooDeepError,
   toJson,
 } from './json.js';
@@ -286,7 +287,7 @@ function asSessionData<R>(data: unknown, run: () => R): R {
   } catch (error) {
     if (!(error instanceof NotJsonError)) throw error;
     const path = error instanceof TooDeepError ? (cycleIn(data) ?? error.path) : error.path;
-    throw new InvalidSessionDataError({ [path || 'data']: error.problem });
+    throw new InvalidSessionDataError({ [shortened(path) || 'data']: error.problem });
   }
 }
 

@@ -7,6 +7,7 @@ import { SessionConfigurationError } from '../core/errors.js';
 export type Migrate = (data: Record<string, unknown>) => unknown;
 
 interface ModelNotes {
+  isModel?: true;
   principal?: string;
   migrate?: Migrate;
 }
@@ -33,6 +34,18 @@ export function notePrincipal(model: Function, property: string): void {
     );
   }
   note.principal = property;
+}
+
+/** Records that a class is session data. */
+export function noteModel(model: object): void {
+  noteOn(model).isModel = true;
+}
+
+/** Returns whether a class, or one that it extends, is marked as session data. */
+export function isMarkedModel(model: object): boolean {
+  for (let at: object | null = model; at !== null; at = Object.getPrototypeOf(at) as object | null)
+    if (notes.get(at)?.isModel) return true;
+  return false;
 }
 
 /** Records how data of an earlier shape becomes data of this model. Not inherited: a subclass is another shape. */

@@ -1,6 +1,9 @@
+import { ValidationTypes } from 'class-validator';
+
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertCalled, isMethod, ownerOf } from '../core/place.js';
-import { notePrincipal } from './notes.js';
+import { notePrincipal, principalPropertyOf } from './notes.js';
+import { rulesOf } from './rules.js';
 
 /**
  * Property of a data model: the session's owner, a string or a number. It makes it possible to list a user's sessions, to end
@@ -21,4 +24,16 @@ export function Principal(...args: []): (target: object, member: string | symbol
     }
     notePrincipal(model, name);
   };
+}
+
+/**
+ * Returns the property that says whose a model's sessions are, unless the model allows sessions that are nobody's by
+ * `@IsOptional()` or `@ValidateIf()` on it.
+ */
+export function requiredPrincipalOf(model: Function): string | undefined {
+  const property = principalPropertyOf(model);
+  const isOptional = rulesOf(model).some(
+    ({ propertyName, type }) => propertyName === property && type === ValidationTypes.CONDITIONAL_VALIDATION,
+  );
+  return isOptional ? undefined : property;
 }

@@ -1,7 +1,7 @@
 import { checkedOptions, functionOf, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
-import { type Migrate, noteMigration } from './notes.js';
+import { type Migrate, noteMigration, noteModel } from './notes.js';
 
 /** Options of {@link SessionData}. */
 export interface ModelOptions {
@@ -40,5 +40,6 @@ function markModel({ migrate }: ModelOptions, ...target: unknown[]): void {
     );
   }
   assertReflection('@SessionData');
+  noteModel(model);
   if (migrate) noteMigration(model, migrate);
 }

@@ -41,7 +41,7 @@ export class CookieServices {
       cookieOfContainer(identifier) ??
       this.#cookies.find(given => given.constructor === identifier) ??
       (identifier === SessionCookie && others.length === 0 ? only : undefined);
-    if (cookie) return serviceOf<object>(cookie);
+    if (cookie) return serviceOf(cookie as SessionCookie<object>);
     throw new SessionConfigurationError(
       `cookies: ${controller.name}.${method} requires ${identifier.name}, which is neither given nor registered in the ` +
         `container; add the service: withSessionSecurity(document, [..., the ${identifier.name}])`,

@@ -1,4 +1,7 @@
 import { inspect } from 'node:util';
+import { isNativeError } from 'node:util/types';
+
+import { monotonicNow } from '../core/timers.js';
 
 /** The properties of every event. They never contain a token, a signature or the session's data. */
 export interface SessionEvent {
@@ -47,6 +50,8 @@ export type SessionEventListener<E extends SessionEventName> = (event: SessionEv
 export class SessionEventHub {
   readonly #listeners = new Map<SessionEventName, Set<(event: never) => unknown>>();
 
+  readonly #unheard = new UnheardFailures();
+
   on<E extends SessionEventName>(name: E, listener: SessionEventListener<E>): void {
     const listeners = this.#listeners.get(name);
     if (listeners) listeners.add(listener);
@@ -59,7 +64,10 @@ export class SessionEventHub {
 
   emit<E extends SessionEventName>(name: E, event: SessionEvents[E]): void {
     const listeners = this.#listeners.get(name) as Set<SessionEventListener<E>> | undefined;
-    if (!listeners) return;
+    if (!listeners?.size) {
+      if (name === 'unavailable') this.#unheard.warn(event as SessionEvents['unavailable']);
+      return;
+    }
     for (const listener of [...listeners]) {
       try {
         const result = listener(event);
@@ -71,7 +79,27 @@ export class SessionEventHub {
   }
 }
 
-/** Describes the thrown value without calling its own `toString`, which may throw again. */
+/** The least time between two warnings of a failing store, in milliseconds. */
+const WARNING_INTERVAL = 60_000;
+
+/** Tells of a store that fails where nobody listens: a store that is away for an hour is worth sixty warnings. */
+class UnheardFailures {
+  #warnedAt = -Infinity;
+
+  warn({ operation, error }: SessionEvents['unavailable']): void {
+    const now = monotonicNow();
+    if (now - this.#warnedAt < WARNING_INTERVAL) return;
+    this.#warnedAt = now;
+    const detail = `${messageOf(error)}\nListen to it: sessions.on('unavailable', ({ operation, error }) => log(operation, error))`;
+    process.emitWarning(`The session backend failed: ${operation}`, { type: 'SessionUnavailableWarning', detail });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return isNativeError(error) ? error.message : inspect(error, { customInspect: false, depth: 0 });
+}
+
+/** Shows what was thrown without asking it for its own text, which may throw again. */
 function warn(name: string, error: unknown): void {
   const detail = inspect(error, { customInspect: false });
   process.emitWarning(`A listener of the session event '${name}' failed`, { type: 'SessionEventWarning', detail });

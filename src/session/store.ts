@@ -1,6 +1,6 @@
 import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../core/backend.js';
-import { SessionError, SessionUnavailableError } from '../core/errors.js';
+import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
 import { Deadlines } from './deadlines.js';
@@ -155,7 +155,9 @@ export class Store {
 
   #failure(operation: string, error: unknown): SessionError {
     this.#report(operation, error);
-    return error instanceof SessionError ? error : new SessionUnavailableError({ cause: error });
+    // What is wrong with the store's set-up is for the log, as its failures are, and not for clients.
+    const isAnswer = error instanceof SessionError && !(error instanceof SessionConfigurationError);
+    return isAnswer ? error : new SessionUnavailableError({ cause: error });
   }
 
   #report(operation: string, error: unknown): void {

@@ -200,9 +200,11 @@ describe('LmdbBackend', () => {
   });
 
   it.each([
-    [{}, 'path: a folder for the sessions is needed'],
-    [{ path: '' }, 'path: a folder for the sessions is needed'],
-    [{ path: '/tmp/x', pathh: 1 }, 'LmdbBackend: unknown option pathh; it takes path'],
+    [undefined, "LmdbBackend: undefined; write new LmdbBackend({ path: './data/sessions' })"],
+    ['./data', 'LmdbBackend: a string; write new LmdbBackend({'],
+    [{}, 'LmdbBackend: path: undefined; write a folder for the sessions'],
+    [{ path: '' }, 'LmdbBackend: path: an empty string; write a folder for the sessions'],
+    [{ path: '/tmp/x', pathh: 1 }, 'LmdbBackend: pathh: no such option; write path'],
   ])('refuses the options %j', (options, message) => {
     expect(() => new LmdbBackend(options as never)).toThrow(
       expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining(message) }),

@@ -1,5 +1,10 @@
+import 'reflect-metadata';
+
 import type { ChildProcess } from 'node:child_process';
 import { Pool, type PoolClient } from 'pg';
+import { Get, JsonController } from 'routing-controllers';
+import { InMemoryBackend, RequireSession, SessionCookie } from 'routing-controllers-sessions';
+import { signIn } from 'routing-controllers-sessions/testing';
 import { Pace } from '../../src/backends/pace.js';
 import { migrate, PostgresBackend } from '../../src/backends/postgres/backend.js';
 import type { PostgresPool, Result, Statement } from '../../src/backends/postgres/pool.js';
@@ -11,7 +16,18 @@ import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, postgresUrl, startPostgres, until } from '../support/engines.js';
 import { Gate } from '../support/gate.js';
+import { SECRET, startApp } from '../support/app.js';
+import { UserSession } from '../support/life.js';
 import { sessionRecord } from '../support/session-record.js';
+
+@JsonController()
+class Guarded {
+  @Get('/guarded')
+  @RequireSession()
+  guarded() {
+    return {};
+  }
+}
 
 /** A pool whose clients, in a transaction, send each statement as the test wants it. */
 function intercepted(own: Pool, send: (client: PoolClient, statement: Statement) => Promise<Result>): PostgresPool {
@@ -290,6 +306,60 @@ describeWith('postgres', 'on a real server', () => {
       await serializable.end();
     });
 
+    describe('when a server is made', () => {
+      let emitWarning: jest.SpyInstance;
+      beforeEach(() => {
+        emitWarning = jest.spyOn(process, 'emitWarning').mockImplementation();
+      });
+      afterEach(() => {
+        emitWarning.mockRestore();
+      });
+
+      async function serve(backend: PostgresBackend) {
+        return startApp({ controllers: [Guarded], dataModel: UserSession, backend });
+      }
+
+      it('a missing table is a warning at once, which says what to write, and a 503 for those who need it', async () => {
+        const app = await serve(new PostgresBackend({ pool, table: `${schema}.missing` }));
+        await until(() => emitWarning.mock.calls.length > 0, 'the warning');
+        expect(emitWarning.mock.calls).toEqual([
+          [
+            expect.stringMatching(
+              `^PostgresBackend: table: there is no table ${schema}.missing.*await backend.migrate`,
+            ),
+            'SessionConfigurationWarning',
+          ],
+        ]);
+        const token = await signIn(
+          new SessionCookie({ secretKey: SECRET, dataModel: UserSession, backend: new InMemoryBackend() }),
+          {
+            username: 'ada',
+          },
+        );
+        const answer = await app.client().get('/guarded').set('Cookie', token);
+        expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1']);
+        expect(answer.text).not.toContain('missing');
+      });
+
+      it('a table that is there, or is being made, is none', async () => {
+        const asked: string[] = [];
+        const watched: PostgresPool = {
+          query: statement => {
+            asked.push(statement.name ?? statement.text);
+            return pool.query(statement);
+          },
+          connect: () => pool.connect(),
+        };
+        const backend = new PostgresBackend({ pool: watched, table: `${schema}.being_made` });
+        const migrating = backend.migrate();
+        await serve(backend);
+        await migrating;
+        await until(() => asked.length > 0, 'the look at the table');
+        await backend.read('x');
+        expect(emitWarning).not.toHaveBeenCalled();
+      });
+    });
+
     it('gives a connection back after a failed revocation, without the transaction', async () => {
       const single = new Pool({ connectionString: engine.url, max: 1 });
       const backend = new PostgresBackend({ pool: single, table: `${schema}.missing` });
@@ -363,11 +433,13 @@ describeWith('postgres', 'on a real server', () => {
     });
 
     it.each([
-      [{}, "pool: a Pool of the package 'pg' is needed"],
-      [{ pool: {} }, "pool: a Pool of the package 'pg' is needed"],
+      [undefined, 'PostgresBackend: undefined; write new PostgresBackend({ pool: new Pool('],
+      ['postgres://u:p@host', 'PostgresBackend: a string; write new PostgresBackend({'],
+      [{}, "PostgresBackend: pool: undefined; write a Pool of the package 'pg'"],
+      [{ pool: {} }, "PostgresBackend: pool: an object; write a Pool of the package 'pg'"],
       [
         { pool: { connect: (): void => undefined }, tabel: 'x' },
-        'PostgresBackend: unknown option tabel; it takes pool, table',
+        'PostgresBackend: tabel: no such option; write one of pool, table',
       ],
     ])('refuses the options %j', (options, message) => {
       expect(() => new PostgresBackend(options as never)).toThrow(

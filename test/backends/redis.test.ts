@@ -252,14 +252,20 @@ describeWith('redis', 'on one server', () => {
 
     const looksRight = { evalSha: (): void => undefined };
     it.each([
-      [{}, 'client: a connected client of the package'],
-      [{ client: {} }, 'client: a connected client of the package'],
+      [undefined, 'RedisBackend: undefined; write new RedisBackend({ client'],
+      ['redis://u:p@host', 'RedisBackend: a string; write new RedisBackend({ client'],
+      [new Map(), 'RedisBackend: an instance of Map; write new RedisBackend({ client'],
+      [{}, 'RedisBackend: client: undefined; write a connected client of the package'],
+      [{ client: {} }, 'RedisBackend: client: an object; write a connected client of the package'],
       [
         { client: { ...looksRight, options: { clientSideCache: {} } } },
         'client: refuses a clientSideCache, which may still have ended sessions',
       ],
-      [{ client: looksRight, prefix: 1 }, 'prefix: 1; a string is needed'],
-      [{ client: looksRight, prefx: '' }, 'RedisBackend: unknown option prefx; it takes client, prefix, nearCache'],
+      [{ client: looksRight, prefix: 1 }, 'RedisBackend: prefix: 1; write a string'],
+      [
+        { client: looksRight, prefx: '' },
+        'RedisBackend: prefx: no such option; write one of client, prefix, nearCache',
+      ],
     ])('refuses the options %j', (options, message) => {
       expect(() => new RedisBackend(options as never)).toThrow(
         expect.objectContaining({ code: 'ERR_SESSION_CONFIG', message: expect.stringContaining(message) }),

@@ -23,8 +23,6 @@ import {
 const SCREENSHOTS = path.resolve(__dirname, '../../build/screenshots');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
-jest.setTimeout(180_000);
-
 describeInBrowser("the playground's page", () => {
   const kit = usePlayground();
   const { newBrowser, open } = kit;

@@ -9,8 +9,6 @@ import { bar, click, live, logIn, says, trail, usePlayground, wire } from './use
 
 const SCREENSHOTS = path.resolve(__dirname, '../../build/screenshots');
 
-jest.setTimeout(180_000);
-
 describeInBrowser('the page shows', () => {
   const kit = usePlayground();
 

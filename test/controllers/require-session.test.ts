@@ -293,7 +293,7 @@ describe('@RequireSession in a place, or with options, that cannot work', () => 
     [
       'an option it does not have',
       () => Loose({ autoerror: false }),
-      /@RequireSession: autoerror: no such option; write one of cookie, autoError, check, maxAuthAge/,
+      /@RequireSession: autoerror: no such option; write autoError$/,
     ],
     [
       'autoError that is not a boolean',

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { CookieJar } from 'tough-cookie';
 
 import { type CookieAttributes, SetCookie } from '../../src/cookie/set-cookie.js';
+import { TOKEN_CHARS } from '../../src/cookie/tokens.js';
 import { SessionConfigurationError } from '../../src/core/errors.js';
 import { parseSetCookie } from '../support/set-cookie-parts.js';
 import { seed } from '../support/seed.js';
@@ -17,7 +18,7 @@ const defaults: CookieAttributes = {
 
 const attributes: fc.Arbitrary<CookieAttributes> = fc
   .record({
-    name: fc.constantFrom('session', '__Secure-session', '__Host-session', 'a-b'),
+    name: fc.constantFrom('session', '__Secure-session', '__Host-session', '__Http-s', '__Host-Http-s', 'a-b'),
     domain: fc.constantFrom(undefined, 'example.com', 'app.example.com'),
     path: fc.constantFrom('/', '/app', '/app/'),
     sameSite: fc.constantFrom('lax' as const, 'strict' as const, 'none' as const),
@@ -53,7 +54,7 @@ describe('SetCookie.set', () => {
       partitioned: true,
     }).set('t', 1);
     expect(parseSetCookie(header)).toEqual({
-      name: 'session',
+      name: '__Secure-session',
       value: 't',
       attributes: {
         path: '/app',
@@ -74,8 +75,18 @@ describe('SetCookie.name', () => {
     ['__Host-session', { name: '__Host-session' }],
     ['__Secure-session', { name: '__Secure-session' }],
     ['session', { secure: false }],
-    ['session', { domain: 'example.com' }],
-    ['session', { path: '/app' }],
+    ['session', { secure: false, domain: 'example.com' }],
+    ['session', { secure: false, path: '/app' }],
+    ['__Secure-session', { domain: 'example.com' }],
+    ['__Secure-session', { path: '/app' }],
+    ['__Secure-session', { domain: 'example.com', path: '/app' }],
+    ['__Http-session', { name: '__Http-session', domain: 'example.com' }],
+    ['__http-session', { name: '__http-session', path: '/app' }],
+    ['__Host-Http-session', { name: '__Host-Http-session' }],
+    ['__SECURE-session', { name: '__SECURE-session', domain: 'example.com' }],
+    ['__host-session', { name: '__host-session' }],
+    ['__Host-__session', { name: '__session' }],
+    ['__Host-session__Host-', { name: 'session__Host-' }],
   ])('is %s for %j', (name, given) => {
     expect(new SetCookie({ ...defaults, ...given }).name).toBe(name);
   });
@@ -88,6 +99,24 @@ describe('SetCookie refuses a cookie that browsers would refuse', () => {
     ['the __Secure- prefix without Secure', { name: '__Secure-session', secure: false }, /^name: .*needs Secure/],
     ['the __Host- prefix with a domain', { name: '__Host-session', domain: 'example.com' }, /^name: .*domain/],
     ['the __Host- prefix with a path', { name: '__Host-session', path: '/app' }, /^name: .*path/],
+    ['the __SECURE- prefix without Secure', { name: '__SECURE-s', secure: false }, /^name: .*needs Secure; write 's'/],
+    ['the __Http- prefix without Secure', { name: '__Http-s', secure: false }, /^name: .*needs Secure; write 's'/],
+    ['the __hTTP- prefix without Secure', { name: '__hTTP-s', secure: false }, /^name: .*needs Secure; write 's'/],
+    [
+      'the __Host-Http- prefix without Secure',
+      { name: '__Host-Http-s', secure: false },
+      /^name: .*needs Secure; write 's'/,
+    ],
+    ['the __Host-Http- prefix with a domain', { name: '__Host-Http-s', domain: 'example.com' }, /^name: .*domain/],
+    ['the __host-http- prefix with a path', { name: '__host-http-s', path: '/app' }, /^name: .*path/],
+    ['a path of 1,025 bytes', { path: `/${'a'.repeat(1024)}` }, /^path: 1025 bytes.*at most 1024/],
+    ['a domain of 1,025 bytes', { domain: 'a'.repeat(1025) }, /^domain: 1025 bytes.*at most 1024/],
+    ['a name that makes the cookie too large', { name: 'a'.repeat(4000) }, /^name: .*4\d{3} bytes.*at most 4096/],
+    [
+      'a name that does so with its path and domain',
+      { name: 'a'.repeat(2500), path: `/${'a'.repeat(900)}`, domain: `${'a.'.repeat(400)}a` },
+      /^name: .*4\d{3} bytes.*at most 4096/,
+    ],
     ['SameSite=None without Secure', { sameSite: 'none', secure: false }, /^sameSite: .*secure: true/],
     ['Partitioned without Secure', { partitioned: true, secure: false }, /^partitioned: .*secure: true/],
     ['a name with a space', { name: 'my session' }, /^name, domain or path/],
@@ -100,6 +129,23 @@ describe('SetCookie refuses a cookie that browsers would refuse', () => {
     expect(make).toThrow(SessionConfigurationError);
     expect(make).toThrow(message);
   });
+});
+
+test('the largest cookie that is accepted has no more bytes than browsers keep, with its token and any age', () => {
+  const accepts = (chars: number): boolean => {
+    try {
+      new SetCookie({ ...defaults, name: 'a'.repeat(chars) });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  let longest = 3_000;
+  while (accepts(longest + 1)) longest++;
+  const largest = new SetCookie({ ...defaults, name: 'a'.repeat(longest) });
+  expect(largest.set('t'.repeat(TOKEN_CHARS), 315_360_000).length).toBeLessThanOrEqual(4_096);
+  expect(largest.set('t'.repeat(TOKEN_CHARS), 315_360_000).length).toBeGreaterThan(4_090);
+  expect(largest.clear().length).toBeLessThanOrEqual(4_096);
 });
 
 describe('SetCookie.clear', () => {

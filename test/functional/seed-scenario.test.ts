@@ -69,7 +69,9 @@ describe('the example of the README', () => {
     const loggedIn = await server.post('/get_session?username=ada').expect(200);
     expect(loggedIn.body).toEqual({ message: 'You now have a session', user: { username: 'ada' } });
     expect(loggedIn.headers['set-cookie']).toEqual([
-      expect.stringMatching(/^session=[\w-]{22}\.[\w-]{43}\.[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=1209600$/),
+      expect.stringMatching(
+        /^session=[\w-]{22}\.[\w-]{43}\.[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=1209600$/,
+      ),
     ]);
     expect(loggedIn.headers['cache-control']).toBe('no-store');
 

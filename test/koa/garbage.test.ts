@@ -4,11 +4,12 @@ import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 import { IsString } from 'class-validator';
-import { InMemoryBackend, SessionCookie } from 'routing-controllers-sessions';
+import { InMemoryBackend, SessionCookie, SessionData } from 'routing-controllers-sessions';
 
 import { SECRET } from '../support/app.js';
 import { visit } from '../support/in-process.js';
 
+@SessionData
 class UserSession {
   @IsString() username!: string;
 }

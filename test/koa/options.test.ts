@@ -10,7 +10,8 @@ import {
 } from 'routing-controllers-sessions';
 import { Container, Service } from 'typedi';
 
-import { resolveOptions } from '../../src/koa/options.js';
+import { SESSION_SLIPS } from '../../src/core/slips.js';
+import { OPTIONS, resolveOptions } from '../../src/koa/options.js';
 import { SECRET } from '../support/app.js';
 import { inEnvironment } from '../support/environment.js';
 
@@ -107,8 +108,78 @@ describe('an invalid option is refused at construction, with its name and the va
     expect(new Set(table.map(([option]) => option))).toEqual(new Set(list.split(', ')));
   });
 
-  test.each(['Name', 'secret', 'maxAge', 'cookie', 'ttl', '__proto__x', 'autoerror'])('unknown option %s', key => {
+  test.each(['nmae', '__proto__x', 'constructor', 'hasOwnProperty', 'foo'])('unknown option %s', key => {
     expect(messageOf({ [key]: 1 })).toMatch(new RegExp(`^${key}: no such option; write one of .*secretKey`));
+  });
+
+  test.each([
+    ['Name', 'name'],
+    ['autoerror', 'autoError'],
+    ['secret_key', 'secretKey'],
+    ['idle-timeout', 'idleTimeout'],
+  ])('%s, which is %s in another spelling', (key, meant) => {
+    expect(messageOf({ [key]: 1 })).toBe(`${key}: no such option; write ${meant}`);
+  });
+
+  test.each<[string, RegExp]>([
+    ['secret', /write secretKey/],
+    ['password', /write secretKey/],
+    ['keys', /write secretKey/],
+    ['store', /write backend: new RedisBackend/],
+    ['database', /write backend: new RedisBackend/],
+    ['key', /write name$/],
+    ['cookieName', /write name$/],
+    ['maxAge', /write absoluteTimeout \(seconds since the log-in\) and idleTimeout \(seconds/],
+    ['ttl', /write absoluteTimeout \(seconds/],
+    ['expiresIn', /write absoluteTimeout \(seconds/],
+    ['cookie', /write its attributes as options of their own: domain, path, sameSite, secure/],
+    ['cookieOptions', /options of their own/],
+    ['rolling', /leave it out, because each request extends/],
+    ['renew', /leave it out, because each request extends/],
+    ['resave', /leave it out, because a session is stored when/],
+    ['saveUninitialized', /leave it out, because a session is stored when/],
+    ['signed', /leave it out, because the cookie is always signed/],
+    ['httpOnly', /leave it out, because the cookie is always HttpOnly/],
+    ['genid', /leave it out, because ids and secrets are always random/],
+    ['updateAge', /write touchInterval/],
+    ['freshAge', /write @RequireSession\(\{ maxAuthAge \}\)/],
+  ])('%s, an option of another library, with what takes its place', (key, advice) => {
+    const message = messageOf({ [key]: 1 });
+    expect(message).toMatch(new RegExp(`^${key}: no such option; `));
+    expect(message).toMatch(advice);
+    expect(message.length).toBeLessThan(160);
+  });
+
+  test('no name of the table of slips is an option here', () => {
+    expect(Object.keys(SESSION_SLIPS).filter(name => name in OPTIONS)).toEqual([]);
+  });
+
+  test('options of another library alone are told what they are called here, too', () => {
+    const construct = () => new SessionCookie({ secret: 'x', resave: false } as unknown as SessionCookieOptions<User>);
+    expect(construct).toThrow(/^secret: no such option; write secretKey/);
+  });
+
+  test.each<[string, number]>([
+    ['absoluteTimeout', 14 * 86_400 * 1000],
+    ['absoluteTimeout', 315_360_001],
+    ['touchInterval', 60 * 60 * 1000],
+    ['backendTimeout', 5_000],
+    ['sweepInterval', 10 * 3_600 * 1000],
+  ])('%s: %d, which can only be milliseconds', (option, value) => {
+    expect(messageOf({ [option]: value })).toMatch(
+      new RegExp(`^${option}: ${value}; write seconds, not milliseconds: at most \\d+$`),
+    );
+  });
+
+  test.each([30 * 60 * 1000, 7 * 86_400 * 1000])('idleTimeout: %d is milliseconds, too', value => {
+    expect(messageOf({ idleTimeout: value })).toMatch(/^idleTimeout: .*seconds, not milliseconds/);
+  });
+
+  test('maxAuthAge of twelve hours in milliseconds, which is longer than a year', () => {
+    const sessions = new SessionCookie({ secretKey: SECRET, dataModel: User, backend: new InMemoryBackend() });
+    expect(() => sessions.requireSession({ maxAuthAge: 12 * 3_600_000 })).toThrow(
+      /maxAuthAge: 43200000; write seconds, not milliseconds/,
+    );
   });
 
   test.each<[string, Record<string, unknown>, RegExp]>([
@@ -168,6 +239,7 @@ describe('options that work', () => {
   test.each<[string, Record<string, unknown>]>([
     ['idleTimeout equal to absoluteTimeout', { idleTimeout: 60, absoluteTimeout: 60 }],
     ['touchInterval and sweepInterval of 0', { touchInterval: 0, sweepInterval: 0 }],
+    ['the longest durations', { absoluteTimeout: 315_360_000, idleTimeout: 315_360_000, backendTimeout: 3_600 }],
     ['no limit of sessions, written out', { maxSessionsPerPrincipal: Infinity }],
     ["sameSite: 'none' under secure: 'auto'", { sameSite: 'none' }],
     ["partitioned under secure: 'auto'", { partitioned: true }],

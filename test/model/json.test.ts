@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { copyJson, isSafeJson, isSameJson, type Json, NotJsonError, toJson } from '../../src/model/json.js';
+import { copyJson, isSafeJson, isSameJson, type Json, NotJsonError, shortened, toJson } from '../../src/model/json.js';
 import { seed } from '../support/seed.js';
 
 const runs = { seed, numRuns: 1_000 };
@@ -201,5 +201,17 @@ describe('Values that JSON would drop silently', () => {
     ['a property named by a symbol', { a: { [Symbol('b')]: 1 } }, 'a.Symbol(b)'],
   ])('%s is refused by its path', (_, value, path) => {
     expect(() => toJson(value)).toThrow(expect.objectContaining({ path }));
+  });
+});
+
+describe('shortened', () => {
+  test('leaves a path that a message has room for', () => {
+    expect(shortened('address.city')).toBe('address.city');
+    expect(shortened('a'.repeat(100))).toBe('a'.repeat(100));
+  });
+
+  test('keeps what a long path begins with', () => {
+    expect(shortened(Array(150).fill('parent').join('.'))).toMatch(/^parent(\.\w+)+…$/);
+    expect(shortened('a'.repeat(1_000))).toHaveLength(101);
   });
 });

@@ -473,8 +473,10 @@ describe('the playground', () => {
   describe('/guide', () => {
     test("serves the project's documents, and links between them", async () => {
       const { text } = await request(server).get('/guide/README.md').expect(200).expect('Content-Type', /html/);
-      const [, link] = /href="(docs\/[\w-]+\.md)"/.exec(text)!;
-      await request(server).get(`/guide/${link}`).expect(200);
+      const [, absolute] = /href="(\/guide\/docs\/[\w-]+\.md)"/.exec(text)!;
+      const { text: page } = await request(server).get(absolute!).expect(200);
+      const [, relative] = /href="([\w-]+\.md)"/.exec(page)!;
+      await request(server).get(`/guide/docs/${relative}`).expect(200);
     });
 
     test.each(['/guide/', '/guide/package.json', '/guide/../package.json', '/guide/docs/%2e%2e/README.md'])(

@@ -1,5 +1,7 @@
 import 'reflect-metadata';
 
+import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 
 import type Koa from 'koa';
@@ -8,6 +10,7 @@ import { HttpError } from 'routing-controllers';
 import {
   InMemoryBackend,
   SessionConfigurationError,
+  SessionGoneError,
   SessionHttpError,
   SessionCookie,
   type SessionCookieOptions,
@@ -77,7 +80,30 @@ describe('CK-1: the cookie by default, in production', () => {
   });
 });
 
-describe('CK-2: invalid options are refused at start-up, by their names', () => {
+describe('CK-10: a name says what holds of the cookie, wherever browsers enforce it', () => {
+  test.each<[string, Partial<SessionCookieOptions<UserSession>>, string, string]>([
+    ['a path', { path: '/open' }, '__Secure-session', 'session'],
+    ['a domain', { domain: 'example.com' }, '__Secure-session', 'session'],
+    ['a path and Secure everywhere', { path: '/open', secure: true }, '__Secure-session', '__Secure-session'],
+    ['a prefix of the application', { name: '__Http-s', path: '/open' }, '__Http-s', '__Http-s'],
+    ['a name with underscores', { name: '__s' }, '__Host-__s', '__s'],
+    ['no Secure', { secure: false, path: '/open' }, 'session', 'session'],
+  ])('CK-10: with %s', async (_, cookie, name, loopback) => {
+    const life = await startLife({ cookie });
+    for (const [host, expected] of [
+      ['app.example.com', name],
+      ['localhost', loopback],
+    ] as const) {
+      const answer = await ask(life, '/open/login', { ...POST, headers: { host } });
+      const set = parseSetCookie(answer.setCookies[0]!);
+      expect(set.name).toBe(expected);
+      expect(set.attributes['secure'] === true).toBe(/^__\w+-/.test(expected));
+      expect((await ask(life, '/guarded/who', { cookie: cookieOf(answer), headers: { host } })).status).toBe(200);
+    }
+  });
+});
+
+describe('CK-2: what cannot work is refused at the start, by the name of the option', () => {
   test.each<[string, Record<string, unknown>, RegExp]>([
     ['__Host- with a domain', { name: '__Host-session', domain: 'example.com' }, /^name/],
     ['__Host- with a path', { name: '__Host-session', path: '/app' }, /^name/],
@@ -477,7 +503,19 @@ describe('Set-Cookie survives an error answer', () => {
       return 418;
     }
     get headers() {
-      return { 'x-teapot': '1', 'set-cookie': 'other=1' };
+      return { 'x-teapot': '1' };
+    }
+  }
+
+  class ThrowingGetters extends Error {
+    get status() {
+      throw new Error('no status');
+    }
+    get headers() {
+      throw new Error('no headers');
+    }
+    get expose() {
+      throw new Error('no expose');
     }
   }
 
@@ -495,6 +533,8 @@ describe('Set-Cookie survives an error answer', () => {
       () => Object.freeze(Object.assign(new Error('x'), { status: 409, headers: Object.freeze({ 'x-own': '1' }) })),
     ],
     ['a sealed error', () => Object.seal(new Error('x'))],
+    ['a frozen error of this library', () => Object.freeze(new SessionGoneError())],
+    ['an error whose getters throw', () => new ThrowingGetters('x')],
     ['a string', () => 'x'],
     ['an empty string', () => ''],
     ['a number', () => 409],
@@ -569,6 +609,17 @@ describe('Set-Cookie survives an error answer', () => {
       expect(errors).toEqual([own]);
       expect(errors[0]).toBe(own);
     });
+
+    test('ID-8: what Koa is told has no token in it', async () => {
+      life.acts.set('look', async (ctx, _session, sessions) => {
+        await sessions.createSession({ username: 'ada' }, ctx);
+        throw Object.assign(new Error('x'), { headers: { 'x-own': '1' } });
+      });
+      errors.length = 0;
+      const token = cookieOf(await ask(life, '/open/look', POST)).slice('session='.length);
+      expect(token).toHaveLength(110);
+      expect(inspect(errors, { depth: 9, showHidden: true, getters: true })).not.toContain(token);
+    });
   });
 
   test("Koa's own handler, with the guard as a middleware and no routing-controllers route", async () => {
@@ -624,6 +675,36 @@ describe('The headers for caches', () => {
       await sessions.createSession({ username: 'ada' }, ctx);
       ctx.set('Cache-Control', 'public, max-age=60');
     });
+    const written = (write: (res: ServerResponse, ctx: Context) => unknown) => (ctx: Context) => {
+      ctx.respond = false;
+      ctx.status = 200;
+      ctx.res.setHeader('Vary', 'Accept');
+      write(ctx.res, ctx);
+      return ctx;
+    };
+    life.acts.set(
+      'end',
+      written(res => res.end('own')),
+    );
+    life.acts.set(
+      'stream',
+      written(res => Readable.from(['ow', 'n']).pipe(res)),
+    );
+    life.acts.set(
+      'write-head',
+      written(res => res.writeHead(200, 'Fine', { vary: 'Accept', 'cache-control': 'max-age=1' }).end('own')),
+    );
+    life.acts.set(
+      'write-list',
+      written(res => res.writeHead(200, ['Vary', 'Accept', 'X-One', '1', 'X-One', '2']).end('own')),
+    );
+    life.acts.set(
+      'flush',
+      written((res, ctx) => {
+        ctx.flushHeaders();
+        res.end('own');
+      }),
+    );
     life.acts.set('look', async (ctx, _session, sessions) => ({
       there: (await sessions.getSession(ctx)) !== undefined,
     }));
@@ -656,6 +737,44 @@ describe('The headers for caches', () => {
     const { cookie } = await logIn(life);
     expectPrivate(await ask(life, '/guarded/logout', { ...POST, cookie }));
   });
+
+  test.each([
+    ['/guarded/who', 'private'],
+    ['/optional/who', 'private'],
+    ['/open/look', 'private'],
+    ['/open/hello', undefined],
+    ['/optional/vary-accept', 'public, max-age=60'],
+    ['/optional/expires', undefined],
+    ['/optional/immutable', 'immutable'],
+    ['/optional/end', 'private'],
+    ['/optional/stream', 'private'],
+    ['/optional/write-head', 'max-age=1'],
+    ['/optional/missing', 'private'],
+    ['/optional/refused', undefined],
+  ])('%s, whose action may say something about caching, says Cache-Control: %s', async (path, cacheControl) => {
+    life.acts.set('expires', ctx => ctx.set('Expires', 'Thu, 01 Jan 2026 01:00:00 GMT'));
+    life.acts.set('missing', ctx => ((ctx.status = 404), ctx));
+    life.acts.set('refused', ctx => ((ctx.status = 403), ctx));
+    life.acts.set('immutable', ctx => ctx.set('Cache-Control', 'immutable'));
+    const { cookie } = await logIn(life);
+    for (const request of [{}, { cookie }]) {
+      const { status, headers } = await ask(life, path, request);
+      // Caches keep a refusal only where they are told to.
+      expect(headers['cache-control']).toBe(status === 403 ? undefined : cacheControl);
+    }
+  });
+
+  test.each(['end', 'stream', 'write-head', 'write-list', 'flush'])(
+    'an action that writes its answer itself (%s) says Vary: Cookie beside its own',
+    async act => {
+      const { cookie } = await logIn(life);
+      for (const request of [{}, { cookie }]) {
+        const answer = await ask(life, `/optional/${act}`, request);
+        expect([answer.status, answer.text]).toEqual([200, 'own']);
+        expect(answer.headers['vary']).toBe('Accept, Cookie');
+      }
+    },
+  );
 
   test("a response that sets none keeps the application's Cache-Control", async () => {
     expect((await ask(life, '/optional/vary-accept')).headers['cache-control']).toBe('public, max-age=60');

@@ -13,7 +13,8 @@ export class Client {
     cookies = '',
   ) {
     // Of a cookie under two names, the one that plain HTTP to this machine has.
-    for (const cookie of cookies.split('; ')) if (!/^(__Host-|$)/.test(cookie)) this.jar.setCookieSync(cookie, url);
+    for (const cookie of cookies.split('; '))
+      if (!/^(__(Host|Secure)-|$)/.test(cookie)) this.jar.setCookieSync(cookie, url);
   }
 
   get(path: string): Test {

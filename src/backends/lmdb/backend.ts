@@ -2,9 +2,8 @@ import path from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
-import { SessionConfigurationError } from '../../core/errors.js';
+import { type Check, constructorOptions, type OptionTable, refusal, text } from '../../core/checks.js';
 import type { SessionRecord } from '../../core/record.js';
-import { refuseUnknown } from '../options.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord } from '../record-text.js';
 import { freeBytes, messageOf, openFolder } from './folder.js';
@@ -15,6 +14,10 @@ export interface LmdbBackendOptions {
   /** The folder for the sessions, which no other data may share. Made, with mode 0700, if it does not exist. */
   path: string;
 }
+
+const PATH: Check = { instead: "a folder for the sessions, as './data/sessions'", holds: text.holds };
+const OPTIONS: OptionTable = Object.freeze({ path: { check: PATH } });
+const EXAMPLE = "new LmdbBackend({ path: './data/sessions' })";
 
 /** The number of expired records that one transaction removes: about a millisecond's work. */
 const SWEEP_BATCH = 50;
@@ -53,11 +56,8 @@ export class LmdbBackend extends SessionBackend {
    */
   constructor(options: LmdbBackendOptions) {
     super();
-    const { path: folder, ...unknown } = options;
-    refuseUnknown('LmdbBackend', unknown, 'path');
-    if (typeof folder !== 'string' || folder === '') {
-      throw new SessionConfigurationError("path: a folder for the sessions is needed, such as './data/sessions'");
-    }
+    const { path: folder } = constructorOptions(options, OPTIONS, 'LmdbBackend', EXAMPLE);
+    if (folder === undefined) throw refusal('LmdbBackend', 'path', 'undefined', PATH.instead);
     this.#folder = path.resolve(folder);
     this.#root = openFolder(this.#folder);
     this.#records = this.#root.openDB('records', LAYOUT);

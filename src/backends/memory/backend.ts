@@ -1,6 +1,6 @@
 import { AT_ONCE, type AtOnce, type AtOnceWrites } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
-import { SessionConfigurationError } from '../../core/errors.js';
+import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
 import type { SessionRecord } from '../../core/record.js';
 import { Pace } from '../pace.js';
 
@@ -12,6 +12,9 @@ export interface InMemoryBackendOptions {
    */
   maxSessions?: number;
 }
+
+const OPTIONS: OptionTable = Object.freeze({ maxSessions: { check: wholeNumber(1) } });
+const EXAMPLE = 'new InMemoryBackend(), or new InMemoryBackend({ maxSessions })';
 
 /**
  * The number of records that a sweep checks before it yields to requests. Removing one takes as long as checking
@@ -80,15 +83,7 @@ export class InMemoryBackend extends SessionBackend {
   /** @throws SessionConfigurationError when `maxSessions` is not a positive whole number */
   constructor(options: InMemoryBackendOptions = {}) {
     super();
-    const { maxSessions = 1_000_000, ...unknown } = options;
-    if (Object.keys(unknown).length > 0) {
-      throw new SessionConfigurationError(
-        `InMemoryBackend: unknown option ${Object.keys(unknown).join(', ')}; it takes maxSessions`,
-      );
-    }
-    if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) {
-      throw new SessionConfigurationError(`maxSessions: ${String(maxSessions)}; a whole number from 1 is needed`);
-    }
+    const { maxSessions = 1_000_000 } = constructorOptions(options, OPTIONS, 'InMemoryBackend', EXAMPLE);
     this.#maxSessions = maxSessions;
   }
 

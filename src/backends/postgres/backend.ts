@@ -1,7 +1,8 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
+import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
-import { refuseUnknown } from '../options.js';
+import { START_UP_CHECK } from '../../core/start-up.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './pool.js';
 import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './table.js';
@@ -18,7 +19,16 @@ export interface PostgresBackendOptions {
 /** Options of {@link migrate}. */
 export type MigrateOptions = Pick<PostgresBackendOptions, 'table'>;
 
-/** The most attempts at a statement that PostgreSQL rolled back because of another transaction. */
+const POOL: Check = {
+  instead: "a Pool of the package 'pg': new Pool({ connectionString })",
+  holds: value => typeof (value as Partial<PostgresPool> | undefined)?.connect === 'function',
+};
+const TABLE: Check = { instead: 'a name, as auth.sessions', holds: () => true };
+const MIGRATION: OptionTable = Object.freeze({ table: { check: TABLE } });
+const OPTIONS: OptionTable = Object.freeze({ pool: { check: POOL }, ...MIGRATION });
+const EXAMPLE = 'new PostgresBackend({ pool: new Pool({ connectionString }) })';
+
+/** How often a statement is run that PostgreSQL undid because of another one's. */
 const ATTEMPTS = 3;
 
 const SERIALIZATION_FAILURE = '40001';
@@ -45,22 +55,36 @@ export class PostgresBackend extends SessionBackend {
   readonly #pool: PostgresPool;
   readonly #table: Table;
   #isClosed = false;
+  #migration: Promise<void> = Promise.resolve();
+  #checked: Promise<unknown> | undefined;
 
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
   constructor(options: PostgresBackendOptions) {
     super();
-    const { pool, table = DEFAULT_TABLE, ...unknown } = options;
-    refuseUnknown('PostgresBackend', unknown, 'pool, table');
-    if (typeof (pool as Partial<PostgresPool> | undefined)?.connect !== 'function') {
-      throw new SessionConfigurationError("pool: a Pool of the package 'pg' is needed: new Pool({ connectionString })");
-    }
+    const { pool, table } = constructorOptions(options, OPTIONS, 'PostgresBackend', EXAMPLE);
+    if (pool === undefined) throw refusal('PostgresBackend', 'pool', 'undefined', POOL.instead);
     this.#pool = pool;
-    this.#table = new Table(table);
+    this.#table = new Table(table ?? DEFAULT_TABLE);
   }
 
   /** Makes the table and its indexes if they do not exist. See {@link migrate}. */
   migrate(): Promise<void> {
-    return migrateTable(this.#pool, this.#table);
+    const migration = migrateTable(this.#pool, this.#table);
+    this.#migration = migration.catch(() => undefined);
+    return migration;
+  }
+
+  /**
+   * @internal Looks once whether the table is there, after a migration that is under way, and warns when it is not. A server
+   * that cannot be reached yet is not worth a word: the requests that need it say so.
+   */
+  [START_UP_CHECK](): void {
+    this.#checked ??= this.#migration
+      .then(() => this.read(''))
+      .catch((error: unknown) => {
+        if (error instanceof SessionConfigurationError)
+          process.emitWarning(`PostgresBackend: ${error.message}`, 'SessionConfigurationWarning');
+      });
   }
 
   async create(record: SessionRecord): Promise<boolean> {
@@ -161,9 +185,9 @@ export class PostgresBackend extends SessionBackend {
  * @throws SessionConfigurationError when there is a table of that name with other columns
  */
 export async function migrate(pool: PostgresPool, options: MigrateOptions = {}): Promise<void> {
-  const { table = DEFAULT_TABLE, ...unknown } = options;
-  refuseUnknown('migrate', unknown, 'table');
-  await migrateTable(pool, new Table(table));
+  if (!POOL.holds(pool)) throw refusal('migrate', 'pool', shown(pool), POOL.instead);
+  const { table } = checkedOptions(options, MIGRATION, 'migrate');
+  await migrateTable(pool, new Table(table ?? DEFAULT_TABLE));
 }
 
 async function migrateTable(pool: PostgresPool, table: Table): Promise<void> {

@@ -1,8 +1,8 @@
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
+import { type Check, constructorOptions, type OptionTable, refusal, trueOrFalse } from '../../core/checks.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
-import { refuseUnknown } from '../options.js';
 import { Pace } from '../pace.js';
 import {
   hasClientSideCache,
@@ -36,7 +36,19 @@ export interface RedisBackendOptions {
   nearCache?: boolean;
 }
 
-/** The number of keys that one SCAN checks: some tenths of a millisecond's work for the server. */
+const CLIENT: Check = {
+  instead: "a connected client of the package 'redis': await createClient({ url }).connect()",
+  holds: value => typeof (value as Partial<RedisNodeClient> | undefined)?.evalSha === 'function',
+};
+const PREFIX: Check = { instead: 'a string', holds: value => typeof value === 'string' };
+const OPTIONS: OptionTable = Object.freeze({
+  client: { check: CLIENT },
+  prefix: { check: PREFIX },
+  nearCache: { check: trueOrFalse },
+});
+const EXAMPLE = 'new RedisBackend({ client: await createClient({ url }).connect() })';
+
+/** How many keys one SCAN looks at: some tenths of a millisecond's work for the server. */
 const SCAN_COUNT = 100;
 
 /**
@@ -61,20 +73,14 @@ export class RedisBackend extends SessionBackend {
   /** @throws SessionConfigurationError when `client` is not a client, or an option cannot work */
   constructor(options: RedisBackendOptions) {
     super();
-    const { client, prefix = 'session:', nearCache = false, ...unknown } = options;
-    refuseUnknown('RedisBackend', unknown, 'client, prefix, nearCache');
-    if (typeof (client as Partial<RedisNodeClient> | undefined)?.evalSha !== 'function') {
-      throw new SessionConfigurationError(
-        "client: a connected client of the package 'redis' is needed: await createClient({ url }).connect()",
-      );
-    }
+    const given = constructorOptions(options, OPTIONS, 'RedisBackend', EXAMPLE);
+    const { client, prefix = 'session:', nearCache = false } = given;
+    if (client === undefined) throw refusal('RedisBackend', 'client', 'undefined', CLIENT.instead);
     if (hasClientSideCache(client)) {
       throw new SessionConfigurationError(
         "client: its clientSideCache may still have what was ended; leave that out, and use this backend's nearCache",
       );
     }
-    if (typeof prefix !== 'string')
-      throw new SessionConfigurationError(`prefix: ${String(prefix)}; a string is needed`);
     this.#client = client;
     this.#layout = new Layout(prefix);
     this.#store = isCluster(client) ? new ClusterStore(client, this.#layout) : new SingleStore(client, this.#layout);
@@ -160,11 +166,9 @@ export class RedisBackend extends SessionBackend {
 
 function nearCacheFor(
   client: RedisNodeClient | RedisClusterClient,
-  wanted: unknown,
+  wanted: boolean,
   layout: Layout,
 ): NearCache | undefined {
-  if (typeof wanted !== 'boolean')
-    throw new SessionConfigurationError(`nearCache: ${String(wanted)}; write true or false`);
   if (!wanted) return undefined;
   if (!isTrackable(client)) {
     throw new SessionConfigurationError(
