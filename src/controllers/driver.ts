@@ -71,7 +71,7 @@ KoaDriver.prototype.handleError = function (
   return handleError.call(this, error, action as ActionMetadata, options);
 };
 
-/** What middleware left there: nothing at all, perhaps. */
+/** Returns an error's headers. Middleware may have removed them. */
 function headersOf({ headers }: { headers: ErrorHeaders | undefined }): ErrorHeaders {
   return headers ?? {};
 }

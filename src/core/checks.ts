@@ -6,7 +6,7 @@ export interface Check {
   /** The valid values, as the error message ends: "write …". */
   instead: string;
   holds: (value: unknown) => boolean;
-  /** What to write instead of a value that tells more than that it is wrong. */
+  /** Returns more specific advice for a wrong value. */
   insteadOf?: (value: unknown) => string | undefined;
 }
 

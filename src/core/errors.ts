@@ -57,7 +57,7 @@ export abstract class SessionHttpError extends SessionError {
     this.#status = status;
   }
 
-  /** Whether the message may be shown to the client. */
+  /** `true` if the message may be shown to the client. */
   get expose(): boolean {
     return this.#expose;
   }

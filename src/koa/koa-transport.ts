@@ -7,7 +7,7 @@ import { SessionHeadersSentError } from '../core/errors.js';
 import type { Transport } from '../session/session.js';
 import { setCookieHeader } from './response-headers.js';
 
-/** What may be gone before the answer is written. */
+/** A response, or the stream that it is written to. */
 interface Channel {
   readonly closed: boolean;
   readonly destroyed: boolean;
@@ -67,7 +67,7 @@ export class KoaTransport implements Transport {
   }
 }
 
-/** What the response is written to: HTTP/2's is not closed itself, and its stream is. */
+/** Returns the stream that the response is written to: an HTTP/2 response has no `closed` of its own, but its stream has. */
 function channelOf(res: ServerResponse): Channel {
   return (res as Partial<{ stream: Channel }>).stream ?? res;
 }

@@ -106,7 +106,7 @@ export interface ResolvedOptions<T extends object> {
   setCookie: { secure: SetCookie; plain: SetCookie };
 }
 
-/** What RFC 6265 has for a cookie's name: a token of HTTP. Anything else, one server or proxy or another takes apart. */
+/** The characters of a cookie's name by RFC 6265: a token of HTTP. Some servers and proxies break any other name. */
 const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 
 /** NIST SP 800-107: an HMAC key shorter than the hash is weaker than the hash. */

@@ -155,7 +155,7 @@ export class Store {
 
   #failure(operation: string, error: unknown): SessionError {
     this.#report(operation, error);
-    // What is wrong with the store's set-up is for the log, as its failures are, and not for clients.
+    // A wrong set-up of the store is reported in the log like its failures, and not to clients.
     const isAnswer = error instanceof SessionError && !(error instanceof SessionConfigurationError);
     return isAnswer ? error : new SessionUnavailableError({ cause: error });
   }

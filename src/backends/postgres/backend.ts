@@ -28,7 +28,7 @@ const MIGRATION: OptionTable = Object.freeze({ table: { check: TABLE } });
 const OPTIONS: OptionTable = Object.freeze({ pool: { check: POOL }, ...MIGRATION });
 const EXAMPLE = 'new PostgresBackend({ pool: new Pool({ connectionString }) })';
 
-/** How often a statement is run that PostgreSQL undid because of another one's. */
+/** The most attempts at a statement that PostgreSQL rolled back because of another transaction. */
 const ATTEMPTS = 3;
 
 const SERIALIZATION_FAILURE = '40001';

@@ -48,7 +48,7 @@ const OPTIONS: OptionTable = Object.freeze({
 });
 const EXAMPLE = 'new RedisBackend({ client: await createClient({ url }).connect() })';
 
-/** How many keys one SCAN looks at: some tenths of a millisecond's work for the server. */
+/** The number of keys that one SCAN checks: some tenths of a millisecond's work for the server. */
 const SCAN_COUNT = 100;
 
 /**
