@@ -37,7 +37,7 @@ const MAC_CHARS = 43;
 const SIGNED_CHARS = ID_CHARS + 1 + SECRET_CHARS;
 
 /** The length of every token: `id.secret.mac`. */
-const TOKEN_CHARS = SIGNED_CHARS + 1 + MAC_CHARS;
+export const TOKEN_CHARS = SIGNED_CHARS + 1 + MAC_CHARS;
 
 /** The purpose in the MAC's input. It keeps other uses of the same key from making a token. */
 const PURPOSE = 'routing-controllers-sessions/token/2';
