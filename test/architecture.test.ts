@@ -73,7 +73,7 @@ test('imports point down', () => {
 /** The folder of a file's engine: `backends/redis` of `backends/redis/layout.ts`. What lies in `backends` itself is shared. */
 const engineOf = (file: string) => /^(backends\/[^/]+)\//.exec(file.split(path.sep).join('/'))?.[1];
 
-test('an engine knows its own folder and its own driver, and no other engine', () => {
+test('an engine imports only its own folder and its own driver, and no other engine', () => {
   const targetOf = ({ file, target }: Import) => path.relative(SRC, path.resolve(SRC, path.dirname(file), target));
   const ofEngines = inside.filter(({ file }) => engineOf(file) !== undefined);
   const strangers = inside.filter(each => {
@@ -90,7 +90,7 @@ test('no files import each other, not even in a circle of several, and not even 
   expect(circlesOf(files)).toEqual([]);
 });
 
-test('the entry point for Koa reaches nothing that knows routing-controllers', () => {
+test('the entry point for Koa imports nothing of routing-controllers', () => {
   const reached = new Set(['koa/index.ts']);
   for (const file of reached) for (const next of importedBy(file)) reached.add(next);
   expect(reached.size).toBeGreaterThan(20);

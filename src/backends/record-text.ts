@@ -1,12 +1,12 @@
 import type { SessionRecord } from '../core/record.js';
 
 /**
- * A record as one string, for engines that keep strings:
+ * The version of the format below. It is the first word of a record's text, for engines that store strings:
  *
  *     s1 version lastSeenAt expiresAt [principal, createdAt, authenticatedAt, ip, userAgent, proof, isJson]⏎data
  *
- * The mark of the format comes first. The parts that an engine compares or changes by itself follow, separated by spaces,
- * so that it needs no JSON. The data comes last and as it is, because JSON within JSON takes longer to read and more room.
+ * The fields that an engine compares or changes by itself follow, separated by spaces, so that its scripts need no JSON. The
+ * data comes last and unencoded, because JSON within JSON takes longer to read and more room.
  */
 export const RECORD_FORMAT = 's1';
 

@@ -14,9 +14,9 @@ type CurrentSessionDecorator = (target: object, member: string | symbol | undefi
 
 /**
  * The session itself, with its id, data, times, `update`, `rotate` and `end`: on an action's parameter or a controller's
- * property. Standing alone it requires a session exactly as `@RequireSession()` would; on a property, for every action.
+ * property. Without `@RequireSession()` it requires a session as that decorator would; on a property, for every action.
  *
- * @throws SessionConfigurationError for an option that it does not have, and where it cannot stand
+ * @throws SessionConfigurationError for an unknown option, and in a place where it is not allowed
  */
 export function CurrentSession(options?: CurrentSessionOptions): CurrentSessionDecorator;
 export function CurrentSession(...args: [options?: CurrentSessionOptions]): CurrentSessionDecorator {

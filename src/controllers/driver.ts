@@ -26,7 +26,7 @@ const { registerAction, registerRoutes, handleError } = KoaDriver.prototype;
 
 type Execute = (options: Action) => unknown;
 
-/** Puts the guard in front of an action, and its session where the action wants it. */
+/** Puts the guard in front of an action, and passes the session to its parameters. */
 KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMetadata, execute: Execute) {
   const fail: Fail = (error, context, next) =>
     this.handleError(error, action, { request: context.request, response: context.response, context, next });
@@ -92,7 +92,7 @@ KoaDriver.prototype.handleError = function (
   return handleError.call(this, error, action as ActionMetadata, options);
 };
 
-/** What middleware left there: nothing at all, perhaps. */
+/** Returns an error's headers. Middleware may have removed them. */
 function headersOf({ headers }: { headers: ErrorHeaders | undefined }): ErrorHeaders {
   return headers ?? {};
 }
@@ -112,9 +112,9 @@ function settling(action: ActionMetadata, execute: Execute, fail: Fail): Execute
 }
 
 /**
- * One action's own view of what routing-controllers knows: the guard runs before every other middleware, no tripwire is
- * left, and the controller's instances show their injected properties. The controller's metadata is shared with its other
- * actions, which may require something else, so it stays as it is.
+ * Returns one action's own view of the metadata: the guard runs before all other middleware, the tripwire is removed, and the
+ * controller's instances show their injected properties. The controller's metadata itself stays as it is, because its other
+ * actions share it and may have other requirements.
  */
 function viewOf(
   action: ActionMetadata,
@@ -141,11 +141,11 @@ function over<O extends object>(original: O, own: Partial<O>): O {
 }
 
 /**
- * Puts our parameters in place when the action is called. They do not go through routing-controllers' own handling of
- * parameters, which would make a promise for each, and which forgets those of an inherited action.
+ * Puts our parameters in place when the action is called. They bypass routing-controllers' own handling of parameters, which
+ * would make a promise for each, and which drops those of an inherited action.
  *
- * routing-controllers took hold of the action itself before its driver heard of it, and reads `params` and `callMethod`
- * there at each request. So these two are set on the action, which belongs to one route of one server.
+ * routing-controllers took a reference to the action before its driver registered it, and reads `params` and `callMethod`
+ * there at each request. So these two are set on the action itself, which belongs to one route of one server.
  */
 function injectParameters(
   action: ActionMetadata,
@@ -165,7 +165,7 @@ function injectParameters(
         'decorator; leave it one',
     );
   }
-  // What a method above had at a position gives way to what its override has there.
+  // An inherited method's parameter is replaced by the override's parameter at the same position.
   const places = [...parameters]
     .filter(([index]) => !taken.has(index))
     .map(([index, read]) => {

@@ -3,8 +3,8 @@ import { getMetadataArgsStorage, type UseMetadata } from 'routing-controllers';
 import { SessionConfigurationError } from '../core/errors.js';
 
 /**
- * The tripwire. Each decorator that guards a route leaves it in the route's `@UseBefore`, and the driver takes it out
- * where the guard takes its place. Where it still runs, the guard does not, and the route fails.
+ * The tripwire. Each decorator that guards a route adds it to the route's `@UseBefore`, and the driver removes it when it
+ * puts the guard in place. Where it still runs, there is no guard, and the route fails.
  */
 export function unguarded(): never {
   throw new SessionConfigurationError(
@@ -13,15 +13,14 @@ export function unguarded(): never {
   );
 }
 
-/** Whether an entry of `@UseBefore` is the tripwire. */
+/** Returns whether an entry of `@UseBefore` is the tripwire. */
 export function isTripwire(use: UseMetadata): boolean {
   return (use.middleware as unknown) === unguarded;
 }
 
 /*
- * routing-controllers hands actions down to subclasses, but not what stands in their `@UseBefore`. Without this, what is
- * guarded above would be open below wherever the guard is not in place. All copies of routing-controllers share this one
- * storage.
+ * routing-controllers hands actions down to subclasses, but not their `@UseBefore`. Without this, an inherited route would be
+ * open wherever the guard is not in place. All copies of routing-controllers share this one storage.
  */
 const storage = getMetadataArgsStorage();
 const usesOf = storage.filterUsesWithTargetAndMethod.bind(storage);

@@ -7,9 +7,9 @@ import { unguarded } from './fail-closed.js';
 import { isMethod, ownerOf } from '../core/place.js';
 
 /**
- * Records that a parameter or a property wants a session, or its data; by itself that guards the route.
+ * Records that a parameter or a property receives a session or its data. That alone guards the route.
  *
- * @param place what a decorator gets third: a parameter's index; nothing, or a descriptor, for a property
+ * @param place a decorator's third argument: a parameter's index; nothing, or a descriptor, for a property
  */
 export function inject(
   target: object,

@@ -54,7 +54,7 @@ function madeBy(controller: ActionMetadata['controllerMetadata']): Record<string
   }
 }
 
-/** What typedi gives to a constructor after what it injects. */
+/** Returns whether a value is the container, which typedi passes to a constructor as the last argument. */
 function isContainer(value: unknown): boolean {
   return (value as { constructor?: Function } | null | undefined)?.constructor?.name === 'ContainerInstance';
 }

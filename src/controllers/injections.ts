@@ -3,7 +3,7 @@ import { type RequestScope, runningScope } from '../koa/request-scope.js';
 import type { CookieService } from '../koa/cookie-service.js';
 import type { Injection } from './requirements.js';
 
-/** Returns what a parameter or property gets in a request: the session, its data, or `undefined`. */
+/** Returns the value of a parameter or property in a request: the session, its data, or `undefined`. */
 export type BoundInjection = (scope: RequestScope) => unknown;
 
 /**
@@ -59,7 +59,7 @@ export function defineInjectedProperty(prototype: object, property: string): voi
       return injected.readers.get(property)?.(scope);
     },
     set(this: object, value: unknown) {
-      // `property = undefined` is what a field declaration may compile to; it has nothing to say.
+      // A field declaration may compile to `property = undefined`, which is ignored.
       if (value === undefined) return;
       throw new SessionConfigurationError(
         `${this.constructor.name}.${property} is the request's: change what it holds, do not assign to it`,
@@ -69,8 +69,8 @@ export function defineInjectedProperty(prototype: object, property: string): voi
 }
 
 /**
- * A class field compiled with define semantics (`useDefineForClassFields`) lies on the instance and hides the accessor of
- * its prototype. It is removed from each instance that the container hands out; once is enough, looking costs little.
+ * Removes class fields that were compiled with define semantics (`useDefineForClassFields`), because they hide the accessors
+ * of the prototype. Runs for each instance that the container returns; checking an instance again costs little.
  */
 export function uncover<I extends object>(instance: I, properties: Iterable<string>): I {
   for (const property of properties) {

@@ -18,7 +18,7 @@ type RequireSessionDecorator = (target: object, member?: string | symbol, descri
  * stands on is not a route, the server is not made. The model that `check` gets is inferred from `cookie`,
  * or named: `RequireSession<UserSession>({ … })`.
  *
- * @throws SessionConfigurationError for an option that it does not have, or that cannot work
+ * @throws SessionConfigurationError for an unknown option, or a value that cannot work
  */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- without a model that is named or inferred, `check` takes any
 export function RequireSession<T extends object = any>(options?: RequireSessionOptions<T>): RequireSessionDecorator;

@@ -1,10 +1,10 @@
 import { SessionConfigurationError } from '../core/errors.js';
 import { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from '../koa/session-cookie.js';
 
-/** A parameter or property that wants a session, or its data. */
+/** A parameter or property that receives a session or its data. */
 export interface Injection {
   kind: 'data' | 'session';
-  /** `undefined`: that of the route. */
+  /** `undefined`: the route's cookie. */
   cookie: CookieIdentifier | undefined;
   /** Returns the type that the declaration names, as the compiler wrote it down; `undefined` where it did not. */
   declared: () => unknown;
@@ -17,7 +17,7 @@ interface ControllerNotes {
   properties: Map<string, Injection>;
 }
 
-/** What the decorators recorded, by the class they stood in. Inheritance is worked out when it is asked for. */
+/** The records of the decorators, by the class that they decorate. Inheritance is resolved by {@link requirementsOf}. */
 const notes = new WeakMap<Function, ControllerNotes>();
 
 function notesOn(controller: Function): ControllerNotes {
@@ -55,7 +55,7 @@ export function noteProperty(controller: Function, property: string, injection: 
   notesOn(controller).properties.set(property, injection);
 }
 
-/** All that an action's class, its ancestors and its method say. */
+/** The requirements of an action, from its class, its ancestors and its method. */
 export interface ActionRequirements {
   /** Empty: the route is not guarded. At most one for each cookie, the class's first. */
   requirements: readonly RequireSessionOptions[];
@@ -68,7 +68,7 @@ export interface ActionRequirements {
  * What an action requires. A subclass and a method that overrides another keep what was required above, and may change
  * single options: classes from the root down, then methods from the root down, each over what came before. Checks add up.
  *
- * @throws SessionConfigurationError when it cannot be told which cookie an injection means
+ * @throws SessionConfigurationError when the cookie of an injection is ambiguous
  */
 export function requirementsOf(controller: Function, method: string): ActionRequirements {
   const chain = ancestry(controller).flatMap(ancestor => notes.get(ancestor) ?? []);
@@ -114,7 +114,7 @@ function meant(
     : whole.filter(({ cookie }) => level.some(one => isSameCookie(one.cookie, cookie)));
 }
 
-/** The cookie that a route's injections mean when they name none. It must not depend on the order of decorators. */
+/** Returns the cookie of a route's injections that name none. It must not depend on the order of decorators. */
 function cookieOf(requirements: readonly RequireSessionOptions[], place: string): CookieIdentifier | undefined {
   const [only, another] = requirements;
   if (!another) return only?.cookie;
@@ -125,12 +125,12 @@ function cookieOf(requirements: readonly RequireSessionOptions[], place: string)
   );
 }
 
-/** Left out means `SessionCookie`. */
+/** An omitted cookie means `SessionCookie`. */
 function isSameCookie(one: CookieIdentifier | undefined, other: CookieIdentifier | undefined): boolean {
   return (one ?? SessionCookie) === (other ?? SessionCookie);
 }
 
-/** Has no prototype, so that nothing that lies on `Object.prototype` counts as an option. */
+/** Returns options without a prototype, so that nothing on `Object.prototype` counts as an option. */
 function bare(...options: (object | undefined)[]): RequireSessionOptions {
   return Object.assign(Object.create(null) as RequireSessionOptions, ...options) as RequireSessionOptions;
 }

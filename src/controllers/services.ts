@@ -6,7 +6,7 @@ import type { CookieService } from '../koa/cookie-service.js';
 import { isBackend } from '../koa/options.js';
 import { type CookieIdentifier, serviceOf, SessionCookie } from '../koa/session-cookie.js';
 
-/** What the container has under a class, or why it has nothing. */
+/** The container's value for a class, or the reason why it has none. */
 interface Answer {
   value?: unknown;
   cause?: unknown;
@@ -14,20 +14,20 @@ interface Answer {
 
 function ask(wanted: Function): Answer {
   try {
-    // routing-controllers asks for a class that can be constructed; a container only looks at its identity.
+    // routing-controllers' type requires a constructible class; a container uses only its identity.
     return { value: getFromContainer(wanted as new () => unknown) };
   } catch (cause) {
     return { cause };
   }
 }
 
-/** Returns the container's cookie of that name, or `undefined`. */
+/** Returns the container's cookie service of that class, or `undefined`. */
 export function cookieOfContainer(identifier: CookieIdentifier): SessionCookie<object> | undefined {
   const { value } = ask(identifier);
   return serviceOf(value) && (value as SessionCookie<object>);
 }
 
-/** @throws SessionConfigurationError when the container has no such service, saying what to write */
+/** @throws SessionConfigurationError with the code to write, when the container has no such service */
 export function cookieServiceOf(identifier: CookieIdentifier | undefined, place: string): CookieService {
   const wanted = identifier ?? SessionCookie;
   const { value, cause } = ask(wanted);
@@ -45,7 +45,7 @@ export function cookieServiceOf(identifier: CookieIdentifier | undefined, place:
 const servicesOfServer = new WeakMap<KoaDriver, Map<string, CookieService>>();
 
 /**
- * Two services that share a cookie's name would take each other's sessions for their own.
+ * Checks that no two services of a server share a cookie's name, because each would read the other's sessions.
  *
  * @throws SessionConfigurationError when another service of the server has that name
  */
@@ -66,10 +66,10 @@ const NO_BACKEND =
   'No session backend. Register one before createKoaServer: useContainer(Container); ' +
   'Container.set(SessionBackend, new InMemoryBackend()); or give SessionCookie the option backend';
 
-/** @throws SessionConfigurationError when the container has no `SessionBackend`, saying what to write */
+/** @throws SessionConfigurationError with the code to write, when the container has no `SessionBackend` */
 export function backendOfContainer(): SessionBackend {
   const { value, cause } = ask(SessionBackend);
-  // Without a container of the application's, routing-controllers constructs the abstract class itself.
+  // Without the application's own container, routing-controllers constructs the abstract class itself.
   if (isBackend(value) && (value as { constructor: unknown }).constructor !== SessionBackend) return value;
   throw new SessionConfigurationError(NO_BACKEND, cause === undefined ? {} : { cause });
 }

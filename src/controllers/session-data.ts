@@ -8,9 +8,9 @@ import { inject } from './inject.js';
 
 /** Options of {@link SessionData}. */
 export interface SessionDataOptions {
-  /** On a parameter or property: which cookie service. Default: the route's, else `SessionCookie`. */
+  /** On a parameter or property: the cookie service. Default: the route's, else `SessionCookie`. */
   cookie?: CookieIdentifier;
-  /** On a model: brings data that another version of it wrote up to date. */
+  /** On a model: upgrades data that another version of it wrote. */
   migrate?: Migrate;
 }
 
@@ -26,7 +26,7 @@ type SessionDataDecorator = (target: object, member?: string | symbol, place?: u
  *
  * Works bare (`@SessionData`) and called (`@SessionData()`, `@SessionData({ cookie: AdminCookie })`).
  *
- * @throws SessionConfigurationError for an option that it does not have, and where it cannot stand
+ * @throws SessionConfigurationError for an unknown option, and in a place where it is not allowed
  */
 export function SessionData(model: Function): void;
 export function SessionData(target: object, member: string | symbol | undefined, place?: unknown): void;
@@ -35,7 +35,7 @@ export function SessionData(
   first?: object,
   ...rest: [member?: string | symbol, place?: unknown]
 ): void | SessionDataDecorator {
-  // TypeScript gives a member's decorator its name as a second argument; options stand alone, and a model is a function.
+  // A member's decorator gets the member's name as its second argument; options come alone, and a model is a function.
   if (rest.length > 0 || typeof first === 'function') {
     apply(checkedOptions<SessionDataOptions>({}, OPTIONS), first as object, ...rest);
     return;

@@ -1,6 +1,6 @@
 /**
- * How many cookies of one name are looked at: more than a browser sends, so that garbage that was planted in front of a token
- * does not hide it, and few enough that checking them all takes no time.
+ * The most cookies of one name that are read. It is more than a browser sends, so that planted garbage in front of a token
+ * does not hide it, and few enough that checking all of them takes no time.
  */
 const MAX_VALUES = 256;
 

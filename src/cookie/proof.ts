@@ -19,17 +19,17 @@ function matchesLong(proof: string, hash: string, now: number): boolean {
   if (isCurrentProof(proof, hash)) return true;
   const [, previous, until] = proof.split(' ');
   const left = Number(until) - now;
-  // One that is longer than any was stored before the clock was set back.
+  // Longer than the longest grace period: the clock was set back after the proof was stored.
   return previous === hash && left > 0 && left <= MAX_GRACE * 1000;
 }
 
-/** Whether a token's secret is the one that was issued last, and not one in its grace period. */
+/** Returns whether a secret's hash is the current one, and not the previous one in its grace period. */
 export function isCurrentProof(proof: string, hash: string): boolean {
   return hash.length === HASH_CHARS && (proof === hash || proof.startsWith(`${hash} `));
 }
 
 /**
- * The proof that a rotation leaves behind.
+ * Returns the proof that a rotation stores.
  *
  * @param until the end of the grace period in epoch milliseconds; `undefined` for none
  */

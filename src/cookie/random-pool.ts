@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 
-/** How many values are asked for at once: a call to the generator costs about the same for one as for many. */
+/** The number of values that one call to the generator fetches. A call costs about the same for one value as for many. */
 const POOLED = 64;
 
 /** Random values from the CSPRNG. Each is handed out once, and wiped before the next. */

@@ -12,15 +12,15 @@ export interface MintedToken {
   hash: string;
 }
 
-/** What a token says once its MAC was found right. Whether it still opens the session is for the record's proof to say. */
+/** The contents of a token whose MAC is right. The record's proof decides if it still opens the session. */
 export interface VerifiedToken {
   id: string;
   hash: string;
-  /** The same token under the first key of the ring, where another key had signed it; else absent. */
+  /** The same token signed with the first key of the ring; absent if that key has signed it. */
   reissue?: string;
 }
 
-/** Why a cookie's value is not a token: not of its form, or not signed by a key of the ring for this cookie. */
+/** The reason why a cookie's value is not a token: wrong form, or not signed by a key of the ring for this cookie. */
 export type TokenFault = 'malformed' | 'signature';
 
 const ID_BYTES = 16;
@@ -39,21 +39,21 @@ const SIGNED_CHARS = ID_CHARS + 1 + SECRET_CHARS;
 /** The length of every token: `id.secret.mac`. */
 export const TOKEN_CHARS = SIGNED_CHARS + 1 + MAC_CHARS;
 
-/** What the MAC is for, so that the same key signing something else can never make a token. */
+/** The purpose in the MAC's input. It keeps other uses of the same key from making a token. */
 const PURPOSE = 'routing-controllers-sessions/token/2';
 
-/** How many verified tokens are remembered per cookie: about 400 bytes each. */
+/** The number of verified tokens that are cached per cookie: about 400 bytes each. */
 const REMEMBERED = 10_000;
 
-/** Whether a string can be the id of a session at all. */
+/** Returns whether a string has the form of a session id. */
 export function isSessionId(id: string): boolean {
   return id.length === ID_CHARS && ID.test(id);
 }
 
 /**
- * Makes and checks the tokens of one cookie: `id.secret.mac`, all base64url. The id is public and stays; the secret, 32 bytes
- * of the CSPRNG, opens the session until a rotation exchanges it; the MAC is HMAC-SHA-256 over purpose, cookie name, id and
- * secret, so that one cookie's token is worth nothing in another.
+ * Makes and checks the tokens of one cookie: `id.secret.mac`, all base64url. The id is public and never changes. The secret,
+ * 32 bytes of the CSPRNG, opens the session until a rotation exchanges it. The MAC is HMAC-SHA-256 over purpose, cookie name,
+ * id and secret, so that a token is valid for one cookie only.
  */
 export class Tokens {
   readonly #keys: readonly KeyObject[];
@@ -72,7 +72,7 @@ export class Tokens {
   }
 
   /**
-   * The token of a new session, or another one for a session that there is.
+   * Makes the first token of a new session, or the next one of an existing session.
    *
    * @throws what the generator throws when it fails: there is no second-best source
    */
@@ -84,7 +84,7 @@ export class Tokens {
     }));
   }
 
-  /** Checks form, then MAC. A token that was found right a moment ago is not computed again. */
+  /** Checks the form, then the MAC. The result is cached. */
   verify(token: string): VerifiedToken | TokenFault {
     if (token.length !== TOKEN_CHARS) return 'malformed';
     const known = this.#verified.get(token);
@@ -96,7 +96,7 @@ export class Tokens {
     const signer = this.#keys.findIndex(key => isSameMac(this.#mac(key, signed), mac));
     if (signer === -1) return 'signature';
 
-    // Copies: what was cut out of a header would keep the whole header in memory.
+    // Copies, because a slice would keep the whole header in memory.
     const verified: VerifiedToken = {
       id: Buffer.from(token.slice(0, ID_CHARS), 'latin1').toString('latin1'),
       hash: hashOf(Buffer.from(token.slice(ID_CHARS + 1, SIGNED_CHARS), 'base64url')),
@@ -112,7 +112,7 @@ export class Tokens {
     return `${signed}.${this.#mac(first, signed)}`;
   }
 
-  /** As text: a buffer would be memory outside of the heap, allocated and freed for each token. */
+  /** Returns text, because each buffer would be memory outside of the heap. */
   #mac(key: KeyObject, signed: string): string {
     return createHmac('sha256', key)
       .update(this.#prefix + signed)
@@ -123,7 +123,7 @@ export class Tokens {
 const computed = Buffer.alloc(MAC_CHARS);
 const given = Buffer.alloc(MAC_CHARS);
 
-/** In constant time. Both are canonical base64url, so that the same text is the same bytes. */
+/** Compares in constant time. Both are canonical base64url: the same text is the same bytes. */
 function isSameMac(one: string, other: string): boolean {
   computed.write(one, 'latin1');
   given.write(other, 'latin1');

@@ -2,8 +2,8 @@ import type { SessionBackend, WriteOutcome } from './backend.js';
 import type { SessionRecord } from './record.js';
 
 /**
- * The key under which a backend of this library offers what it can do without a promise. It is registered globally, so that
- * it is the same in every copy of the package.
+ * The key under which the library's own backends offer synchronous operations. It is registered globally, and so the same in
+ * every copy of the package.
  */
 export const AT_ONCE: unique symbol = Symbol.for('routing-controllers-sessions: at once') as never;
 
@@ -13,11 +13,11 @@ export interface AtOnceWrites {
   update(record: SessionRecord, expectedVersion: number): WriteOutcome;
 }
 
-/** What a backend can do without a promise, which would cost more than the operation itself. */
+/** The operations of a backend that need no promise. A promise would cost more than the operation itself. */
 export interface AtOnce {
-  /** The record where it is at hand in this process; `undefined`: `SessionBackend.read` decides. */
+  /** Returns the record if this process has it in memory; `undefined`: call `SessionBackend.read`. */
   read(id: string): SessionRecord | undefined;
-  /** `undefined`: `SessionBackend.create` and `update` are to be called. */
+  /** `undefined`: call `SessionBackend.create` and `update`. */
   writes?(): AtOnceWrites | undefined;
 }
 

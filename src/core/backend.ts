@@ -1,28 +1,25 @@
 import type { SessionRecord } from './record.js';
 
-/** How a conditional write ended. Each is an answer, not a failure; a failure is a rejected promise. */
+/** The outcome of a conditional write. All three are answers, not failures; a failure is a rejected promise. */
 export type WriteOutcome = 'updated' | 'conflict' | 'gone';
 
 /**
- * Where session records lie. Extend it to keep sessions in an engine of your own, and hold the result to
+ * The store of session records. Extend it to keep sessions in an engine of your own, and test the result with
  * `describeSessionBackend` of `routing-controllers-sessions/testing`.
  *
  * The contract, in sentences:
  *
- * - Absence is a value, failure is an error. A method rejects only when the engine could not do or could not tell.
- * - When a promise resolves, what it says is as durable as the engine gets.
- * - Nothing creates by accident: `create` never overwrites, `update` and `touch` never revive. A session
- *   that was ended stays ended, whatever was in flight.
+ * - Absence is a value, failure is an error. A method rejects only when the engine failed, or when the outcome is unknown.
+ * - When a promise resolves, its outcome is as durable as the engine gets.
+ * - Nothing creates by accident: `create` never overwrites, `update` and `touch` never revive. A session that was ended stays
+ *   ended, whatever was in flight.
  * - Records are copied in and out. Changing one afterwards changes nothing in the store.
- * - A backend may forget a record once `expiresAt` has passed, and need not: the library decides on its own, when it
- *   reads, whether a session still lives.
+ * - A backend may forget a record once `expiresAt` has passed, and need not: the library checks the expiry of each record
+ *   that it reads.
  * - Ids and principals are arbitrary strings of up to 1,024 UTF-8 bytes, `__proto__` and control characters included.
  */
 export abstract class SessionBackend {
-  /**
-   * Whether the engine forgets expired records without being asked, as Redis does. Nobody needs to call `deleteExpired` of
-   * such a backend at intervals.
-   */
+  /** `true` if the engine removes expired records by itself, as Redis does. The library then never calls `deleteExpired`. */
   get forgetsByItself(): boolean {
     return false;
   }
@@ -30,7 +27,7 @@ export abstract class SessionBackend {
   /** Adds a record. `false`: the id is taken, and what lies there is unchanged. */
   abstract create(record: SessionRecord): Promise<boolean>;
 
-  /** The record of that id, or `undefined`. Writes nothing. */
+  /** Returns the record of that id, or `undefined`. Writes nothing. */
   abstract read(id: string): Promise<SessionRecord | undefined>;
 
   /**
@@ -41,30 +38,32 @@ export abstract class SessionBackend {
   abstract update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome>;
 
   /**
-   * Moves "last seen", and with it the expiry, forwards. A time that is not later than the stored one changes nothing.
-   * The version stays, so that a touch never makes an update conflict. `true`: the record is there. `false`: gone.
+   * Moves "last seen", and with it the expiry, forwards. A time that is not later than the stored one changes nothing. The
+   * version stays the same, so that a touch never makes an update conflict. `true`: the record exists. `false`: gone.
    */
   abstract touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean>;
 
-  /** Removes a record. `true`: it was there and this call removed it. Idempotent. */
+  /** Removes a record. `true`: this call removed it. Idempotent. */
   abstract delete(id: string): Promise<boolean>;
 
-  /** All records of a principal, in any order, expired ones perhaps among them. */
+  /** Returns all records of a principal in any order, possibly with expired ones among them. */
   abstract listByPrincipal(principal: string): Promise<SessionRecord[]>;
 
   /**
-   * Ends all sessions of a principal but `exceptId`, and returns the ids of those that it ended. There is one instant
-   * between the call and its answer at which every session of that principal that existed is ended. A `create` that overlaps
-   * the call is either ended by it or counts as later, and any number of them cannot keep it from answering.
+   * Ends all sessions of a principal but `exceptId`, and returns the ids of those that it ended. There is one instant between
+   * the call and its answer at which every existing session of that principal is ended. A `create` that overlaps the call is
+   * either ended by it or counts as later. Any number of them cannot keep the call from answering.
    */
   abstract deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]>;
 
   /**
-   * Physical clean-up: removes records with `expiresAt <= now`, in batches that do not hold up requests, and answers how
-   * many. Correctness never depends on it.
+   * Physical clean-up: removes records with `expiresAt <= now`, in batches that do not hold up requests, and returns their
+   * number. Correctness never depends on it.
    */
   abstract deleteExpired(now: number): Promise<number>;
 
-  /** Releases what the backend itself opened. A client or pool that was handed in stays open: it is its owner's. */
+  /**
+   * Releases the backend's own resources. A client or pool that was handed in stays open, because it belongs to the caller.
+   */
   abstract close(): Promise<void>;
 }

@@ -1,12 +1,12 @@
 import { SessionConfigurationError } from './errors.js';
 import type { Slips } from './slips.js';
 
-/** What an option may be. */
+/** The check of one option. */
 export interface Check {
-  /** What to write instead, as the message for a wrong value ends. */
+  /** The valid values, as the error message ends: "write …". */
   instead: string;
   holds: (value: unknown) => boolean;
-  /** What to write instead of a value that tells more than that it is wrong. */
+  /** Returns more specific advice for a wrong value. */
   insteadOf?: (value: unknown) => string | undefined;
 }
 
@@ -18,7 +18,7 @@ export interface OptionRule {
   unit?: 'seconds';
 }
 
-/** The options that something has, by name. */
+/** A set of options, by name. */
 export type OptionTable = Readonly<Record<string, OptionRule>>;
 
 export function oneOf(...values: readonly (string | number | boolean)[]): Check {
@@ -73,8 +73,8 @@ export function functionOf(what: string): Check {
 }
 
 /**
- * Takes the options that were given: own properties alone, so that nothing that lies on `Object.prototype` counts, and
- * without those that are `undefined`. Reading one that was not given returns `undefined`.
+ * Checks options and returns them. Only own properties count, so that nothing on `Object.prototype` does; those that are
+ * `undefined` are left out. The result has no prototype.
  *
  * @param place what the options were given to, as messages name it; empty: messages begin with the option
  * @param slips what to write in place of names that other libraries have
@@ -149,10 +149,10 @@ export function withDefaults(given: object, table: OptionTable): Record<string, 
   return Object.assign(whole, given);
 }
 
-/** The names of those options that are durations. */
+/** The names of the options that are durations. */
 type Duration<T extends OptionTable> = { [K in keyof T]: T[K] extends { unit: 'seconds' } ? K : never }[keyof T];
 
-/** Returns those options of a whole set that are durations, in milliseconds. */
+/** Returns the durations of a complete set of options in milliseconds. */
 export function inMilliseconds<T extends OptionTable>(whole: object, table: T): Record<Duration<T>, number> {
   const durations = Object.entries(whole).filter(([name]) => table[name]?.unit === 'seconds');
   const resolved = durations.map(([name, value]) => [name, (value as number) * 1000] as const);
@@ -164,12 +164,12 @@ function namesIn(table: OptionTable): string {
   return `${names.length > 1 ? 'one of ' : ''}${names.join(', ')}`;
 }
 
-/** The error for an option that cannot work: `place: option: what it is; write what to write instead`. */
+/** Returns the error for an option that cannot work: `place: option: the value; write the valid values`. */
 export function refusal(place: string, option: string, got: string, instead: string): SessionConfigurationError {
   return new SessionConfigurationError(`${place === '' ? '' : `${place}: `}${option}: ${got}; write ${instead}`);
 }
 
-/** Names a value in a message, without asking an object for its own text, which may throw. */
+/** Describes a value for a message without calling an object's own `toString`, which may throw. */
 export function shown(value: unknown): string {
   if (value === '') return 'an empty string';
   // A connection string has a password in it.

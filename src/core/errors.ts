@@ -57,7 +57,7 @@ export abstract class SessionHttpError extends SessionError {
     this.#status = status;
   }
 
-  /** Whether the message may be shown to the client. */
+  /** `true` if the message may be shown to the client. */
   get expose(): boolean {
     return this.#expose;
   }
@@ -66,7 +66,7 @@ export abstract class SessionHttpError extends SessionError {
     this.#expose = expose;
   }
 
-  /** Goes out with the answer: `Vary`, or `Retry-After`. */
+  /** Sent with the response: `Vary`, or `Retry-After`. */
   get headers(): ErrorHeaders {
     return this.#headers;
   }
@@ -101,8 +101,8 @@ export class CrossOriginRequestError extends SessionHttpError {
 }
 
 /**
- * The backend failed or did not answer in time: whether there is a session is not known. 503 with Retry-After.
- * `cause` has the engine's own error, for the log; nothing of it is in the message.
+ * The backend failed or did not answer in time, so the library cannot tell if there is a session. 503 with Retry-After.
+ * `cause` has the engine's own error, for the log; the message contains nothing of it.
  */
 export class SessionUnavailableError extends SessionHttpError {
   readonly code = 'ERR_SESSION_UNAVAILABLE';
@@ -111,7 +111,7 @@ export class SessionUnavailableError extends SessionHttpError {
   }
 }
 
-/** The session was ended, or rotated to another id, while the action ran: its changes cannot be saved. 409. */
+/** The session was ended while the action ran, or another request rotated it first: the changes cannot be saved. 409. */
 export class SessionGoneError extends SessionHttpError {
   readonly code = 'ERR_SESSION_GONE';
   constructor() {

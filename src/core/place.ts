@@ -25,17 +25,17 @@ export function ownerOf(target: object, member: unknown, decorator: string): Cla
   return target.constructor as Class;
 }
 
-/** Whether what a decorator gets as its third argument says that it stands on a method or an accessor. */
+/** Returns whether a decorator's third argument is the descriptor of a method or an accessor. */
 export function isMethod(descriptor: unknown): boolean {
   if (typeof descriptor !== 'object' || descriptor === null) return false;
-  // For a property some compilers give a descriptor too, with nothing of these in it.
+  // Some compilers pass a descriptor for a property, too, with none of these in it.
   const { value, get, set } = descriptor as Record<string, unknown>;
   return [value, get, set].some(part => typeof part === 'function');
 }
 
 /**
- * Without its parentheses a decorator gets its place instead of options, and would do nothing: a route that looks guarded
- * would be open. TypeScript refuses that, but not every build asks it.
+ * Refuses a decorator that is written without its parentheses: it would get its target instead of options and do nothing, so
+ * that a route that looks guarded would be open. TypeScript reports this, but not every build runs TypeScript.
  *
  * @throws SessionConfigurationError
  */

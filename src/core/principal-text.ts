@@ -1,7 +1,7 @@
 import { InvalidSessionDataError } from './errors.js';
 
-/** The longest principal, in UTF-8. Some engines keep no longer keys, and every backend keeps the same ones. */
-export const MAX_PRINCIPAL_BYTES = 1_024;
+/** The longest principal in UTF-8. Some engines cannot store longer keys, and the limit is the same for every backend. */
+const MAX_PRINCIPAL_BYTES = 1_024;
 
 /**
  * Returns a principal as records hold it. A number stands for its decimal text, everywhere; `undefined`, `null` and the

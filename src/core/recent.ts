@@ -1,7 +1,7 @@
 /**
- * A bounded memory of what was used recently. Two generations: when the young one is full it becomes the old one, and
- * what was not asked for since is forgotten. Costs one Map look-up for what is young, and never more than twice `size`
- * entries. (An LRU list would be exact; for a memory that may forget at any time, this is enough and cheaper.)
+ * An approximate LRU cache of two generations. When the young generation is full, it becomes the old one, and entries that
+ * were not read since are dropped. A hit in the young one costs one Map look-up, and there are never more than twice `size`
+ * entries.
  */
 export class Recent<V> {
   #young = new Map<string, V>();

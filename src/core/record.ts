@@ -1,28 +1,28 @@
 /**
- * What a backend keeps for one session: plain data, copied in and out. Instants are epoch milliseconds.
+ * The stored form of one session: plain data, copied in and out. Instants are epoch milliseconds.
  *
- * Nothing in it opens the session. `id` is public; `proof` is derived from a hash of the secret in the cookie, so that
- * whoever reads the whole store finds nothing to log in with.
+ * Nothing in it opens the session. `id` is public; `proof` is derived from a hash of the secret in the cookie, so that a
+ * reader of the whole store cannot log in with what is there.
  */
 export interface SessionRecord {
   /** The session's name from log-in to log-out: 16 random bytes in base64url, 22 characters. Safe to list, log and revoke by. */
   id: string;
-  /** Whose session this is: the value of the model's `@Principal()` property. Backends index it. */
+  /** The owner of the session: the value of the model's `@Principal()` property. Backends index it. */
   principal?: string;
   /** The session's data, encoded by the library. Opaque to backends; at most 64 KiB of UTF-8. */
   data: string;
   /**
-   * What a token must match to open the session, encoded by the library; a rotation exchanges it. Opaque to backends, which
-   * store it byte for byte and never compare it; at most 1,024 bytes of UTF-8.
+   * The value that a token must match to open the session, encoded by the library; a rotation exchanges it. Opaque to
+   * backends, which store it byte for byte and never compare it; at most 1,024 bytes of UTF-8.
    */
   proof: string;
   /** 1 for a new record; counts up by one with each `update`. A `touch` leaves it alone. */
   version: number;
-  /** When the session began: its log-in. */
+  /** The time of the log-in. */
   createdAt: number;
-  /** When the user last proved who they are. */
+  /** The time of the user's last authentication. */
   authenticatedAt: number;
-  /** When a request last came with it, to within the touch interval. */
+  /** The time of the last request, to within the touch interval. */
   lastSeenAt: number;
   /** min(lastSeenAt + idle timeout, createdAt + absolute timeout). A backend may forget the record from then on. */
   expiresAt: number;
@@ -33,8 +33,8 @@ export interface SessionRecord {
 }
 
 /**
- * Whether a value from a backend has the form of a record. A store may have been written to by anything; a value that fails
- * this check counts as no session, never as an error.
+ * Returns whether a value from a backend has the form of a record. Other programs may have written to the store; a value that
+ * fails this check counts as no session, never as an error.
  */
 export function isSessionRecord(value: unknown, id: string | undefined): value is SessionRecord {
   if (typeof value !== 'object' || value === null) return false;

@@ -1,8 +1,8 @@
 import { SessionConfigurationError } from './errors.js';
 
 /**
- * @param what needs the types that TypeScript wrote down beside decorators
- * @throws SessionConfigurationError when nobody can read them
+ * @param what the user of the types that TypeScript records for decorators
+ * @throws SessionConfigurationError when reflect-metadata is not loaded
  */
 export function assertReflection(what: string): void {
   if (typeof (Reflect as Partial<typeof Reflect>).getMetadata !== 'function') {

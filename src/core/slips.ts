@@ -1,4 +1,4 @@
-/** What to write in place of an option that does not exist, by its name. */
+/** The replacements of options that do not exist, by name. */
 export type Slips = Readonly<Record<string, string>>;
 
 const REPLACED = {

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 
 /*
- * Taken when the module is loaded: a test runner that replaces the timers of its process, and puts them back later, would
+ * Captured when the module is loaded, because a test runner that replaces the process's timers and restores them later would
  * otherwise leave behind a deadline that never fires.
  */
 const start = setTimeout;
@@ -10,13 +10,13 @@ const stop = clearTimeout;
 const soon = setImmediate;
 const now = performance.now.bind(performance);
 
-/** Node fires a timer that is longer than this at once. */
+/** The longest delay of a timer in Node, which fires a longer one at once. */
 const LONGEST_DELAY = 2 ** 31 - 1;
 
 /** A timer that does not keep the process alive. */
 export type Timer = NodeJS.Timeout;
 
-/** Milliseconds of a clock that nobody sets. */
+/** Returns the milliseconds of a monotonic clock, which is never set. */
 export function monotonicNow(): number {
   return now();
 }
@@ -30,8 +30,8 @@ export function stopTimer(timer: Timer | undefined): void {
   if (timer) stop(timer);
 }
 
-/** Calls `run` once the input that has arrived so far was read. */
+/** Calls `run` after the input that has arrived so far is read. */
 export function afterPendingInput(run: () => void): void {
-  // One turn of the event loop reads the sockets; what a driver does next with their contents may take another one.
+  // One turn of the event loop reads the sockets; a driver may need another one for their contents.
   soon(() => soon(run));
 }

@@ -7,12 +7,12 @@ let find = (): SessionBackend => {
   );
 };
 
-/** Returns the backend of a cookie service whose options name none. */
+/** Returns the backend of a cookie service without the option `backend`. */
 export function findBackend(): SessionBackend {
   return find();
 }
 
-/** Sets where the backend comes from when options name none; without a source, the option `backend` is needed. */
+/** Sets the source of backends for services without the option `backend`; without a source, the option is required. */
 export function setBackendSource(source: () => SessionBackend): void {
   find = source;
 }

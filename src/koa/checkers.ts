@@ -6,7 +6,7 @@ import type { CookieService } from './cookie-service.js';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- the shapes are those of routing-controllers, which has `any` there */
 
-/** What routing-controllers hands to its checkers: its `Action`. */
+/** The argument of routing-controllers' checkers: its `Action`. */
 export interface CheckedAction {
   /** The request. */
   request: any;
@@ -27,7 +27,7 @@ export type CurrentUserChecker = (action: CheckedAction) => Promise<any> | any;
 
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
-/** @param rolesOf returns the roles that a session's data has */
+/** @param rolesOf returns the roles in a session's data */
 export function authorizationChecker<T extends object>(
   service: CookieService<T>,
   rolesOf?: (data: T) => string[],
@@ -49,7 +49,7 @@ export function authorizationChecker<T extends object>(
   };
 }
 
-/** @param userOf returns what is the user, if that is not the session's data */
+/** @param userOf returns the user, if that is not the session's data */
 export function currentUserChecker<T extends object>(
   service: CookieService<T>,
   userOf?: (data: T) => unknown,

@@ -4,18 +4,18 @@ import type { TLSSocket } from 'node:tls';
 import type Koa from 'koa';
 import type { Context, Request } from 'koa';
 
-/** What the library looks at in a request: the same for a Koa context and for a bare upgrade request. */
+/** The part of a request that the library reads: the same for a Koa context and for a bare upgrade request. */
 export interface ClientRequest {
   readonly method: string;
   readonly headers: IncomingHttpHeaders;
-  /** Host and port that the client asked for. Behind a proxy, what the proxy says counts only with `app.proxy`. */
+  /** The requested host and port. A proxy's header counts only with `app.proxy`. */
   readonly host: string;
   readonly ip: string;
-  /** Whether it came over TLS. */
+  /** `true` for a request over TLS. */
   readonly secure: boolean;
 }
 
-/** Reads as a view, so that nothing is worked out that nobody asks for. Koa decides whether a proxy is believed. */
+/** Returns a view of the context, so that unused properties are never computed. Koa decides if a proxy is trusted. */
 export function clientRequestOf(ctx: Context): ClientRequest {
   return ctx;
 }
@@ -40,8 +40,8 @@ export function clientRequestOfMessage(request: IncomingMessage, app: Koa | unde
 }
 
 /**
- * Plain HTTP from this machine to this machine: what a developer's curl, browser or supertest sends. A proxy on the same
- * machine that passes the public host on does not look like it.
+ * Returns whether it is a request by plain HTTP from this machine to this machine, as a developer's curl, browser or
+ * supertest sends. A proxy on the same machine that passes the public host on does not match.
  */
 export function isPlainLoopback({ secure, ip, host }: ClientRequest): boolean {
   return !secure && isLoopbackAddress(ip) && isLoopbackHost(host);

@@ -36,12 +36,12 @@ function named(id: string, own: readonly SessionName[]): SessionName | undefined
   return isSessionId(id) ? (own.find(session => session.id === id) ?? { id }) : undefined;
 }
 
-/** Of a User-Agent, so much is kept. */
+/** The number of characters of a User-Agent that are kept. */
 const MAX_USER_AGENT = 256;
 
 /**
- * What stands behind a `SessionCookie`: the sessions of one cookie, and those of the requests that come with it. The
- * guard, the OpenAPI document and the test helpers ask it.
+ * The core object behind a `SessionCookie`: the sessions of one cookie, and those of the requests that bring it. The guard,
+ * the OpenAPI document and the test helpers use it.
  */
 export class CookieService<T extends object = object> {
   readonly settings: ResolvedOptions<T>;
@@ -94,7 +94,7 @@ export class CookieService<T extends object = object> {
     return ended;
   }
 
-  /** The session of the request that the running code belongs to. */
+  /** The session of the running request. */
   get current(): Session<T> | undefined {
     return this.#running()?.current;
   }
@@ -120,7 +120,7 @@ export class CookieService<T extends object = object> {
       this.#reportCrossOrigin();
       return undefined;
     }
-    // What comes of it may be open for hours: worth a look into the store itself.
+    // The connection may stay open for hours, so the session is read from the store itself.
     return this.#makeRequestSession(client, this.#setCookieFor(client), noTransport).get(true);
   }
 
@@ -163,7 +163,7 @@ export class CookieService<T extends object = object> {
   }
 
   /**
-   * Makes sure at start-up that there is a backend.
+   * Looks the backend up at start-up.
    *
    * @throws SessionConfigurationError when there is none
    */
@@ -172,7 +172,7 @@ export class CookieService<T extends object = object> {
     if (this.#backend) startUpCheckOf(this.#backend)?.();
   }
 
-  /** Stores a session that no request asked for, and returns its token: for tests. */
+  /** Stores a session without a request, and returns its token: for tests. */
   async mintFor(data: SessionInput<T>): Promise<string> {
     let minted = '';
     const transport = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
@@ -211,7 +211,7 @@ export class CookieService<T extends object = object> {
     return new RequestSession(this, client.headers.cookie, parts);
   }
 
-  /** Found out once for each request, and not at all for one that has no cookie and gets none. */
+  /** Decided once for each request, and not at all for one that has no cookie and gets none. */
   #setCookieFor(client: ClientRequest): () => SetCookie {
     const { secure, plain } = this.settings.setCookie;
     let found: SetCookie | undefined;

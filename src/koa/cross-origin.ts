@@ -10,9 +10,9 @@ export function isSafeMethod(method: string): boolean {
 }
 
 /**
- * Whether a page of another origin sent a request, as far as its browser says (the rule of Go's CrossOriginProtection).
- * `Sec-Fetch-Site` decides where there is one, which every current browser sends to a trustworthy address; else `Origin`
- * against the host that was asked. Neither: not a browser.
+ * Returns whether a page of another origin sent a request, according to its browser (the rule of Go's CrossOriginProtection).
+ * `Sec-Fetch-Site`, which every current browser sends to a trustworthy address, decides; without it, `Origin` is compared
+ * with the requested host. A request with neither does not come from a browser.
  */
 export function isCrossOrigin(request: ClientRequest, isTrusted: (origin: string) => boolean): boolean {
   const { origin } = request.headers;

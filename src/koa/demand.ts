@@ -2,7 +2,7 @@ import { type Check, functionOf, LONGEST, type OptionTable, seconds, trueOrFalse
 import type { Session } from '../session/session.js';
 import { isOriginOrNull } from './cross-origin.js';
 
-/** What a route demands of its session. */
+/** The demands of a route on its session. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
 export interface SessionDemand<T = any> {
   /** `false`: without a valid session the action runs and gets `undefined`. Default: the cookie service's. */
@@ -12,8 +12,8 @@ export interface SessionDemand<T = any> {
   /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
   maxAuthAge?: number;
   /**
-   * `true`: the session is read from the store itself, also where the backend has a near-cache (`RedisBackend`'s option
-   * `nearCache`): what another node ended is refused at once. Default: `false`.
+   * `true`: the session is read from the store itself, even if the backend has a near-cache (`RedisBackend`'s option
+   * `nearCache`), so that a session that another node ended is refused at once. Default: `false`.
    */
   authoritative?: boolean;
   /**

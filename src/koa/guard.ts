@@ -9,14 +9,14 @@ import type { SessionDemand } from './demand.js';
 import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
 import type { RequestSession } from './request-session.js';
 
-/** One cookie service that a route asks, and what it demands of its session. */
+/** The demands of a route on the session of one cookie service. */
 export interface Demand {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
   service: CookieService<any>;
   options: Readonly<SessionDemand>;
 }
 
-/** A demand made whole when the route is registered: every default filled in, every property its own. */
+/** A demand with all defaults filled in, made when the route is registered. */
 interface Rule {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
   service: CookieService<any>;
@@ -33,7 +33,7 @@ function ruleOf({ service, options }: Demand): Rule {
   return { service, autoError, check, maxAuthAge, authoritative, trustedOrigins };
 }
 
-/** What becomes of an error: by default it is thrown on. */
+/** Handles an error; by default it is thrown on. */
 export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
 
 /**
@@ -85,14 +85,14 @@ export async function runInScope(scope: RequestScope, run: () => unknown, next: 
 }
 
 /**
- * Runs what answers a request; then, before the response leaves, saves what it changed and says the last word on the
- * headers. If saving fails, that failure is the answer.
+ * Runs the rest of a request. Then, before the response leaves, saves the changes and completes the headers. If saving fails,
+ * that failure is the response.
  */
 export async function runAndSettle(run: () => unknown, ctx: Context, next: Next, fail: Fail): Promise<void> {
   try {
     await run();
   } catch (error) {
-    // With the application's own error handler; routing-controllers' would have answered by now.
+    // The application's own error handler is in use; routing-controllers' would have answered by now.
     const settling = settle(statusOf(error), ctx, next, fail);
     if (settling) await settling;
     throw error;
@@ -101,7 +101,7 @@ export async function runAndSettle(run: () => unknown, ctx: Context, next: Next,
   if (settling) await settling;
 }
 
-/** A promise only where there is something to save. */
+/** Returns a promise only if there is something to save. */
 function settle(status: number, ctx: Context, next: Next, fail: Fail): Eventual<void> {
   const scope = scopeIfAny(ctx);
   if (!scope) return undefined;
@@ -110,7 +110,7 @@ function settle(status: number, ctx: Context, next: Next, fail: Fail): Eventual<
   return undefined;
 }
 
-/** Data that cannot even be compared, because one of its getters throws, fails where it is saved. */
+/** Data that cannot even be compared, because one of its getters throws, fails when it is saved. */
 function mayBeUnsettled(scope: RequestScope): boolean {
   try {
     return scope.isUnsettled;
@@ -144,7 +144,7 @@ function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
 function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void> {
   const { autoError, check, maxAuthAge } = rule;
   const { unauthenticatedStatus, clock } = rule.service.settings;
-  // An error is made only for whom it is thrown at: its stack trace costs as much as all the rest of a request.
+  // The error is made only when it is thrown, because its stack trace costs as much as the rest of a request.
   const refuse = (refusal: () => SessionError): void => {
     if (autoError) throw refusal();
     undo.push(request.refuse());
@@ -157,14 +157,14 @@ function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void
   return pass(check(session.data, session), () => refuse(() => new SessionRequiredError(unauthenticatedStatus)));
 }
 
-/** Awaits whatever a `check` answers: also what is no promise of the language's own. */
+/** Awaits the result of a `check`, including thenables that are not native promises. */
 async function pass(verdict: boolean | Promise<boolean>, refuse: () => void): Promise<void> {
   if (!(await verdict)) refuse();
 }
 
-/** What the action had answered must not show through the error. */
+/** Removes the action's response, so that nothing of it is sent with the error. */
 function discardAnswer(ctx: Context): void {
-  // The type first: where it says JSON, Koa takes an absent body for the text `null`.
+  // The type first: if it is JSON, Koa sends an absent body as the text `null`.
   ctx.remove('Content-Type');
   ctx.body = undefined;
   ctx.remove('Location');

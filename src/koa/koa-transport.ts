@@ -7,7 +7,7 @@ import { SessionHeadersSentError } from '../core/errors.js';
 import type { Transport } from '../session/session.js';
 import { setCookieHeader } from './response-headers.js';
 
-/** What may be gone before the answer is written. */
+/** A response, or the stream that it is written to. */
 interface Channel {
   readonly closed: boolean;
   readonly destroyed: boolean;
@@ -20,9 +20,12 @@ export class KoaTransport implements Transport {
   constructor(
     private readonly ctx: Context,
     private readonly setCookie: () => SetCookie,
-    /** Seconds that a cookie of a session made at that time may live; `undefined` for one that goes with the browser. */
+    /**
+     * Returns the seconds that the cookie of a session made at that time may live; `undefined` for a cookie that ends with
+     * the browser session.
+     */
     private readonly maxAgeOf: (createdAt: number) => number | undefined,
-    /** The client went away before the response began, and never got the token. */
+    /** Called when the client went away before the response began, so that it never got the token. */
     private readonly onLost: () => void,
   ) {}
 
@@ -58,13 +61,13 @@ export class KoaTransport implements Transport {
     });
   }
 
-  /** Nothing was sent yet, and someone is there to send it to. */
+  /** Returns whether nothing was sent yet and the client is still there. */
   #isOpen(): boolean {
     return !this.ctx.res.headersSent && !this.isLost();
   }
 }
 
-/** What the response is written to: HTTP/2's is not closed itself, and its stream is. */
+/** Returns the stream that the response is written to: an HTTP/2 response has no `closed` of its own, but its stream has. */
 function channelOf(res: ServerResponse): Channel {
   return (res as Partial<{ stream: Channel }>).stream ?? res;
 }
@@ -79,6 +82,6 @@ export const noTransport: Transport = {
     throw new SessionHeadersSentError();
   },
   clear(): void {
-    // The session is dead; its cookie stays with the client until its time is up, and opens nothing.
+    // The cookie stays with the client until it expires, but its session is gone.
   },
 };

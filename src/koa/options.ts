@@ -31,12 +31,11 @@ export interface SessionCookieOptions<T extends object> {
   /** The class of the session's data. */
   dataModel: ModelClass<T>;
   /**
-   * What signs the cookie: one secret, or a ring of them, of which the first signs and all verify, so that a new secret
-   * can be put in front without logging anyone out. At least 32 bytes each in production. `openssl rand -base64 32`
-   * makes a good one.
+   * The secret that signs the cookie, or a ring of them. The first signs and all verify, so that a new secret can be put in
+   * front without logging anyone out. At least 32 bytes each in production. `openssl rand -base64 32` makes a good one.
    */
   secretKey: string | string[];
-  /** Where sessions are kept. Default: the `SessionBackend` registered in the DI container. */
+  /** The store of the sessions. Default: the `SessionBackend` registered in the DI container. */
   backend?: SessionBackend;
   /**
    * `'session'`. Sent as `__Host-session` where browsers allow that prefix (Secure, no `domain`, `path: '/'`), else as
@@ -50,11 +49,11 @@ export interface SessionCookieOptions<T extends object> {
   /** 403; 401 if you prefer. */
   unauthenticatedStatus?: 401 | 403;
   /**
-   * A session not seen for so long is over; 7 days, or `absoluteTimeout` where that is less. Decided by the library each
-   * time it reads (ASVS 7.3.1). At most `absoluteTimeout`.
+   * The longest time between two requests of a session; 7 days, or `absoluteTimeout` if that is less. Enforced by the library
+   * at each read (ASVS 7.3.1). At most `absoluteTimeout`.
    */
   idleTimeout?: number;
-  /** A session is over so long after its log-in, whatever happens in it; 14 days (ASVS 7.3.2). */
+  /** The longest life of a session from its log-in, active or not; 14 days (ASVS 7.3.2). */
   absoluteTimeout?: number;
   /** The least time between two writes of "last seen"; 60, or a quarter of a shorter `idleTimeout`. At most half of it. */
   touchInterval?: number;
@@ -73,24 +72,24 @@ export interface SessionCookieOptions<T extends object> {
   secure?: boolean | 'auto';
   /** `false`. CHIPS: a jar of its own for each top-level site. */
   partitioned?: boolean;
-  /** Default: no limit. One more ends the least recently seen. */
+  /** Default: no limit. One more log-in ends the least recently seen session. */
   maxSessionsPerPrincipal?: number;
   /**
    * Other origins that may send unsafe requests with this cookie; none. Of the web, as `https://app.example.com`, and of
    * apps, as `capacitor://localhost` or `chrome-extension://…`. One route alone can trust more: see `RequireSessionOptions`.
    */
   trustedOrigins?: string[];
-  /** After how long a backend call counts as failed; 2. */
+  /** The time after which a backend call counts as failed; 2. */
   backendTimeout?: number;
   /** Least time between two sweeps for expired records; 600. `0`: this process does not sweep. */
   sweepInterval?: number;
-  /** Whether sessions with a principal keep the client's address and User-Agent, for `listSessions`; `true`. */
+  /** `true`: sessions with a principal keep the client's address and User-Agent, for `listSessions`. Default: `true`. */
   recordClient?: boolean;
   /** The source of "now" in epoch milliseconds, for tests; `Date.now`. */
   clock?: Clock;
 }
 
-/** {@link SessionCookieOptions} made whole: every default filled in, durations in milliseconds, nothing left to check. */
+/** {@link SessionCookieOptions} with every default filled in, durations in milliseconds, and all checks passed. */
 export interface ResolvedOptions<T extends object> {
   dataModel: ModelClass<T>;
   secretKeys: readonly string[];
@@ -105,11 +104,14 @@ export interface ResolvedOptions<T extends object> {
   sweepInterval: number;
   recordClient: boolean;
   clock: Clock;
-  /** How the cookie is written, by whether this request's may be without Secure. Equal where `secure` is not `'auto'`. */
+  /**
+   * The writers of the cookie, for a request that requires Secure and for one that may do without. Equal unless `secure` is
+   * `'auto'`.
+   */
   setCookie: { secure: SetCookie; plain: SetCookie };
 }
 
-/** What RFC 6265 has for a cookie's name: a token of HTTP. Anything else, one server or proxy or another takes apart. */
+/** The characters of a cookie's name by RFC 6265: a token of HTTP. Some servers and proxies break any other name. */
 const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 
 /** NIST SP 800-107: an HMAC key shorter than the hash is weaker than the hash. */
@@ -128,10 +130,13 @@ const LIMIT: Check = {
 
 const ORIGINS: Check = { instead: "an array, as ['https://app.example.com']", holds: Array.isArray };
 
-/** Secrets are checked one by one, by code that never shows one. */
+/** Secrets are checked one by one, by code that never prints one. */
 const SECRETS: Check = { instead: 'a secret. Try: openssl rand -base64 32', holds: () => true };
 
-/** All options, in the order of README.md, whose table is held to it. Durations are seconds here, and milliseconds once resolved. */
+/**
+ * All options, in the order of the table in README.md, which a test compares with them. Durations are seconds here, and
+ * milliseconds once resolved.
+ */
 export const OPTIONS = Object.freeze({
   dataModel: { check: functionOf('the class of the session data, marked @SessionData') },
   secretKey: { check: SECRETS },
@@ -159,11 +164,11 @@ export const OPTIONS = Object.freeze({
 
 /** Options of `createSession`. */
 export interface CreateSessionOptions {
-  /** A session that the new one takes the place of, beside the one that the request came with. */
+  /** A session that the new one replaces, beside the one that the request came with. */
   previousId?: string;
   /**
    * `true`: rejects with SessionGoneError, and stores nothing, unless the previous session (that of `previousId`, else the
-   * request's own) is still there when the new one takes its place. For a log-in that is made of an earlier session's data.
+   * request's own) still exists when the new one replaces it. For a log-in that is made from an earlier session's data.
    */
   requirePrevious?: boolean;
   /**
@@ -181,7 +186,7 @@ export const CREATION: OptionTable = Object.freeze({
   trustedOrigins: { check: routeOrigins },
 });
 
-/** Every option, as {@link resolveOptions} works with it. */
+/** Every option, after defaults. */
 type Whole<T extends object> = Required<SessionCookieOptions<T>>;
 
 /**
@@ -257,7 +262,7 @@ function isOptions(given: unknown): given is object {
   );
 }
 
-/** Only a timeout that was asked for can be too long: the default gives way to a short absolute one. */
+/** Only an explicit timeout can be too long: the default is lowered to a shorter absolute one. */
 function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number): number {
   if (given === undefined) return Math.min(OPTIONS.idleTimeout.default, absoluteTimeout);
   if (given > absoluteTimeout)
@@ -270,8 +275,8 @@ function resolveIdleTimeout(given: number | undefined, absoluteTimeout: number):
 }
 
 /**
- * A session in use must not time out as idle because its last use was not written yet: with a touch at least twice in each
- * idle timeout, requests that come more often than that keep it alive.
+ * Returns a touch interval of at most half the idle timeout. A session in use must not time out as idle because its last
+ * request was not written yet.
  */
 function resolveTouchInterval(given: number | undefined, idleTimeout: number): number {
   if (given === undefined) return Math.min(OPTIONS.touchInterval.default, idleTimeout / 4);
@@ -284,7 +289,7 @@ function resolveTouchInterval(given: number | undefined, idleTimeout: number): n
   return given;
 }
 
-/** `'auto'` goes without Secure on a developer's machine only where the other attributes work without it. */
+/** Returns whether `'auto'` may leave out Secure on a developer's machine: only if the other attributes work without it. */
 function mayBePlain({
   sameSite,
   partitioned,
@@ -335,7 +340,10 @@ function isProduction(): boolean {
   return process.env['NODE_ENV'] === 'production';
 }
 
-/** Whether a value can be used as a backend: by what it does, so that a second copy of this package is no obstacle. */
+/**
+ * Returns whether a value can be used as a backend. Its methods decide, so that one of a second copy of this package is
+ * accepted.
+ */
 export function isBackend(value: unknown): value is SessionBackend {
   return (
     value instanceof SessionBackend ||

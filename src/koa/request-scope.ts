@@ -17,7 +17,7 @@ interface MarkedContext {
   [SCOPE]?: RequestScope;
 }
 
-/** What this library knows of one request: its session under each cookie service that was asked, nearly always one. */
+/** The library's state of one request: its session under each cookie service in use, nearly always one. */
 export class RequestScope {
   readonly #sessions: RequestSession[] = [];
   /** How many guards are at work: each settles what happened in it. */
@@ -73,9 +73,9 @@ export class RequestScope {
   }
 
   /**
-   * Saves what the action changed, unless it failed.
+   * Saves the action's changes, unless it failed.
    *
-   * @param status what is going to be answered
+   * @param status the status of the response
    */
   async settle(status: number): Promise<void> {
     if (status >= 500) return;
@@ -93,7 +93,7 @@ export class RequestScope {
   }
 }
 
-/** The scope of a request, made when it is first asked for. */
+/** Returns the scope of a request, made on first use. */
 export function scopeOf(ctx: Context): RequestScope {
   const marked = ctx as MarkedContext;
   const known = marked[SCOPE];
@@ -101,7 +101,7 @@ export function scopeOf(ctx: Context): RequestScope {
   return (marked[SCOPE] = new RequestScope(ctx));
 }
 
-/** The scope of a request, if anybody asked for a session in it. */
+/** Returns the scope of a request, if a session was asked for in it. */
 export function scopeIfAny(ctx: Context): RequestScope | undefined {
   return (ctx as MarkedContext)[SCOPE];
 }

@@ -9,7 +9,7 @@ import type { Transport } from '../session/session.js';
 import { NO_ORIGINS } from './cross-origin.js';
 import type { Sessions } from '../session/sessions.js';
 
-/** What one cookie service hands to the sessions of its requests. */
+/** The parts that one cookie service hands to the sessions of its requests. */
 export interface RequestSessionParts<T extends object> {
   sessions: Sessions<T>;
   tokens: Tokens;
@@ -17,7 +17,9 @@ export interface RequestSessionParts<T extends object> {
   transport: Transport;
 }
 
-/** How many tokens with a right MAC are considered. A browser sends several that were set for different paths or domains. */
+/**
+ * The most tokens with a right MAC that are read. A browser sends several if they were set for different paths or domains.
+ */
 const MAX_CANDIDATES = 4;
 
 const NOTHING: readonly VerifiedToken[] = [];
@@ -36,10 +38,10 @@ export class RequestSession<T extends object = object> {
   /** The tokens with a right MAC that the request brought: none, one, or several different ones. */
   #presented: readonly VerifiedToken[] | undefined;
   #loading: Eventual<void> | 'not yet' = 'not yet';
-  /** Whether the store itself was asked, and not a copy that is at hand. */
+  /** `true` if the session was read from the store itself, not from a copy in this process. */
   #authoritative = false;
   #session: LiveSession<T> | undefined;
-  /** The other sessions that the request's tokens belong to: of two living ones, or one whose data cannot be read. */
+  /** The other sessions of the request's tokens: two living ones, or one whose data cannot be read. */
   #others: readonly SessionName[] = [];
   #verdict: Verdict = ADMITTED;
   /** Log-ins of one request follow one another, so that one session remains. */
@@ -56,25 +58,25 @@ export class RequestSession<T extends object = object> {
     return this.parts.transport;
   }
 
-  /** All sessions that the request's own tokens open, or opened. Loaded before it is asked. */
+  /** All sessions of the request's own tokens, living or not. Valid after loading. */
   get #own(): readonly SessionName[] {
     return this.#session ? [this.#session, ...this.#others] : this.#others;
   }
 
-  /** Whether the request came with a token of that session, or made it. */
+  /** Returns whether the request came with a token of that session, or made it. */
   owns(id: string): boolean {
     return this.#session?.id === id || this.#present().some(token => token.id === id);
   }
 
-  /** The session as the action may see it, if it was loaded. */
+  /** The session as the action may see it, once loaded. */
   get current(): LiveSession<T> | undefined {
     return this.#verdict.admitted && this.#session?.ended === false ? this.#session : undefined;
   }
 
   /**
-   * Finds out what `current` is: one load, however often it is asked for. A promise only if there is something to wait for.
+   * Loads the session, once per request. Returns a promise only if there is something to wait for.
    *
-   * @param authoritative to ask the store itself, once more if it was not asked so far
+   * @param authoritative `true`: read from the store itself, once more if the first read did not
    */
   load(authoritative = false): Eventual<void> {
     if (this.#loading === 'not yet') {
@@ -87,7 +89,7 @@ export class RequestSession<T extends object = object> {
     return this.#loading;
   }
 
-  /** The session as the action may see it, loaded if need be. */
+  /** Returns the session as the action may see it, loaded if need be. */
   async get(authoritative = false): Promise<LiveSession<T> | undefined> {
     await this.load(authoritative);
     return this.current;
@@ -117,7 +119,7 @@ export class RequestSession<T extends object = object> {
     };
   }
 
-  /** Makes a session that takes the place of those that the request came with, after other log-ins of this request. */
+  /** Makes a session that replaces those that the request came with, after other log-ins of this request. */
   logIn(create: (own: readonly SessionName[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
     const loggedIn = this.#lastLogIn.then(async () => {
       await this.load();
@@ -135,13 +137,13 @@ export class RequestSession<T extends object = object> {
     return loggedIn;
   }
 
-  /** Notes that the session of an id was ended from outside of it. */
+  /** Records that a session was ended by its id. */
   markEnded(id: string, { clear }: { clear: boolean }): void {
     if (this.#session?.id === id) this.#session.markEnded({ clear });
     else if (clear && !this.#session && this.owns(id)) this.transport.clear();
   }
 
-  /** The response never began: a token that it would have brought is lost. */
+  /** The response never began, and its token is lost. */
   withdraw(): void {
     this.#session?.withdraw();
   }
@@ -167,12 +169,12 @@ export class RequestSession<T extends object = object> {
     await session.commit();
     const token = this.#reissuable(session);
     if (token?.reissue === undefined) return;
-    // Asked once more: a rotation in another request may have replaced the cookie, and this one must not come back.
+    // Read again, because a rotation in another request may have replaced the cookie, and the old one must not come back.
     await session.refresh();
     if (!session.ended && session.hasCurrentToken) this.transport.issue(token.reissue, session.createdAt.getTime());
   }
 
-  /** The session's token as the request brought it, where it is to be signed anew. */
+  /** Returns the session's token from the request, if it needs a new signature. */
   #reissuable(session: LiveSession<T>): VerifiedToken | undefined {
     return this.#presented?.find(token => token.reissue !== undefined && session.isOpenedBy(token));
   }
@@ -189,7 +191,10 @@ export class RequestSession<T extends object = object> {
     });
   }
 
-  /** One living session among them counts, so that a dead or planted cookie shuts nobody out. Two: none counts. */
+  /**
+   * Loads several tokens. One living session counts, so that a dead or planted cookie shuts nobody out. Of two living
+   * sessions, neither counts.
+   */
   async #loadSeveral(tokens: readonly VerifiedToken[], authoritative: boolean): Promise<void> {
     const { sessions, transport } = this.parts;
     const living = new Map<string, LiveSession<T>>();
@@ -211,7 +216,7 @@ export class RequestSession<T extends object = object> {
     session.touch();
   }
 
-  /** Notes why a token opened nothing. Records that expired, or cannot be read, were reported when they were read. */
+  /** Records why a token opened nothing. Records that expired, or cannot be read, were reported when they were read. */
   #note({ closed, ...session }: Closed): void {
     const { sessions } = this.parts;
     if (closed === 'expired' || closed === 'unreadable') {

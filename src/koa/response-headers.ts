@@ -38,7 +38,7 @@ function headersOf(res: Response): SessionHeaders {
   return known ?? (res[HEADERS] = new SessionHeaders(res));
 }
 
-/** What caches keep without being told to (RFC 9110, 15.1). */
+/** The statuses that caches keep by default (RFC 9110, 15.1). */
 const KEPT = new Set([200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501]);
 
 /**
@@ -158,10 +158,10 @@ function isAbsent(error: unknown): boolean {
   return error === null || error === undefined;
 }
 
-/** What Koa reads of an error, and writes in part. */
+/** The properties of an error that Koa reads, and in part writes. */
 const READ_BY_KOA = ['status', 'statusCode', 'expose', 'headers', 'message'] as const;
 
-/** The error itself where Koa can work with it, because who listens for Koa's `error` events should meet it, not a copy. */
+/** Returns the error itself if Koa can work with it, because listeners of Koa's `error` events should get it, not a copy. */
 function writable(error: unknown): unknown {
   const thrown = isNativeError(error) || error instanceof Error ? error : nonError(error);
   const read = READ_BY_KOA.map(name => [name, valueOf(thrown, name)] as const);
@@ -192,7 +192,7 @@ function takesStatus(error: object): boolean {
   return true;
 }
 
-/** Said without asking the value itself, whose own text may throw. */
+/** Describes the value without calling its own `toString`, which may throw. */
 function nonError(value: unknown): Error {
   return new Error(`non-error thrown: ${inspect(value, { customInspect: false })}`);
 }

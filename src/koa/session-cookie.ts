@@ -21,18 +21,18 @@ import { CREATION, type CreateSessionOptions, type SessionCookieOptions } from '
 import { varyByCookie } from './response-headers.js';
 
 /**
- * Names a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container. The
- * model is inferred from the prototype, which is the one place where TypeScript has it for a generic class too.
+ * The name of a cookie service: `SessionCookie` itself, or a subclass for a second one. It is looked up in the DI container.
+ * The model is inferred from the prototype, because only there TypeScript has it for a generic class, too.
  */
 /* eslint-disable @typescript-eslint/no-explicit-any -- a class is taken by its identity, whatever it is made with */
 export type CookieIdentifier<T extends object = any> =
   typeof SessionCookie | ((new (...args: any[]) => SessionCookie<any>) & { readonly prototype: SessionCookie<T> });
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
-/** What a route demands of its session, and of which cookie service. */
+/** The demands of a route on its session, with the cookie service. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- decorators cannot infer the model; the contract has `any` here
 export interface RequireSessionOptions<T extends object = any> extends SessionDemand<T> {
-  /** Which cookie service, for applications with several. Default: `SessionCookie`. */
+  /** The cookie service, for applications with several. Default: `SessionCookie`. */
   cookie?: CookieIdentifier<T>;
 }
 
@@ -81,8 +81,8 @@ export class SessionCookie<T extends object> {
   }
 
   /**
-   * Logs in: makes a session with a new id and sets its cookie. The session that the request came with, and the one of
-   * `previousId`, are dead when it resolves; a token that the client brought is never adopted.
+   * Logs in: makes a session with a new id and sets its cookie. The request's own session, and the one of `previousId`, are
+   * dead when it resolves; a token from the client is never adopted.
    *
    * @param options a string is `previousId`
    * @throws SessionGoneError with `requirePrevious`, when the previous session is not there; nothing is stored
@@ -110,10 +110,10 @@ export class SessionCookie<T extends object> {
   }
 
   /**
-   * Logs out: ends a session by its public id, be it the request's own, whose cookie is cleared, or another device's.
-   * Ending one that is not there is not an error.
+   * Logs out: ends a session by its public id, either the request's own, whose cookie is cleared, or another device's. Ending
+   * a session that does not exist is not an error.
    *
-   * @returns whether it was there
+   * @returns whether this call ended it
    * @throws SessionUnavailableError when the backend fails
    */
   endSession(sessionId: string, ctx: Context): Promise<boolean> {
@@ -134,15 +134,15 @@ export class SessionCookie<T extends object> {
     return this.#service.current;
   }
 
-  /** A user's living sessions, newest first. */
+  /** Returns a user's living sessions, newest first. */
   listSessions(principal: string): Promise<SessionInfo[]> {
     return this.#service.list(principal);
   }
 
   /**
-   * Ends all sessions of a user, or all but one: after a change of password, say.
+   * Ends all sessions of a user, or all but one: after a change of password, for example.
    *
-   * @returns how many it ended
+   * @returns the number of ended sessions
    */
   endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
     return this.#service.endAllOf(principal, checkedOptions(options, EXCEPTION, 'endSessions').except);
@@ -162,9 +162,9 @@ export class SessionCookie<T extends object> {
   }
 
   /**
-   * The guard of `@RequireSession` as a Koa middleware, for routes that no controller has.
+   * Returns the guard of `@RequireSession` as a Koa middleware, for routes without a controller.
    *
-   * @throws SessionConfigurationError for an option that it does not have, or that cannot work
+   * @throws SessionConfigurationError for an unknown option, or a value that cannot work
    */
   requireSession(options: RequireSessionOptions<T> = {}): Middleware {
     const demand = checkedOptions(options, REQUIREMENT, 'requireSession');
@@ -178,31 +178,31 @@ export class SessionCookie<T extends object> {
   }
 
   /**
-   * For routing-controllers' option of that name: makes `@Authorized()` ask for a session, and `@Authorized('admin')`
-   * for one of these roles.
+   * Returns the value of routing-controllers' option of that name: `@Authorized()` then requires a session, and
+   * `@Authorized('admin')` one with one of these roles.
    *
-   * @param rolesOf the roles that a session's data speaks of
+   * @param rolesOf returns the roles in a session's data
    */
   authorizationChecker(rolesOf?: (data: T) => string[]): AuthorizationChecker {
     return authorizationChecker(this.#service, rolesOf);
   }
 
   /**
-   * For routing-controllers' option of that name: makes `@CurrentUser()` hand over the session's data.
+   * Returns the value of routing-controllers' option of that name: `@CurrentUser()` then passes the session's data.
    *
-   * @param userOf what to hand over instead
+   * @param userOf returns another value in place of the data
    */
   currentUserChecker(userOf?: (data: T) => unknown): CurrentUserChecker {
     return currentUserChecker(this.#service, userOf);
   }
 
-  /** Listens to the life of sessions. See {@link SessionEvents}. */
+  /** Adds a listener. See {@link SessionEvents}. */
   on<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
     this.#service.events.on(event, listener);
     return this;
   }
 
-  /** Stops listening: the same listener that `on` was given. */
+  /** Removes a listener that was added with `on`. */
   off<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
     this.#service.events.off(event, listener);
     return this;

@@ -1,6 +1,6 @@
 import { isSameJson, type Json, type JsonObject } from './json.js';
 
-/** What a request did to its session's data, by top-level property. `undefined`: the property was removed. */
+/** The changes of a request to its session's data, by top-level property. `undefined`: the property was removed. */
 export type Changes = ReadonlyMap<string, Json | undefined>;
 
 export const NO_CHANGES: Changes = new Map();
@@ -8,7 +8,7 @@ export const NO_CHANGES: Changes = new Map();
 /**
  * Returns the properties in which two states of the data differ, with their values in the later one.
  *
- * @param stored what `before` was made from, if that has more in it than `before` shows: it is kept in what is returned
+ * @param stored the origin of `before`, if it has more in it than `before` shows; the surplus is kept in the result
  */
 export function changesBetween(before: JsonObject, after: JsonObject, stored = before): Changes {
   const changes = new Map<string, Json | undefined>();
@@ -23,7 +23,7 @@ export function changesBetween(before: JsonObject, after: JsonObject, stored = b
   return changes;
 }
 
-/** Returns another state with the same changes made to it: properties that they do not name stay as they are there. */
+/** Returns a copy of a state with the changes made to it. Other properties stay as they are there. */
 export function applyChanges(state: JsonObject, changes: Changes): JsonObject {
   const result: JsonObject = { ...state };
   for (const [key, value] of changes) {
@@ -35,10 +35,10 @@ export function applyChanges(state: JsonObject, changes: Changes): JsonObject {
 }
 
 /**
- * Returns `after` with what `stored` has and its visible form, `before`, does not show. What did not change is returned as
- * it is stored.
+ * Returns `after`, plus everything in `stored` that its visible form, `before`, does not show. Unchanged values are returned
+ * as they are stored.
  */
-export function mergedJson(stored: Json | undefined, before: Json | undefined, after: Json | undefined): Json {
+function mergedJson(stored: Json | undefined, before: Json | undefined, after: Json | undefined): Json {
   if (stored === undefined || before === undefined || after === undefined) return after ?? null;
   if (stored === before || isSameJson(stored, before)) return after;
   if (isSameJson(before, after)) return stored;
@@ -52,7 +52,9 @@ export function mergedJson(stored: Json | undefined, before: Json | undefined, a
   return result;
 }
 
-/** An item is found again by its value, wherever it moved to; what is left stands for the item that had its place. */
+/**
+ * Finds each item by its value, wherever it moved to. An item that is left over is matched with the one that had its place.
+ */
 function mergedItems(stored: readonly Json[], before: readonly Json[], after: readonly Json[]): Json[] {
   const places = new Map<string, Set<number>>();
   for (const [index, item] of before.entries()) {

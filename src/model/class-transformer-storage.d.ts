@@ -1,4 +1,4 @@
-/** The part of class-transformer's metadata that session models are described by. The package publishes no types for the path. */
+/** The part of class-transformer's metadata that describes session models. The package publishes no types for this path. */
 declare module 'class-transformer/cjs/storage.js' {
   import type { TransformationType, TransformFnParams, TypeHelpOptions, TypeOptions } from 'class-transformer';
 

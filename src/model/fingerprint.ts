@@ -11,8 +11,8 @@ import { type Shape, shapeOf } from './shape.js';
 export const FINGERPRINT_CHARS = 11;
 
 /**
- * A fingerprint of what a model demands of its data: properties, their types, rules and defaults, those of nested models
- * too. Equal in every process that runs the same code.
+ * Returns a fingerprint of a model's demands on its data: properties, types, rules and defaults, with those of nested models.
+ * It is equal in every process that runs the same code.
  */
 export function fingerprintOf(model: Function): string {
   const lines = linesOf(shapeOf(model), '', []);
@@ -40,7 +40,7 @@ function typeNameOf({ typeOf, discriminator }: Property): string {
   return `${typeWithoutData(typeOf) === Date ? 'Date' : 'model'}(${names})`;
 }
 
-/** The defaults that are the same in every instance: no date of now, no random number. */
+/** Returns the defaults that are the same in every instance: not the current date, not a random number. */
 function constantDefaultsOf(shape: Shape): JsonObject {
   const [one, other] = [defaultsOf(shape), defaultsOf(shape)];
   const now = [String(Date.now()).slice(0, NOW_DIGITS), new Date().toISOString().slice(0, DAY_CHARS)];
@@ -51,7 +51,7 @@ function constantDefaultsOf(shape: Shape): JsonObject {
   return Object.fromEntries(entries);
 }
 
-/** Of the milliseconds, or the seconds, since 1970: what stays the same for a quarter of an hour. */
+/** The digits of the milliseconds, or the seconds, since 1970 that stay the same for a quarter of an hour. */
 const NOW_DIGITS = 7;
 const DAY_CHARS = '2026-01-01'.length;
 
@@ -59,14 +59,14 @@ function defaultsOf(shape: Shape): JsonObject {
   try {
     return propertiesOf(shape, shape.fresh() ?? {});
   } catch {
-    // A default that JSON cannot carry is refused, with its name, when data is created.
+    // A default that JSON cannot carry is reported, by its name, when data is created.
     return {};
   }
 }
 
 function describeRule(rule: Rule): string {
   const { propertyName, type, name, constraints, each, groups, always, constraintCls } = rule;
-  // What a validator does is its code. A rule without a class of its own (`@IsOptional`) has none.
+  // A validator is identified by its source code. A rule without a class of its own (`@IsOptional`) has none.
   const validators = getMetadataStorage()
     .getTargetValidatorConstraints(constraintCls)
     .map(({ instance }) => String((instance as { validate: unknown }).validate));
@@ -82,7 +82,7 @@ function describeRule(rule: Rule): string {
   ]);
 }
 
-/** Describes a constraint, whatever it is: it may be a function, a BigInt, or refer to itself. */
+/** Describes any constraint: it may be a function, a BigInt, or refer to itself. */
 function describe(value: unknown, around: readonly unknown[] = []): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value !== 'object' || value === null || value instanceof RegExp) return String(value);

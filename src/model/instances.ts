@@ -19,10 +19,13 @@ import { type Shape, shapeOf } from './shape.js';
 
 type Bag = Record<string, unknown>;
 
-/** Makes an instance of what a model declares in `plain`. It shares nothing with `plain`, and nothing is validated. */
+/**
+ * Makes an instance of the model from the declared properties in `plain`. It shares nothing with `plain`, and is not
+ * validated.
+ */
 export function instanceOf(shape: Shape, plain: JsonObject, except?: string): object {
   const instance = shape.blank();
-  // A loop over names that are looked up once by their shape takes half of what Object.keys or Object.assign take.
+  // A loop over names that are looked up once by their shape takes half as long as Object.keys or Object.assign.
   for (const key in plain) {
     if (!Object.hasOwn(plain, key) || key === except) continue;
     const property = shape.property(key);
@@ -61,7 +64,7 @@ function revivedOne(property: Property, json: Json, plain: JsonObject, holder: o
     : instance;
 }
 
-/** What is no date stays as it is, for the rules to judge. */
+/** Returns anything but a date unchanged, for the rules to refuse. */
 function revivedDate(property: Property, json: string | number | boolean): unknown {
   if (typeof json !== 'string' && !(typeof json === 'number' && property.numbersAreDates)) return json;
   const date = new Date(json);
@@ -76,14 +79,14 @@ function subTypeOf({ discriminator }: Property, value: object): Function | undef
   return discriminator.subTypes.find(subType => subType.name === name)?.value;
 }
 
-/** A map's entries: as they are stored, or as the properties of an object. */
+/** Returns a map's entries from their stored form, or from the properties of an object. */
 function entriesOf(json: Json): [string | number, Json][] {
   if (!Array.isArray(json)) return Object.entries(Object(json) as JsonObject);
   return json.filter(entry => Array.isArray(entry)) as [string, Json][];
 }
 
 /**
- * Returns what is stored of a model's instance, or of a literal in its place: what the model declares, as JSON carries it.
+ * Returns the stored form of a model's instance, or of a literal in its place: the declared properties as JSON.
  *
  * @throws NotJsonError with the path of a value that JSON cannot carry
  */
@@ -96,7 +99,7 @@ export function plainOf(shape: Shape, data: object, path = '', depth = 0): JsonO
   return propertiesOf(shape, source, path, depth);
 }
 
-/** {@link plainOf} the object's own properties and accessors, whatever its `toJSON` returns. */
+/** Like {@link plainOf}, but reads the object's own properties and accessors even if it has a `toJSON`. */
 export function propertiesOf(shape: Shape, source: object, path = '', depth = 0): JsonObject {
   const plain: JsonObject = {};
   for (const key of Object.keys(source)) write(shape, source, key, plain, path, depth);
@@ -161,7 +164,7 @@ function writtenOne(property: Property, value: unknown, holder: object, path: st
   if (!isModelClass(type)) return toJson(value, path, depth);
   if (hasToJson(value)) {
     const json = value.toJSON();
-    // A class that is no bag of properties to JSON: a decimal, say.
+    // A class that JSON does not carry as an object, such as a decimal number.
     if (typeof json !== 'object' || json === null || Array.isArray(json)) return toJson(json, path, depth + 1);
   }
   const plain = plainOf(shapeOf(type), value, path, depth + 1);
@@ -171,8 +174,7 @@ function writtenOne(property: Property, value: unknown, holder: object, path: st
 }
 
 /**
- * Returns data with the defaults of what is missing in it, those of nested models too: the model's own property
- * initialisers.
+ * Returns data with the defaults of missing properties, those of nested models too: the model's own property initialisers.
  *
  * @throws NotJsonError when a default cannot be stored
  */
@@ -206,9 +208,9 @@ function nestedWithDefaults(property: Property, json: Json, holder: object): Jso
 }
 
 /**
- * Brings an instance up to date in place, where it differs from what `fresh` has: the application may hold on to it.
+ * Updates an instance in place where it differs from `fresh`, because the application may hold a reference to it.
  *
- * @returns the instance, or `fresh` in its place when it is frozen
+ * @returns the instance, or `fresh` if the instance is frozen
  */
 export function refreshed<T extends object>(shape: Shape, instance: T, fresh: T): T {
   if (Object.isFrozen(instance)) return fresh;

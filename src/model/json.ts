@@ -1,15 +1,15 @@
-/** What JSON can carry. */
+/** A value that JSON can carry. */
 export type Json = string | number | boolean | null | Json[] | JsonObject;
 export interface JsonObject {
   [key: string]: Json;
 }
 
-/** Deep enough for any session, and far from where a recursion would exhaust the stack. */
+/** Deep enough for any session, and far from exhausting the stack. */
 const MAX_DEPTH = 64;
 
 /** Thrown for a value that JSON cannot carry unchanged. */
 export class NotJsonError extends Error {
-  /** @param path where the value lies, as in `address.city` */
+  /** @param path the place of the value, as in `address.city` */
   constructor(
     readonly path: string,
     readonly problem: string,
@@ -18,7 +18,7 @@ export class NotJsonError extends Error {
   }
 }
 
-/** Thrown for what a recursion does not come to an end of. */
+/** Thrown for a cycle, and for values nested too deep. */
 export class TooDeepError extends NotJsonError {
   constructor(path: string) {
     super(path, `a cycle, or nested deeper than ${MAX_DEPTH} levels`);
@@ -26,8 +26,8 @@ export class TooDeepError extends NotJsonError {
 }
 
 /**
- * Returns a deep copy as JSON carries it: without `undefined` properties, dates as ISO strings, `toJSON` respected. What
- * `JSON.stringify` would drop, turn into `null` or leave empty without a word is refused instead.
+ * Returns a deep copy as JSON carries it: without `undefined` properties, dates as ISO strings, `toJSON` respected. Values
+ * that `JSON.stringify` would silently drop or turn into `null` or `{}` are refused.
  *
  * @throws NotJsonError with the path of the value that is refused
  */
@@ -65,7 +65,7 @@ function assertNoneSet(symbols: readonly symbol[], value: object, path: string):
 }
 
 /**
- * An array as JSON carries it, by what its items become. A hole is `null`, as it is for `JSON.stringify`.
+ * Returns an array as JSON carries it. A hole is `null`, as it is for `JSON.stringify`.
  *
  * @throws NotJsonError when the array has properties with names, which JSON would drop
  */
@@ -80,7 +80,7 @@ export function arrayToJson(
   return Array.from(array, (item, index) => (item === undefined ? null : itemToJson(item, join(path, String(index)))));
 }
 
-/** @throws TooDeepError when a recursion has gone deeper than any session needs to */
+/** @throws TooDeepError when the recursion is deeper than any session needs */
 export function assertShallow(path: string, depth: number): void {
   if (depth > MAX_DEPTH) throw new TooDeepError(path);
 }
@@ -117,16 +117,16 @@ export function assertName(key: string, path: string): void {
 }
 
 /**
- * Returns whether {@link toJson} would make `json` of `live`. Copies nothing, and stops at the first difference. What
- * `toJson` refuses counts as different, except what no item of JSON stands for: a property that is named by a symbol, and a
- * named one of an array. To look for them would cost each request as much as all the rest.
+ * Returns whether {@link toJson} would turn `live` into `json`. Copies nothing, and stops at the first difference. Values
+ * that `toJson` refuses count as different, except properties named by symbols and named properties of arrays: looking for
+ * those would double the cost of each request.
  */
 export function isSameJson(json: Json | undefined, live: unknown, hops = 0): boolean {
   if (json === live) return true;
   if (typeof live !== 'object' || live === null || typeof json === 'undefined' || json === null) return false;
   if (hasToJson(live)) {
     if (live instanceof Date && Number.isNaN(live.getTime())) return false;
-    // A toJSON may return itself, for ever. `json` has an end, so that nothing else here goes on without one.
+    // A toJSON may return itself, for ever. `json` is finite, so that every other recursion here ends.
     return hops <= MAX_DEPTH && isSameJson(json, live.toJSON(), hops + 1);
   }
   if (typeof json !== 'object') return false;
@@ -138,9 +138,9 @@ export function isSameJson(json: Json | undefined, live: unknown, hops = 0): boo
   return hasSameProperties(json, live);
 }
 
-/** The first property of an array that is not one of its items. */
+/** Returns the first property of an array that is not one of its items. */
 function namedPropertyOf(array: readonly unknown[]): string | undefined {
-  // Integer keys come first, in order: only the last key needs a look.
+  // Integer keys come first, in order, so that only the last key needs checking.
   const keys = Object.keys(array);
   const last = keys.at(-1);
   return last === undefined || isIndex(last, array.length) ? undefined : keys.find(key => !isIndex(key, array.length));
@@ -173,14 +173,14 @@ export function copyJson(json: Json): Json {
   return copy;
 }
 
-/** Freezes JSON that is shared, at every depth. */
+/** Freezes shared JSON at every depth. */
 export function freezeJson<J extends Json>(json: J): J {
   if (typeof json !== 'object' || json === null) return json;
   for (const value of Object.values(json)) freezeJson(value);
   return Object.freeze(json);
 }
 
-/** Returns whether parsed JSON can be copied and handed out: it is not too deep, and no key of it changes a prototype. */
+/** Returns whether parsed JSON can be copied and handed out: it is not too deep, and none of its keys changes a prototype. */
 export function isSafeJson(json: Json, depth = 0): boolean {
   if (typeof json !== 'object' || json === null) return true;
   if (depth > MAX_DEPTH) return false;
@@ -195,7 +195,7 @@ export function hasToJson(value: object): value is { toJSON(): unknown } {
   return 'toJSON' in value && typeof value.toJSON === 'function';
 }
 
-/** `Map`, `Date`, `Object`: the tag of the language itself, which class instances share with plain objects. */
+/** Returns the tag of the language itself, `Map`, `Date`, `Object`. Class instances share it with plain objects. */
 function kindOf(value: object): string {
   return Object.prototype.toString.call(value).slice('[object '.length, -1);
 }

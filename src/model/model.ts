@@ -23,28 +23,28 @@ import { Rules } from './rules.js';
 import type { SessionInput } from './session-input.js';
 import { type Shape, shapeOf } from './shape.js';
 
-/** A class that session data is an instance of. It must be constructible without arguments. */
+/** A class whose instances are session data. It must be constructible without arguments. */
 export type ModelClass<T extends object = object> = new () => T;
 
-/** Encoded data in UTF-8: 64 KiB. A session is loaded with every request; what is larger belongs in a database. */
+/** The longest encoded data in UTF-8: 64 KiB. A session is loaded with every request; larger data belongs in a database. */
 export const MAX_DATA_BYTES = 65_536;
 
-/** Of the encoding, not of the model. A record of a later format is left as it is. */
+/** The version of the encoding, not of the model. A record of a later format is left as it is. */
 const FORMAT = '1';
 /** `1.` fingerprint `.`, then JSON. */
 const HEADER_CHARS = FORMAT.length + FINGERPRINT_CHARS + 2;
 
 /**
- * Between a model's instances and the text in a record: validates what is written, trusts what a model of the same shape
- * wrote, and validates what another shape wrote.
+ * Converts between a model's instances and the text in a record. Validates new data, trusts data that was written by a model
+ * of the same shape, and validates data of another shape.
  *
- * What is stored may have more in it than the model declares, because another build of the application stored it. That is
- * kept through every write, and no instance has it. What `create`, `instanceFrom` and `changes` are given and the model
- * does not declare is left out.
+ * Stored data may have more in it than the model declares, because another build of the application stored it. The surplus
+ * survives every write, and no instance has it. Undeclared properties in the input of `create`, `instanceFrom` and `changes`
+ * are left out.
  */
 export class Model<T extends object> {
   readonly #class: ModelClass<T>;
-  /** Found out at the first use: decorators of a class that is still being defined have not all run. */
+  /** Made on first use, because the decorators of a class that is still being defined have not all run. */
   #described: Description | undefined;
 
   constructor(modelClass: ModelClass<T>) {
@@ -52,9 +52,9 @@ export class Model<T extends object> {
   }
 
   /**
-   * Whose session data is; `undefined` without a `@Principal()` property, or when that is empty.
+   * Returns the principal in the data; `undefined` without a `@Principal()` property, or when that is empty.
    *
-   * @throws InvalidSessionDataError when the property has a value that is not a principal
+   * @throws InvalidSessionDataError when the value is not a valid principal
    */
   principalOf(data: JsonObject): string | undefined {
     const { principal } = this.#description;
@@ -62,20 +62,20 @@ export class Model<T extends object> {
   }
 
   /**
-   * New data: the model's own defaults, with what is given over them.
+   * Returns new data: the model's defaults, overridden by the given properties.
    *
    * @throws InvalidSessionDataError naming each property that breaks a rule of the model, or that JSON cannot carry
    */
   async create(data: SessionInput<T>): Promise<JsonObject> {
     const plain = this.#withDefaults(data);
-    // What a literal is stored as is what an instance in its place would be.
+    // A literal is stored in the same form as an instance in its place.
     const speaks = 'toJSON' in this.#class.prototype && !(data instanceof this.#class);
     return this.validated(speaks ? this.visible(plain) : plain);
   }
 
   /**
-   * Returns the instance that stands for what an application gives in place of the data: what is an instance already
-   * itself, else a new one with the model's defaults.
+   * Returns an instance for the value that an application assigns to the data: an instance is returned as it is, anything
+   * else becomes a new one with the model's defaults.
    *
    * @throws InvalidSessionDataError naming the property that JSON cannot carry
    */
@@ -84,7 +84,7 @@ export class Model<T extends object> {
   }
 
   /**
-   * Returns what is stored of an instance: what the model declares.
+   * Returns the stored form of an instance: its declared properties.
    *
    * @throws InvalidSessionDataError naming the property that JSON cannot carry
    */
@@ -95,10 +95,10 @@ export class Model<T extends object> {
   }
 
   /**
-   * Returns what an application changed: the difference between what an instance of `stored` is right after it was made, and
-   * what it is now. Looking at an instance is not a change, whatever its class does when it is read.
+   * Returns the application's changes: the difference between a fresh instance of `stored` and `data`. Reading an instance is
+   * not a change, even if its class changes something when it is read.
    *
-   * @param data the instance, or what takes its place
+   * @param data the instance, or its replacement
    * @throws InvalidSessionDataError naming the property that JSON cannot carry
    */
   changes(stored: JsonObject, data: T | SessionInput<T>): Changes {
@@ -117,7 +117,7 @@ export class Model<T extends object> {
     }
   }
 
-  /** Returns what an instance of stored data has, as JSON carries it. */
+  /** Returns the JSON of an instance of stored data. */
   visible(stored: JsonObject): JsonObject {
     const { isPlain, shape } = this.#description;
     if (!isPlain) return this.toPlain(this.instantiate(stored));
@@ -125,7 +125,7 @@ export class Model<T extends object> {
   }
 
   /**
-   * Brings an instance up to date in place, where it differs: the application may hold on to it.
+   * Updates an instance in place where it differs, because the application may hold a reference to it.
    *
    * @returns the instance, or a new one in place of a frozen one
    */
@@ -161,8 +161,8 @@ export class Model<T extends object> {
   }
 
   /**
-   * The data of a record, or `undefined` when it is not this model's: broken, of a later format, or of another shape and
-   * neither valid as it is nor after the model's migration. Not a promise for the shape of this very model.
+   * Returns the data of a record, or `undefined` when it does not fit this model: broken, of a later format, or of another
+   * shape and neither valid as it is nor after the model's migration. Synchronous for data of this model's own shape.
    */
   decode(text: string): Eventual<JsonObject | undefined> {
     if (text.length > MAX_DATA_BYTES || !text.startsWith(`${FORMAT}.`) || text[HEADER_CHARS - 1] !== '.')
@@ -173,7 +173,7 @@ export class Model<T extends object> {
     return this.#isTrusted(plain) ? plain : undefined;
   }
 
-  /** An instance with what the model declares of the data; it shares nothing with `plain`. */
+  /** Makes an instance from the declared properties of the data; it shares nothing with `plain`. */
   instantiate(plain: JsonObject): T {
     return instanceOf(this.#description.shape, plain) as T;
   }
@@ -189,7 +189,7 @@ export class Model<T extends object> {
     return (await this.#fitted(plain)) ?? this.#fitted(await this.#migrated(plain));
   }
 
-  /** Data of another shape as this model has it, with what it does not declare beside it. */
+  /** Fits data of another shape to this model, and keeps undeclared properties beside it. */
   async #fitted(data: unknown): Promise<JsonObject | undefined> {
     if (typeof data !== 'object' || data === null) return undefined;
     try {
@@ -204,7 +204,7 @@ export class Model<T extends object> {
     }
   }
 
-  /** A migration may return what only the model can write, such as a `Set`. */
+  /** Converts the result of a migration, which may contain values that only the model can write, such as a `Set`. */
   #storedForm(data: object): JsonObject {
     try {
       return toJson(data) as JsonObject;
@@ -218,7 +218,7 @@ export class Model<T extends object> {
     try {
       return await migrationOf(this.#class)?.(copyJson(plain) as JsonObject);
     } catch {
-      // It met what it did not expect. That must not fail each request of a client that brings this cookie.
+      // The migration met unexpected data. That must not fail every request of a client with this cookie.
       return undefined;
     }
   }
@@ -236,14 +236,14 @@ export class Model<T extends object> {
 
 interface Description {
   shape: Shape;
-  /** What encoded data of this shape begins with. */
+  /** The prefix of encoded data of this shape. */
   header: string;
   hasRules: boolean;
   rules: Rules;
   principal: string | undefined;
-  /** Whether an instance that was not changed has the same JSON as what it was made from. */
+  /** `true` if an unchanged instance has the same JSON as its source. */
   isPlain: boolean;
-  /** Whether all that is stored of an instance lies in its own properties. */
+  /** `true` if everything that is stored of an instance is in its own properties. */
   isDirect: boolean;
 }
 
@@ -270,7 +270,7 @@ function describe(model: ModelClass): Description {
   };
 }
 
-/** Values behind accessors are no properties of an instance's own, so that nobody finds them there. */
+/** Returns whether values lie behind accessors, where they are not the instance's own properties. */
 function hasAccessors(shape: Shape, seen: Set<Shape>): boolean {
   if (seen.has(shape)) return false;
   seen.add(shape);
@@ -296,12 +296,12 @@ function parseObject(text: string): JsonObject | undefined {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined;
   } catch {
-    // Whatever is not JSON is not ours; the caller reports it.
+    // Text that is not JSON was written by another program; the caller reports it.
     return undefined;
   }
 }
 
-/** Property path → what is wrong, from class-validator's tree. */
+/** Returns the failures in class-validator's tree by property path. */
 function failuresOf(errors: readonly ValidationError[], path = ''): Record<string, string> {
   const failures: Record<string, string> = {};
   for (const { property, constraints, children } of errors) {

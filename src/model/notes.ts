@@ -1,8 +1,8 @@
 import { SessionConfigurationError } from '../core/errors.js';
 
 /**
- * Brings the data of a record that another version of the model wrote up to date. Gets a copy; returns the data as this
- * version has it, or `undefined` when it cannot. Throwing is the same as `undefined`.
+ * Upgrades the data of a record that another version of the model wrote. Gets a copy; returns the data in this version's
+ * form, or `undefined` when it cannot. Throwing has the same effect as `undefined`.
  */
 export type Migrate = (data: Record<string, unknown>) => unknown;
 
@@ -12,7 +12,7 @@ interface ModelNotes {
   migrate?: Migrate;
 }
 
-/** What the decorators recorded, by the class that they stand in. */
+/** The records of the decorators, by the class that they decorate. */
 const notes = new WeakMap<object, ModelNotes>();
 
 function noteOn(model: object): ModelNotes {

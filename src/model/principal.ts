@@ -6,10 +6,10 @@ import { notePrincipal, principalPropertyOf } from './notes.js';
 import { rulesOf } from './rules.js';
 
 /**
- * Property of a data model: whose session it is, a string or a number. Makes it possible to list a user's sessions, to
- * end them, and to limit how many there are.
+ * Property of a data model: the session's owner, a string or a number. It makes it possible to list a user's sessions, to end
+ * them, and to limit their number.
  *
- * @throws SessionConfigurationError where it cannot stand, and on a second property of one model
+ * @throws SessionConfigurationError in a place where it is not allowed, and on a second property of one model
  */
 export function Principal(): (target: object, member: string | symbol) => void;
 export function Principal(...args: []): (target: object, member: string | symbol, place?: unknown) => void {

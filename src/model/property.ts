@@ -9,10 +9,10 @@ import { defaultMetadataStorage as storage } from 'class-transformer/cjs/storage
 import type { Rule } from './rules.js';
 
 type Transform = (params: TransformFnParams) => unknown;
-/** Returns a class by what its instance is made from, and by the instance that will hold it. */
-export type TypeOf = (source: object, holder: object) => unknown;
+/** Returns the class of a value, by its source and by the instance that will hold it. */
+type TypeOf = (source: object, holder: object) => unknown;
 
-/** One property of a model: what lies there, and how it gets to JSON and back. */
+/** One property of a model: its type, and its conversion to JSON and back. */
 export interface Property {
   readonly name: string;
   /** JSON carries it as it is. */
@@ -20,14 +20,14 @@ export interface Property {
   /** It lies behind a getter and a setter of the class. */
   readonly isAccessor: boolean;
   readonly container: 'set' | 'map' | undefined;
-  /** Of the value itself, or of each item of an array, a set or a map: `Date`, or a class with properties. */
+  /** The class of the value, or of each item of an array, a set or a map: `Date`, or a class with properties. */
   readonly typeOf: TypeOf | undefined;
   /** A number stands for a date as well, as `@Type(() => Date)` has it. */
   readonly numbersAreDates: boolean;
   readonly discriminator: (DiscriminatorDescriptor & { keep: boolean }) | undefined;
-  /** Applied to what was read. */
+  /** Applied when data is read. */
   readonly toClass: readonly Transform[];
-  /** Applied to what is written. */
+  /** Applied when data is written. */
   readonly toPlain: readonly Transform[];
 }
 
@@ -66,7 +66,7 @@ export function modelClassesOf({ typeOf, discriminator }: Property): Function[] 
   return [typeOf && typeWithoutData(typeOf), ...subTypes].filter(isModelClass);
 }
 
-/** Returns what a property's type is without data to tell by. */
+/** Returns a property's type without data to derive it from. */
 export function typeWithoutData(typeOf: TypeOf): unknown {
   try {
     return typeOf({}, {});
@@ -75,7 +75,10 @@ export function typeWithoutData(typeOf: TypeOf): unknown {
   }
 }
 
-/** Returns whether a class is one whose instances are their properties, and no class of the language or the platform. */
+/**
+ * Returns whether a type is a class whose instances consist of their properties, and not a class of the language or the
+ * platform.
+ */
 export function isModelClass(type: unknown): type is Function {
   if (typeof type !== 'function' || type.prototype === undefined) return false;
   for (let at: unknown = type.prototype; at !== Object.prototype && at !== null; at = Object.getPrototypeOf(at)) {
@@ -85,12 +88,12 @@ export function isModelClass(type: unknown): type is Function {
   return type !== Object;
 }
 
-/** Returns whether any decorator stands on a property of a model. */
+/** Returns whether any decorator is on a property of a model. */
 export function isDecorated(model: Function, name: string): boolean {
   return declaredType(model, name) !== undefined || decoratedNames(model).includes(name);
 }
 
-/** Returns the properties that class-transformer's decorators stand on. */
+/** Returns the properties with decorators of class-transformer. */
 export function decoratedNames(model: Function): string[] {
   const { _typeMetadatas, _exposeMetadatas, _excludeMetadatas, _transformMetadatas } = storage;
   const names = new Set<string>();
@@ -102,7 +105,7 @@ export function decoratedNames(model: Function): string[] {
   return [...names];
 }
 
-/** Returns a class and those that it extends. */
+/** Returns a class and its ancestors. */
 export function ancestry(model: Function): Function[] {
   const chain: Function[] = [];
   for (let at: unknown = model; typeof at === 'function' && at !== Function.prototype; at = Object.getPrototypeOf(at))
@@ -110,9 +113,9 @@ export function ancestry(model: Function): Function[] {
   return chain;
 }
 
-/** Returns the type that the compiler wrote down, where any decorator made it do so. */
-export function declaredType(model: Function, name: string): unknown {
-  // Without decorators, reflect-metadata need not be there.
+/** Returns the type that the compiler recorded for a property with a decorator. */
+function declaredType(model: Function, name: string): unknown {
+  // Without decorators, reflect-metadata need not be loaded.
   if (typeof (Reflect as Partial<typeof Reflect>).getMetadata !== 'function') return undefined;
   return Reflect.getMetadata('design:type', model.prototype as object, name);
 }
@@ -130,8 +133,9 @@ function typeOfProperty(
 }
 
 /**
- * `@Transform` is applied to what is read. What is written goes through one that is `toPlainOnly` where the property has its
- * counterpart, `toClassOnly`: alone, it shapes responses, and what it hides must not vanish from the session.
+ * Returns the functions of `@Transform` by direction. Each is applied when data is read. When it is written, one that is
+ * `toPlainOnly` is applied if the property has its counterpart, `toClassOnly`: alone, it shapes responses, and the values
+ * that it hides must not vanish from the session.
  */
 function transformsOf(model: Function, name: string): { toClass: Transform[]; toPlain: Transform[] } {
   const reading = storage.findTransformMetadatas(model, name, TransformationType.PLAIN_TO_CLASS);
@@ -145,13 +149,13 @@ function transformsOf(model: Function, name: string): { toClass: Transform[]; to
   };
 }
 
-/** The class that a rule asks for. */
+/** Returns the class that a rule requires. */
 function classOfRule({ name = '', constraints }: Rule): unknown {
   if (DATE_RULES.has(name)) return Date;
   return name === 'isInstance' ? (constraints as unknown[])[0] : undefined;
 }
 
-/** The classes of a value and of its first item. */
+/** Returns the classes of a value and of its first item. */
 function classesOf(value: unknown): unknown[] {
   if (typeof value !== 'object' || value === null) return [];
   const isCollection = Array.isArray(value) || value instanceof Set || value instanceof Map;

@@ -1,46 +1,46 @@
 import { getMetadataStorage, type ValidationArguments, type ValidatorConstraintInterface } from 'class-validator';
 
-/** What class-validator noted for one decorator. */
+/** The metadata of one decorator of class-validator. */
 export type Rule = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
 
-/** The rules that a model's instances are validated by, inherited ones too. */
+/** Returns the rules of a model's instances, inherited ones too. */
 export function rulesOf(model: Function): Rule[] {
   return getMetadataStorage().getTargetValidationMetadatas(model, '', true, false);
 }
 
-/** What one decorator asks of a value. */
+/** One decorator's check of a value. */
 interface Check {
   constraint: ValidatorConstraintInterface;
-  /** What the decorator was given. */
+  /** The arguments of the decorator. */
   constraints: unknown[];
   each: boolean;
 }
 
-/** All that is asked of one property. */
+/** All checks of one property. */
 interface PropertyChecks {
   property: string;
-  /** As by `@IsOptional` and `@ValidateIf`: unless all of them hold, nothing is asked. */
+  /** The conditions of `@IsOptional` and `@ValidateIf`: unless all of them hold, the property is not checked. */
   conditions: ((object: object, value: unknown) => boolean)[];
   checks: Check[];
 }
 
 /**
- * A model's rules, looked up once. class-validator looks for them in all that was ever decorated each time, and prepares an
- * error for each property; for data that is valid, as nearly all is, this asks the same validators the same questions and
- * nothing else. What is wrong with data that is not valid, class-validator itself says.
+ * A model's rules, looked up once. class-validator searches all decorators ever recorded each time, and prepares an error for
+ * each property. For valid data, the normal case, this class calls the same validators and nothing else. For invalid data,
+ * class-validator itself describes the failures.
  */
 export class Rules {
   readonly #model: Function;
-  /** `undefined`: there are rules that only class-validator knows how to apply. */
-  #properties: readonly PropertyChecks[] | undefined | 'not yet' = 'not yet';
+  /** `undefined`: some rules need class-validator itself. */
+  #properties: readonly PropertyChecks[] | undefined;
 
   constructor(model: Function) {
     this.#model = model;
+    this.#properties = checksOf(rulesOf(model));
   }
 
-  /** `true`: every rule holds. `false`: one does not, or it cannot be told without class-validator. */
+  /** `true`: every rule holds. `false`: one does not hold, or only class-validator can decide. */
   hold(instance: object): boolean {
-    if (this.#properties === 'not yet') this.#properties = checksOf(rulesOf(this.#model));
     return this.#properties?.every(checks => this.#propertyHolds(checks, instance)) ?? false;
   }
 
@@ -56,7 +56,7 @@ export class Rules {
     return itemsOf(value).every(item => this.#isTrue(constraint.validate(item, place)));
   }
 
-  /** A validator that has to be waited for is left to class-validator, from now on without being asked here first. */
+  /** Leaves an asynchronous validator to class-validator, and from then on does not call it here first. */
   #isTrue(verdict: boolean | Promise<boolean>): boolean {
     if (!isPromise(verdict)) return verdict;
     verdict.then(undefined, () => undefined);
@@ -85,7 +85,7 @@ function checksOfRule({ constraintCls, constraints, each }: Rule): Check[] {
     .map(({ instance }) => ({ constraint: instance, constraints: constraints as unknown[], each }));
 }
 
-/** What `each` means of a value: with what is no collection, the value itself. */
+/** Returns the values that `each` applies to: the items of a collection, or the value itself. */
 function itemsOf(value: unknown): unknown[] {
   if (Array.isArray(value)) return value;
   return value instanceof Set || value instanceof Map ? [...value.values()] : [value];

@@ -15,10 +15,9 @@ export const MODEL: OptionTable = Object.freeze({
 });
 
 /**
- * The class that it stands on is session data. Works bare (`@SessionData`) and called (`@SessionData()`,
- * `@SessionData({ migrate })`).
+ * Marks a class as session data. Works bare (`@SessionData`) and called (`@SessionData()`, `@SessionData({ migrate })`).
  *
- * @throws SessionConfigurationError for an option that it does not have, and anywhere but on a class
+ * @throws SessionConfigurationError for an unknown option, and anywhere but on a class
  */
 export function SessionData(model: Function): void;
 export function SessionData(options?: ModelOptions): (model: Function) => void;

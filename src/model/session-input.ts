@@ -19,7 +19,7 @@ type Equal<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ?
 
 type IsAny<V> = 0 extends 1 & V ? true : false;
 
-/** The names of a model's data: without methods, and without what is named by a symbol. */
+/** The names of a model's data: without methods and symbols. */
 type DataKey<T> = {
   [K in keyof T]-?: K extends symbol
     ? never
@@ -53,8 +53,8 @@ type InputValue<V> =
           : V;
 
 /**
- * What `createSession` takes: the data of a model, as a literal or as an instance. Methods and getters are no part of it. A
- * property may be left out if it is optional, or if the model names it in {@link OptionalProps}; every other one is required.
+ * The input of `createSession`: the data of a model, as a literal or as an instance, without methods and getters. A property
+ * may be left out if it is optional, or if the model names it in {@link OptionalProps}; every other one is required.
  */
 export type SessionInput<T> =
   IsAny<T> extends true

@@ -2,36 +2,38 @@ import { principalPropertyOf } from './notes.js';
 import { ancestry, decoratedNames, describeProperty, isDecorated, type Property } from './property.js';
 import { type Rule, rulesOf } from './rules.js';
 
-/** Names that mean something to promises or to JSON on any object. */
+/** Names with a meaning to promises or to JSON on any object. */
 const RESERVED = new Set(['then', 'toJSON']);
 
-/** For how many names that a class does not declare it is remembered that it does not. */
+/** The number of undeclared names of a class that are cached. */
 const MOST_LATE_NAMES = 1_000;
 
-/** How many undeclared properties of a class are reported: more of them are no slip, but a habit. */
+/** The most undeclared properties of a class that are reported. More of them are not a slip but a habit. */
 const MOST_REPORTS = 20;
 
-/** What the source of a class with private state has, natively or as TypeScript, Babel, SWC and esbuild write it for older engines. */
+/**
+ * Marks of private state in a class's source: native, or as TypeScript, Babel, SWC and esbuild compile it for older engines.
+ */
 const PRIVATE_STATE = /#[\p{ID_Start}$_]|class_?private_?field|__private(?:Add|Get|Set)|\.set\(this,/iu;
 
 /**
- * What a class declares of its instances, worked out once for each class.
+ * The properties that a class declares, worked out once for each class.
  *
- * Declared is what has a rule of class-validator, a decorator of class-transformer or any decorator that makes the compiler
- * write down a type, what is the principal, what a fresh instance has as a property of its own, and, where the class has
- * private state, an accessor with a getter and a setter. Whatever else is given is not data of the model.
+ * A property is declared by a rule of class-validator, a decorator of class-transformer or any decorator that makes the
+ * compiler record a type; by `@Principal()`; by being a fresh instance's own property; and, if the class has private state,
+ * by an accessor with a getter and a setter. Any other property is not data of the model.
  *
- * A field without any decorator and initialiser leaves no trace when it is compiled with `useDefineForClassFields: false`.
- * A class without rules that is compiled so may have such fields: it is `open`, and takes what it is given.
+ * A field without decorator and initialiser leaves no trace when it is compiled with `useDefineForClassFields: false`. A
+ * class without rules that is compiled so may have such fields: it is `open`, and accepts any property.
  */
 export class Shape {
   readonly isOpen: boolean;
-  /** Its rules, those of its ancestors too. */
+  /** The rules of the class and its ancestors. */
   readonly rules: readonly Rule[];
-  /** Whether an instance needs its constructor: for private state, or for functions in its properties. */
+  /** `true` if an instance needs its constructor, for private state or for functions in its properties. */
   readonly constructs: boolean;
   readonly #known = new Map<string, Property>();
-  /** What was found out about names that are not known, for as many as there is room for. */
+  /** Cached results for undeclared names, up to a limit. */
   readonly #late = new Map<string, Property | undefined>();
   readonly #reported = new Set<string>();
   #hasAccessors = false;
@@ -51,7 +53,8 @@ export class Shape {
     ];
     const accessors = this.constructs ? accessorsOf(model) : [];
     for (const name of new Set([...own, ...decorated, ...accessors])) this.#declare(name, fresh?.[name]);
-    // Fields that are defined are all there, with undefined where they have no value; fields that are assigned need not be.
+    // With define semantics a fresh instance has all fields, with undefined for those without a value; with assign semantics
+    // it may lack some.
     const isComplete = own.some(name => fresh?.[name] === undefined) || !own.some(name => isAssigned(name, source));
     this.isOpen = this.#known.size === 0 || (this.rules.length === 0 && !(own.length > 0 && isComplete));
   }
@@ -61,12 +64,12 @@ export class Shape {
     return this.#known.get(name) ?? this.#lateProperty(name);
   }
 
-  /** Whether any property lies behind a getter and a setter. */
+  /** `true` if any property lies behind a getter and a setter. */
   get hasAccessors(): boolean {
     return this.#hasAccessors;
   }
 
-  /** The properties that are known without asking for their names. */
+  /** The properties that are known without being asked for by name. */
   get properties(): Iterable<Property> {
     return this.#known.values();
   }
@@ -82,7 +85,8 @@ export class Shape {
     try {
       return new (this.model as new () => Record<string, unknown>)();
     } catch {
-      // A nested class may ask for arguments. It has no defaults then; of the model itself, describing it refuses that.
+      // A nested class may require arguments. It then has no defaults; for the model itself, `describe` reports this as an
+      // error.
       return undefined;
     }
   }
@@ -108,7 +112,7 @@ export class Shape {
     return property;
   }
 
-  /** A property that only a decorator of another library stands on is found by its name alone. */
+  /** Looks for a property whose only decorator is another library's, which can be found only by its name. */
   #lateProperty(name: string): Property | undefined {
     if (this.#late.has(name)) return this.#late.get(name);
     const isDeclared = !this.isReserved(name) && isDecorated(this.model, name);
@@ -139,7 +143,7 @@ export function shapeOf(model: Function): Shape {
   return shape;
 }
 
-/** Every property of a class that takes what it is given. */
+/** Any property of an open class. */
 const openProperty: Property = {
   name: '',
   isPlain: true,

@@ -2,25 +2,25 @@ import { isDeepStrictEqual } from 'node:util';
 
 import type { DocumentObject } from './document.js';
 
-/** What OpenAPI allows in the key of a component. */
+/** The characters that OpenAPI does not allow in the key of a component. */
 const FORBIDDEN = /[^a-zA-Z0-9._-]+/g;
 
 /**
- * One map of a document's components, being added to. What is there stays as it is: a component that is already there is
- * used, another one of the same name is stepped around.
+ * Collects one map of a document's components. Existing components stay as they are: an equal one is reused, and a different
+ * one of the same name makes the new one take another name.
  */
 export class Components {
   readonly #entries: Map<string, DocumentObject>;
 
   constructor(
     present: Readonly<Record<string, DocumentObject>> | undefined,
-    /** Whether two components mean the same. */
+    /** Returns whether two components mean the same. */
     private readonly isSame: (a: DocumentObject, b: DocumentObject) => boolean = isDeepStrictEqual,
   ) {
     this.#entries = new Map(Object.entries(present ?? {}));
   }
 
-  /** @returns the key under which the component is to be found */
+  /** @returns the key of the component */
   add(name: string, component: DocumentObject): string {
     for (let number = 1; ; number++) {
       const key = number === 1 ? name : `${name}_${number}`;

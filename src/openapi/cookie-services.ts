@@ -1,16 +1,17 @@
 import { cookieOfContainer } from '../controllers/services.js';
+import { shown } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
 import { type CookieIdentifier, serviceOf, SessionCookie } from '../koa/session-cookie.js';
 import type { ServedRoute } from './served-routes.js';
 
-/** A cookie service of whatever model. */
+/** A cookie service of any model. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- services of several models stand side by side
 export type AnyCookie = SessionCookie<any>;
 
 /** Finds the cookie service that a route's decorators name. */
 export class CookieServices {
-  /** Those that the application gave. */
+  /** The services that the application passed. */
   readonly given: readonly CookieService[];
   readonly #cookies: readonly AnyCookie[];
 
@@ -21,7 +22,7 @@ export class CookieServices {
       const service = typeof cookie === 'function' ? cookieOfContainer(cookie) : undefined;
       if (service) return service;
       throw new SessionConfigurationError(
-        `cookies: ${nameOf(cookie)} is neither a SessionCookie nor registered in the container; write ` +
+        `cookies: ${shown(cookie)} is neither a SessionCookie nor registered in the container; write ` +
           'withSessionSecurity(document, Container.get(SessionCookie)), or an array of services',
       );
     });
@@ -29,8 +30,8 @@ export class CookieServices {
   }
 
   /**
-   * The container's, as it is the one that guards the route. A document may be made where there is no container; then the
-   * given service of that very class, or the only one there is.
+   * Returns the container's service, because that one guards the route. A document may be made without a container; then the
+   * given service of that very class, or the only one.
    *
    * @throws SessionConfigurationError when there is none
    */
@@ -46,8 +47,4 @@ export class CookieServices {
         `container; add the service: withSessionSecurity(document, [..., the ${identifier.name}])`,
     );
   }
-}
-
-function nameOf(value: unknown): string {
-  return typeof value === 'function' ? value.name : String(value);
 }

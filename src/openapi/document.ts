@@ -1,15 +1,15 @@
 /*
- * As much of an OpenAPI 3 document as is read or written here. It is described by its shape, so that documents typed by
- * any package of OpenAPI types can be handed over, and none has to be installed.
+ * The part of an OpenAPI 3 document that is read or written here. Described by its shape, so that documents typed by any
+ * package of OpenAPI types are accepted, and none has to be installed.
  */
 
-/** One way to satisfy an operation: every scheme in it. An empty one asks for nothing. */
+/** One way to satisfy an operation: every scheme in it. An empty one requires nothing. */
 export type SecurityRequirement = Readonly<Record<string, readonly string[]>>;
 
-/** Any object of a document that is passed on as it is. */
+/** Any object of a document that is passed on unchanged. */
 export type DocumentObject = Readonly<Record<string, unknown>>;
 
-export interface MediaTypeObject {
+interface MediaTypeObject {
   readonly schema?: DocumentObject;
 }
 

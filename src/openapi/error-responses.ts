@@ -12,14 +12,14 @@ import type { Components } from './components.js';
 import type { DocumentObject, ResponseObject } from './document.js';
 import type { ServedRoute } from './served-routes.js';
 
-/** What a route demands of one cookie service, with that service's defaults filled in. */
+/** The demands of a route on one cookie service, with that service's defaults filled in. */
 export interface EffectiveDemand {
   autoError: boolean;
   maxAuthAge: number | undefined;
   unauthenticatedStatus: 401 | 403;
 }
 
-/** The errors with which a guard can answer in place of the route, one of each kind. */
+/** Returns the errors with which a guard can answer in place of the route, one of each kind. */
 export function guardErrors(demands: readonly EffectiveDemand[], verb: string): SessionHttpError[] {
   const errors: SessionHttpError[] = [];
   for (const { autoError, unauthenticatedStatus, maxAuthAge } of demands) {
@@ -33,7 +33,7 @@ export function guardErrors(demands: readonly EffectiveDemand[], verb: string): 
   );
 }
 
-/** The responses of these errors as this route sends them, by status. */
+/** Returns the responses of these errors as this route sends them, by status. */
 export function errorResponses(
   errors: readonly SessionHttpError[],
   { json, contentType }: ServedRoute,
@@ -55,7 +55,8 @@ export function errorResponses(
 }
 
 /**
- * Ours beside what the application documents itself, whose words come first. A response that is a reference stays one.
+ * Adds our responses to those that the application documents, whose text takes precedence. A response that is a reference
+ * stays one.
  */
 export function mergeResponses(
   present: Readonly<Record<string, ResponseObject>> | undefined,
@@ -77,7 +78,7 @@ export function mergeResponses(
   return merged;
 }
 
-/** An error's body as routing-controllers writes it: its name, its message, and its own properties. */
+/** Returns the schema of an error's body as routing-controllers writes it: its name, its message, and its own properties. */
 function bodySchema(error: SessionHttpError, schemas: Components): DocumentObject {
   const key = schemas.add(error.name, {
     type: 'object',
@@ -91,7 +92,10 @@ function bodySchema(error: SessionHttpError, schemas: Components): DocumentObjec
   return { $ref: `#/components/schemas/${key}` };
 }
 
-/** In development routing-controllers sends an error's stack as its text, which begins with the message. */
+/**
+ * Returns the schema of the text response. In development routing-controllers sends an error's stack, which begins with the
+ * message.
+ */
 function textSchema(answers: readonly SessionHttpError[]): DocumentObject {
   return { type: 'string', example: answers[0]?.message };
 }

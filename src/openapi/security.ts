@@ -2,17 +2,17 @@ import { isDeepStrictEqual } from 'node:util';
 
 import type { SecurityRequirement } from './document.js';
 
-/** What one guard adds to a route: a scheme that it needs, or that it looks at. */
+/** The scheme that one guard adds to a route: required, or optional. */
 export interface SchemeUse {
   scheme: string;
   optional: boolean;
 }
 
 /**
- * A list of security requirements is a list of alternatives. A guard stands in front of every one of them, so that each
- * goes together with each of the guard's.
+ * Adds guards to a list of security requirements, which are alternatives. A guard applies to every alternative, so that each
+ * is combined with each of the guard's.
  *
- * @param present what the document asked for so far; `undefined` or empty: nothing
+ * @param present the document's requirements so far; `undefined` or empty: none
  */
 export function withSchemes(
   present: readonly SecurityRequirement[] | undefined,

@@ -3,28 +3,28 @@ import { getFullPath, getOperationId, type IRoute } from 'routing-controllers-op
 
 import type { DocumentParts } from './document.js';
 
-/** One route that routing-controllers serves, and how its errors leave. */
+/** One route that routing-controllers serves, and the form of its errors. */
 export interface ServedRoute {
   controller: Function;
   method: string;
-  /** In lower case, as a document's path item has it. */
+  /** In lower case, as in a document's path item. */
   verb: string;
   /** As routing-controllers-openapi writes it, but without the application's `routePrefix`. */
   path: string;
   operationId: string;
-  /** Whether errors are objects, or their message as text. */
+  /** `true`: errors are sent as objects; `false`: as the text of their message. */
   json: boolean;
   contentType: string;
 }
 
-/** Where a route stands in a document. */
-export interface DocumentedRoute extends ServedRoute {
+/** A route with its place in a document. */
+interface DocumentedRoute extends ServedRoute {
   documentPath: string;
 }
 
 /**
- * Every route that a server made of this storage has: a controller serves what its ancestors declare, too. Routes whose
- * path is a regular expression are left out; a document cannot say them.
+ * Returns every route of a server made from this storage: a controller also serves its ancestors' routes. Routes whose path
+ * is a regular expression are left out, because a document cannot contain them.
  */
 export function servedRoutes(storage: MetadataArgsStorage): ServedRoute[] {
   return storage.controllers.flatMap(controller => {
@@ -70,8 +70,8 @@ function describe(route: IRoute): ServedRoute {
 }
 
 /**
- * Finds routes in a document. Its paths begin with the `routePrefix` that it was made with, which nothing in it names:
- * it is the one under which most routes are there, by path and verb, then by operation id.
+ * Finds routes in a document. Its paths begin with the application's `routePrefix`, which the document does not name: it is
+ * the prefix under which most routes are found, by path and verb, then by operation id.
  */
 export function locate(routes: readonly ServedRoute[], { paths }: DocumentParts): DocumentedRoute[] {
   const scores = new Map<string, number>();
@@ -80,7 +80,7 @@ export function locate(routes: readonly ServedRoute[], { paths }: DocumentParts)
       const operation = item[verb];
       if (!operation || !documentPath.endsWith(path)) continue;
       const prefix = documentPath.slice(0, documentPath.length - path.length);
-      // An operation id breaks ties, and no more: applications may write their own.
+      // An operation id only breaks ties, because applications may choose their own.
       const score = 1 + (operation.operationId === operationId ? 1 / (routes.length + 1) : 0);
       scores.set(prefix, (scores.get(prefix) ?? 0) + score);
     }

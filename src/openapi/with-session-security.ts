@@ -11,7 +11,7 @@ import { type EffectiveDemand, errorResponses, guardErrors, mergeResponses } fro
 import { type SchemeUse, withSchemes } from './security.js';
 import { locate, servedRoutes } from './served-routes.js';
 
-/** An OpenAPI 3 document, by whichever types. */
+/** An OpenAPI 3 document, with the types of any package. */
 export interface OpenApiDocument {
   /** `3.…` */
   openapi: string;
@@ -20,10 +20,9 @@ export interface OpenApiDocument {
 }
 
 /**
- * Says in an OpenAPI document what the decorators say: a cookie security scheme for each cookie service under its
- * `schemeName`; `security` on exactly the routes that are guarded, optional where `autoError` is false; and the answers
- * with which the guard can take a route's place, 403 (or 401) and 503, with their bodies' schemas. Other origins' unsafe
- * requests are among the 403s.
+ * Adds the guards to an OpenAPI document: a cookie security scheme for each cookie service under its `schemeName`; `security`
+ * on exactly the guarded routes, optional where `autoError` is false; and the guard's own responses, 403 (or 401) and 503,
+ * with the schemas of their bodies. The refusal of unsafe requests from other origins is one of the 403s.
  *
  * ```ts
  * const storage = getMetadataArgsStorage();
@@ -31,17 +30,17 @@ export interface OpenApiDocument {
  * ```
  *
  * The scheme has the cookie's name as this process sends it. Outside production that is the one without `__Host-`, which
- * plain HTTP on a developer's machine gets; make a document that is to be published with `NODE_ENV=production`. Bodies are
- * those of routing-controllers' default error handler; an application with a handler of its own documents its own.
+ * plain HTTP on a developer's machine gets; make a document for publication with `NODE_ENV=production`. Bodies are those of
+ * routing-controllers' default error handler; an application with its own handler documents its own.
  *
- * What the document says already stays: a route that has `security` of its own needs both, and responses are added to.
+ * The document's existing entries stay: a route that has `security` of its own needs both, and responses are added to.
  *
  * @param document as `routingControllersToSpec` returns it; it is not changed
- * @param cookies the cookie service, or several of them; a class stands for what the container has under it
- * @param storage what the document was made from; default: the storage of routing-controllers' decorators
+ * @param cookies the cookie service, or several of them; a class stands for the container's service of that class
+ * @param storage the source of the document; default: the storage of routing-controllers' decorators
  * @returns a new document
- * @throws SessionConfigurationError when a route's cookie service is neither given nor registered, or when the document
- *   has none of the storage's routes
+ * @throws SessionConfigurationError when a route's cookie service is neither given nor registered, or when the document has
+ *   none of the storage's routes
  */
 export function withSessionSecurity<D extends OpenApiDocument>(
   document: D,
@@ -101,7 +100,7 @@ export function withSessionSecurity<D extends OpenApiDocument>(
   };
 }
 
-/** `Array.isArray`, which does not know arrays that are read only. */
+/** `Array.isArray`, which does not narrow read-only arrays. */
 function isList<T>(value: T | readonly T[]): value is readonly T[] {
   return Array.isArray(value);
 }
@@ -118,7 +117,7 @@ function addScheme(schemes: Components, { settings }: CookieService): string {
   });
 }
 
-/** Whatever words the application describes it with. */
+/** Compares schemes without their descriptions, which are the application's. */
 function isSameScheme(a: DocumentObject, b: DocumentObject): boolean {
   return a['type'] === b['type'] && a['in'] === b['in'] && a['name'] === b['name'];
 }

@@ -6,11 +6,11 @@ interface Pending {
 }
 
 /**
- * Gives promises a deadline. All calls of one instance have the same, so that they expire in the order in which they began:
- * one timer watches the oldest, because a timer for each call would cost more than the call.
+ * Gives promises a deadline. All calls of one instance have the same, so that they expire in the order in which they began.
+ * One timer watches the oldest call, because a timer for each would cost more than the call.
  *
- * A deadline that has passed first lets pending input be read: after the process itself was busy for longer than the
- * deadline, the answer is often there already.
+ * Pending input is read before a call expires: after the process was busy for longer than the deadline, the answer has often
+ * arrived.
  */
 export class Deadlines {
   readonly #milliseconds: number;
@@ -22,8 +22,8 @@ export class Deadlines {
   }
 
   /**
-   * What `promise` settles with, or a rejection with what `onExpired` makes once the deadline has passed. `onLate` is called
-   * when the promise settles later than that, whatever it settles with.
+   * Returns a promise that settles as `promise` does, or rejects with the error of `onExpired` after the deadline. `onLate`
+   * is called when `promise` settles after the deadline, either way.
    */
   within<R>(promise: Promise<R>, onExpired: () => Error, onLate?: () => void): Promise<R> {
     return new Promise<R>((resolve, reject) => {
@@ -36,7 +36,7 @@ export class Deadlines {
           else onLate?.();
         },
         (error: unknown) => {
-          // The engine's own rejection is handed on as it is; the store wraps it.
+          // The engine's own rejection is passed on unchanged; the store wraps it.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
           if (this.#settle(call)) reject(error);
           else onLate?.();
@@ -46,8 +46,8 @@ export class Deadlines {
   }
 
   /**
-   * Whether a call settles in time. It lets go of its promise, and so of all that belongs to its request: the tables that a
-   * Set outgrows keep what was in them alive, each until the next full collection.
+   * Removes a call and returns whether it is in time. The call drops its promise, and so everything that belongs to its
+   * request, because the tables that a Set outgrows keep its former entries alive until the next full collection.
    */
   #settle(call: Pending): boolean {
     call.expire = nothing;
@@ -78,5 +78,5 @@ export class Deadlines {
 }
 
 function nothing(): void {
-  // Too late, and nobody is waiting.
+  // The call has settled or expired.
 }

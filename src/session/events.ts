@@ -3,13 +3,13 @@ import { isNativeError } from 'node:util/types';
 
 import { monotonicNow } from '../core/timers.js';
 
-/** What every event carries. Never a token, a signature or the session's data. */
+/** The properties of every event. They never contain a token, a signature or the session's data. */
 export interface SessionEvent {
-  /** When it happened, by the cookie service's clock. */
+  /** The time of the event, by the cookie service's clock. */
   time: Date;
-  /** The public id, where there is one. */
+  /** The public id of the session, if there is one. */
   id?: string;
-  /** Whose session it is, where that is known. */
+  /** The session's principal, if it is known. */
   principal?: string;
 }
 
@@ -41,12 +41,12 @@ export interface SessionEvents {
   unavailable: SessionEvent & { operation: string; error: unknown };
 }
 
-/** What `on` and `off` take as an event's name. */
+/** The names of the events, for `on` and `off`. */
 export type SessionEventName = keyof SessionEvents;
-/** Gets the event. What it returns is ignored; a promise that rejects becomes a process warning. */
+/** Receives the event. The return value is ignored; a promise that rejects becomes a process warning. */
 export type SessionEventListener<E extends SessionEventName> = (event: SessionEvents[E]) => unknown;
 
-/** Hands events to listeners. What a listener throws, or rejects with, becomes a process warning and harms nothing else. */
+/** Hands events to listeners. A listener that throws or rejects causes a process warning and nothing else. */
 export class SessionEventHub {
   readonly #listeners = new Map<SessionEventName, Set<(event: never) => unknown>>();
 

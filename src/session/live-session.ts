@@ -23,19 +23,19 @@ const ROTATION: OptionTable = Object.freeze({
 });
 
 /**
- * A session in the hands of one request: the record as it was read, the data as it was then, and the data as the
- * application has it now. What differs between the two is what there is to save.
+ * A session in the hands of one request: the record and the data as they were read, and the data as the application has it
+ * now. The difference between the two is what remains to be saved.
  */
 export class LiveSession<T extends object> implements Session<T> {
   readonly #parts: SessionParts<T>;
   readonly #transport: Transport;
-  /** The hash of the secret that the client has, or gets with this response. */
+  /** The hash of the client's secret, or of the one that this response brings. */
   #hash: string;
-  /** Whether this response brings the client its token. */
+  /** `true` if this response brings the client its token. */
   #isIssued: boolean;
-  /** What is stored, as far as this request knows. */
+  /** The stored state, as far as this request has read it. */
   #stored: StoredState;
-  /** Made when it is first asked for: many a guarded action never looks. */
+  /** Made on first use, because many guarded actions never read it. */
   #data: T | undefined;
   #ended = false;
   #sealed = false;
@@ -94,17 +94,17 @@ export class LiveSession<T extends object> implements Session<T> {
     return new Date(this.#parts.times.endOf(this.#stored.record));
   }
 
-  /** Whether it was ended in this request, as far as that is known. */
+  /** `true` if the session was ended in this request, as far as the request can tell. */
   get ended(): boolean {
     return this.#ended;
   }
 
-  /** Whether the data differs from what is stored. */
+  /** `true` if the data differs from the stored data. */
   get changed(): boolean {
     return this.#data !== undefined && this.#parts.model.isChanged(this.#stored.data, this.#data);
   }
 
-  /** Notes that the session was seen, at most once per touch interval, without waiting for the store. */
+  /** Writes "last seen", at most once per touch interval, without waiting for the store. */
   touch(): void {
     const { record } = this.#stored;
     const seen = this.#parts.touches.touch(record);
@@ -118,7 +118,7 @@ export class LiveSession<T extends object> implements Session<T> {
     return this.data;
   }
 
-  /** Saves what was assigned. Nothing is written when nothing changed. */
+  /** Saves the assigned changes. Writes nothing if there are none. */
   async commit(): Promise<void> {
     await this.#save();
   }
@@ -128,7 +128,7 @@ export class LiveSession<T extends object> implements Session<T> {
     if (this.#ended) throw new SessionGoneError();
     const { tokens, times, events } = this.#parts;
     if (this.#transport.isLost()) {
-      // Whoever called this wants the old token dead. Nobody is there to get a new one, so the session ends.
+      // The caller needs the old token dead. The client is gone and cannot get a new one, so the session ends.
       await this.#abandon();
       throw new SessionGoneError();
     }
@@ -147,11 +147,9 @@ export class LiveSession<T extends object> implements Session<T> {
     events.emit('rotated', this.#parts.eventOf(this.#stored.record));
   }
 
-  /** A cookie that replaced this session's meanwhile is not touched: only who really ended it clears the cookie. */
+  /** Clears the cookie only if this call ended the session: otherwise the cookie may be another session's by now. */
   async end(): Promise<void> {
-    const ended = await this.#parts.end(this.#stored.record, 'logout');
-    if (ended && !this.#ended) this.#transport.clear();
-    this.#ended = true;
+    this.markEnded({ clear: await this.#parts.end(this.#stored.record, 'logout') });
   }
 
   /**
@@ -169,7 +167,7 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#ended = true;
   }
 
-  /** Ends a session whose token did not reach the client: it would be nobody's. */
+  /** Ends a session whose token did not reach the client, because no client could use it. */
   withdraw(): void {
     if (!this.#ended && this.#isIssued) void this.#abandon();
   }
@@ -181,7 +179,10 @@ export class LiveSession<T extends object> implements Session<T> {
     if (await store.orphans.end(record.id)) events.emit('ended', { ...this.#parts.eventOf(record), reason: 'revoked' });
   }
 
-  /** Looks into the store once more. What was assigned so far stays assigned; if the token opens nothing there, it is over. */
+  /**
+   * Reads the record again. Assigned changes stay assigned. If the token does not open the session any more, the session is
+   * over.
+   */
   refresh(): Eventual<void> {
     if (this.#ended) return undefined;
     return after(this.#parts.records.read(this.id, this.#hash), stored => {
@@ -190,12 +191,12 @@ export class LiveSession<T extends object> implements Session<T> {
     });
   }
 
-  /** Whether it is this token that the request has for the session. */
+  /** Returns whether a token is the one that the request has for this session. */
   isOpenedBy({ id, hash }: VerifiedToken): boolean {
     return id === this.id && hash === this.#hash;
   }
 
-  /** Whether the request's token is the one that was issued last, and not one in its grace period. */
+  /** `true` if the request's token is the one that was issued last, and not one in its grace period. */
   get hasCurrentToken(): boolean {
     return isCurrentProof(this.#stored.record.proof, this.#hash);
   }
@@ -209,7 +210,7 @@ export class LiveSession<T extends object> implements Session<T> {
     }
   }
 
-  /** Stores what was assigned so far, and `change` on top of it. */
+  /** Stores the assigned changes, and `change` on top of them. */
   async #write(change?: Change<T>, rotation?: Rotation): Promise<void> {
     const { model, queue, events } = this.#parts;
     const known = this.#stored;
@@ -243,8 +244,8 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   /**
-   * Takes over what is stored now. What the application assigned while the write was under way stays assigned; what another
-   * write of this request brought in the meantime was not assigned.
+   * Takes over the stored state. What the application assigned during the write stays assigned; what another write of this
+   * request stored in the meantime does not count as assigned.
    */
   #adopt(stored: StoredState, saved: Changes): void {
     const before = this.#stored;
@@ -257,22 +258,22 @@ export class LiveSession<T extends object> implements Session<T> {
       const meanwhile = model.changes(applyChanges(before.data, saved), this.#data);
       this.#data = model.refreshed(this.#data, applyChanges(stored.data, meanwhile));
     } catch (error) {
-      // What was assigned meanwhile cannot be stored. This write is done; the next one reports it.
+      // The changes made during the write cannot be stored. This write is done; the next one reports them.
       if (!(error instanceof InvalidSessionDataError)) throw error;
     }
   }
 }
 
 /**
- * Whether what a change returned is to take the data's place. An arrow function without braces returns what it assigned: no
- * object, or one that is part of the data now.
+ * Returns whether the result of a change replaces the data. An arrow function without braces returns the value that it
+ * assigned: either not an object, or one that is part of the data now.
  */
 function isReplacement(result: unknown, draft: object): boolean {
   if (typeof result !== 'object' || result === null || result === draft) return false;
   return !Array.isArray(result) && !Object.values(draft).includes(result);
 }
 
-/** Whatever `await` would wait for: also what is not a promise of the language's own. */
+/** Returns whether `await` would wait for a value, including thenables that are not native promises. */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
 }

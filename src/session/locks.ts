@@ -2,28 +2,28 @@ import { SessionUnavailableError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
 import { Deadlines } from './deadlines.js';
 
-/** How many may wait for one lock. */
+/** The longest queue for one lock. */
 const LONGEST_QUEUE = 1_000;
 
-/** A lock that is held, with those who wait for it in the order in which they came. */
+/** A lock that is held, with its waiting queue in order. */
 interface Lock {
   waiting: (() => void)[];
 }
 
 /**
- * Locks by key, within this process. A holder is never interrupted: whoever has waited too long, or finds too many waiting,
- * is told that sessions are unavailable.
+ * Locks by key, within this process. A holder is never interrupted. A task that waits too long, or finds the queue full, is
+ * rejected with SessionUnavailableError.
  */
 export class Locks {
   readonly #held = new Map<string, Lock>();
   readonly #patience: Deadlines;
 
-  /** @param patience milliseconds that anybody waits for a lock */
+  /** @param patience the longest wait for a lock in milliseconds */
   constructor(patience: number) {
     this.#patience = new Deadlines(patience);
   }
 
-  /** How many keys are locked. */
+  /** The number of locked keys. */
   get size(): number {
     return this.#held.size;
   }
@@ -47,12 +47,12 @@ export class Locks {
   #wait(lock: Lock): Promise<void> {
     if (lock.waiting.length >= LONGEST_QUEUE) throw tooBusy('too many requests wait for one session or user');
     let begin: () => void = () => undefined;
-    const turn = new Promise<void>(resolve => lock.waiting.push((begin = resolve)));
+    const granted = new Promise<void>(resolve => lock.waiting.push((begin = resolve)));
     const expired = (): Error => {
       lock.waiting.splice(lock.waiting.indexOf(begin), 1);
       return tooBusy('a request waited too long for the others of one session or user');
     };
-    return this.#patience.within(turn, expired);
+    return this.#patience.within(granted, expired);
   }
 
   #pass(key: string): void {
@@ -62,7 +62,7 @@ export class Locks {
   }
 }
 
-/** The error for a request that cannot be served in its turn. */
+/** Returns the error for a request that cannot get its lock. */
 export function tooBusy(reason: string): SessionUnavailableError {
   return new SessionUnavailableError({ cause: new Error(reason) });
 }

@@ -8,23 +8,23 @@ import type { Locks } from './locks.js';
 import type { SessionName, SessionParts } from './parts.js';
 import type { Transport } from './session.js';
 
-/** What is known of the client that logs in. */
+/** The recorded properties of the client that logs in. */
 export interface ClientInfo {
   ip?: string;
   userAgent?: string;
 }
 
-/** How a log-in comes about. */
+/** The circumstances of a log-in. */
 export interface LogInContext {
   transport: Transport;
   client: ClientInfo;
-  /** The sessions that it takes the place of. */
+  /** The sessions that the new one replaces. */
   earlier: readonly SessionName[];
-  /** Whether the first of these has to be there: without it there is no log-in, and the others stay. */
+  /** `true`: without the first of these, the log-in fails and the others stay. */
   requireFirst?: boolean;
 }
 
-/** What is to be stored. */
+/** The data of a new session, and its stored form. */
 interface Content {
   data: JsonObject;
   encoded: string;
@@ -34,7 +34,7 @@ interface Content {
 /** A log-in under `maxSessionsPerPrincipal`. */
 interface Limit {
   principal: string;
-  /** When each of the sessions that the log-in finds was last seen. */
+  /** The "last seen" times of the sessions that the log-in found, by id. */
   before: ReadonlyMap<string, number>;
 }
 
@@ -72,7 +72,8 @@ export class LogIn<T extends object> {
     const minted = tokens.mint();
     const record = this.#recordOf(minted, content, context.client, limit);
     const creating = store.create(record);
-    // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
+    // A collision of 128 random bits means that the generator repeats itself. The existing record is another log-in's, so it
+    // stays.
     if (!(creating instanceof Promise ? await creating : creating))
       throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
     try {
@@ -98,7 +99,7 @@ export class LogIn<T extends object> {
   ): SessionRecord {
     const { times } = this.parts;
     const now = times.now();
-    // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
+    // Later than all existing sessions, so that every process that evicts sees the same order, also within a millisecond.
     const lastSeenAt = limit ? Math.max(now, ...[...limit.before.values()].map(seen => seen + 1)) : now;
     const record: SessionRecord = {
       id,
@@ -113,14 +114,14 @@ export class LogIn<T extends object> {
     return principal === undefined ? record : { ...record, principal, ...client };
   }
 
-  /** When each of a principal's sessions was last seen. */
+  /** Returns the "last seen" time of each of a principal's sessions. */
   async #seenNow(principal: string): Promise<ReadonlyMap<string, number>> {
     return new Map((await this.parts.records.list(principal)).map(record => [record.id, record.lastSeenAt]));
   }
 
   /**
-   * Ends what a principal has too many, the least recently seen at the head. All processes agree on one order, so that
-   * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
+   * Ends a principal's surplus sessions, least recently seen first. All processes agree on one order, so that racing log-ins
+   * do not end each other's sessions. A touch since the log-in began does not count, because the log-in is later.
    */
   async #evict({ principal, before }: Limit): Promise<void> {
     const records = await this.parts.records.list(principal);

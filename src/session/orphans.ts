@@ -2,16 +2,15 @@ import type { SessionBackend } from '../core/backend.js';
 
 type Call = <R>(operation: keyof SessionBackend, run: (backend: SessionBackend) => Promise<R>) => Promise<R>;
 
-/** How many sessions are remembered that could not be ended. Of more than that, the oldest are left to their timeout. */
+/** The most sessions that are remembered for another try. The oldest ones beyond that are left to their timeout. */
 const REMEMBERED = 10_000;
 
-/** How many of them are tried at a time, so that a store which has just come back has time for requests. */
+/** The number of deletions that are retried at a time, so that a store which has just come back has room for requests. */
 const AT_A_TIME = 16;
 
 /**
- * Ends the sessions that nobody has the token of: those of log-ins and rotations whose answer did not reach the client, or
- * of which nobody knows whether they were stored. One that cannot be ended because the store is away is ended when the store
- * answers again.
+ * Ends orphaned sessions, whose token no client has: those of log-ins and rotations whose response did not reach the client,
+ * or whose write has an unknown outcome. If the store is away, the session is ended when the store answers again.
  */
 export class Orphans {
   readonly #call: Call;
@@ -23,7 +22,7 @@ export class Orphans {
   }
 
   /**
-   * Ends a session. Does not reject: where the store is away, it is left for later.
+   * Ends a session. Does not reject: if the store is away, the deletion is retried later.
    *
    * @returns whether this call ended it
    */
@@ -36,7 +35,7 @@ export class Orphans {
     }
   }
 
-  /** The store has answered: what could not be ended may be ended now. */
+  /** Retries the failed deletions. Called when the store has answered. */
   catchUp(): void {
     let tried = 0;
     for (const id of this.#ids) {

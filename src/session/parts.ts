@@ -7,13 +7,13 @@ import type { Times } from './times.js';
 import type { Touches } from './touches.js';
 import type { WriteQueue } from './write-queue.js';
 
-/** A session by its public id, with its principal where that is known. */
+/** A session by its public id, with its principal if that is known. */
 export interface SessionName {
   id: string;
   principal?: string | undefined;
 }
 
-/** What the sessions of one cookie service share. */
+/** The parts that the sessions of one cookie service share. */
 export interface SessionParts<T extends object> {
   readonly model: Model<T>;
   readonly tokens: Tokens;

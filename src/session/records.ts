@@ -9,16 +9,15 @@ import type { SessionEventHub, SessionEvents } from './events.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
-/** A record and what its data says. */
+/** A record and its decoded data. */
 export interface StoredState {
   record: SessionRecord;
   data: JsonObject;
 }
 
 /**
- * Why an id, or a token, opens no session: there is no record (`absent`); what is there is not a record, lies in the future,
- * or has data that is not the model's (`unreadable`); its time is up (`expired`); or the token's secret was exchanged for
- * another one (`superseded`).
+ * The reason why an id, or a token, opens no session: no record (`absent`); not a record, in the future, or with data that
+ * does not fit the model (`unreadable`); timed out (`expired`); or a token whose secret was exchanged (`superseded`).
  */
 export interface Closed {
   closed: 'absent' | 'unreadable' | 'expired' | 'superseded';
@@ -30,13 +29,13 @@ export function isClosed(stored: StoredState | Closed): stored is Closed {
   return 'closed' in stored;
 }
 
-/** How often a record is set right again when other writes come first. */
+/** The most attempts to correct a record's times when other writes come first. */
 const ATTEMPTS = 5;
 
-/** How many records are remembered as reported. Forgetting one costs a second report. */
+/** The number of reported records that are remembered. Forgetting one costs a second report. */
 const REPORTED = 10_000;
 
-/** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
+/** The number of records whose decoded data is cached, and the longest text of one: some megabytes in the worst case. */
 const DECODED = 1_000;
 const MAX_DECODED_CHARS = 2_048;
 
@@ -45,10 +44,10 @@ interface Decoded {
   data: JsonObject;
 }
 
-/** Reads records and judges them. Trusts nothing that a store may have been made to hold. */
+/** Reads and validates records. Trusts nothing in the store, because other programs may have written there. */
 export class Records<T extends object> {
   readonly #reported = new Recent<true>(REPORTED);
-  /** What the records that were read lately say, so that it is worked out once for each text. */
+  /** The decoded data of recent records, so that each text is decoded once. */
   readonly #decoded = new Recent<Decoded>(DECODED);
 
   constructor(
@@ -59,9 +58,10 @@ export class Records<T extends object> {
   ) {}
 
   /**
-   * The session that a token opens. What is at hand in this process can only say yes: with anything else the store decides.
+   * Returns the session that a token opens. A copy in this process can only confirm a token; in any other case the store
+   * decides.
    *
-   * @param authoritative always to ask the store
+   * @param authoritative `true`: always read from the store
    */
   open(token: VerifiedToken, authoritative: boolean): Eventual<StoredState | Closed> {
     const near = authoritative ? undefined : this.store.near(token.id);
@@ -73,15 +73,15 @@ export class Records<T extends object> {
   }
 
   /**
-   * The living record of an id and its data, as the store has them now.
+   * Returns the living record of an id and its data, as stored now.
    *
-   * @param hash of a token's secret, which must match; left out, whoever asks was admitted before
+   * @param hash the hash of a token's secret, which must match; left out for a request that was admitted before
    */
   read(id: string, hash?: string): Eventual<StoredState | Closed> {
     return after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
   }
 
-  /** The living records of a principal. */
+  /** Returns the living records of a principal. */
   async list(principal: string): Promise<SessionRecord[]> {
     const records: readonly unknown[] = await this.store.listByPrincipal(principal);
     const now = this.times.now();
@@ -102,12 +102,15 @@ export class Records<T extends object> {
     );
   }
 
-  /** A grace period does not come back when the clock is set back, so it ends by the latest time that the clock showed. */
+  /**
+   * A grace period also ends by the latest time that the clock ever showed, so that setting the clock back does not bring it
+   * back.
+   */
   #matches({ proof }: SessionRecord, hash: string, now: number): boolean {
     return proof === hash || (matchesProof(proof, hash, now) && matchesProof(proof, hash, this.times.latest));
   }
 
-  /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
+  /** Caches the decoded data of a record. It is frozen, because other requests get it, too. */
   remember({ id, data: text }: SessionRecord, data: JsonObject): void {
     if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { text, data: freezeJson(data) });
   }
@@ -142,7 +145,9 @@ export class Records<T extends object> {
     });
   }
 
-  /** Stores the times of a record from before the clock was set back as {@link Times.setRight} has them, before it counts. */
+  /**
+   * Stores the corrected times of a record from before the clock was set back, see {@link Times.setRight}, before it is used.
+   */
   async #setRight(
     record: SessionRecord,
     hash: string | undefined,

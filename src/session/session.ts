@@ -1,40 +1,40 @@
 import type { SessionInput } from '../model/session-input.js';
 
-/** Changes the data that it gets, or returns an object that takes its place. A returned promise is waited for. */
+/** Changes the data in place, or returns an object that replaces it. A returned promise is awaited. */
 export type Change<T> = (data: T) => unknown;
 
 /** Options of {@link Session.rotate}. */
 export interface RotateOptions {
-  /** For how many seconds the previous token stays good, for requests that are under way; 0, at most 60. */
+  /** The seconds for which the previous token stays valid, for requests that are under way; 0, at most 60. */
   grace?: number;
 }
 
-/** One session, as the request that it was loaded for sees it. */
+/** One session, as seen by the request that loaded it. */
 export interface Session<T> {
   /** Public: 22 characters, the same from log-in to log-out. Safe to list, log and revoke by, because it opens nothing. */
   readonly id: string;
   /**
-   * An instance of the model. What is assigned to it, nested values too, is saved when the action succeeds; see
-   * `update` for changes that depend on what was there before. What takes its place is given as to `createSession`.
+   * An instance of the model. Assignments to it, also to nested values, are saved when the action succeeds; use `update` for
+   * changes that depend on the earlier value. An object assigned in its place has the form that `createSession` takes.
    */
   // eslint-disable-next-line @typescript-eslint/related-getter-setter-pairs -- an input has no methods, an instance has
   get data(): T;
   set data(value: SessionInput<T>);
-  /** Whose session it is: the value of the model's `@Principal()` property. */
+  /** The owner of the session: the value of the model's `@Principal()` property. */
   readonly principal: string | undefined;
-  /** When it began. Rotation leaves it as it is. */
+  /** The time of the log-in. Rotation does not change it. */
   readonly createdAt: Date;
-  /** When the user last proved who they are; what `maxAuthAge` looks at. */
+  /** The time of the user's last authentication; `maxAuthAge` is measured from it. */
   readonly authenticatedAt: Date;
-  /** When a request last came with it, to within `touchInterval`. */
+  /** The time of the session's last request, to within `touchInterval`. */
   readonly lastSeenAt: Date;
-  /** When it ends if nothing comes any more: at its idle or its absolute timeout, whichever is earlier. */
+  /** The time at which the session ends without further requests: its idle or its absolute timeout, whichever is earlier. */
   readonly expiresAt: Date;
 
   /**
-   * Changes the data atomically: `change` gets the latest data, and runs again on newer data if another write comes
-   * first, so it should do nothing but change it. It may change what it gets, or return what is to be there instead.
-   * What was assigned to `data` before is saved in the same step, underneath. When it resolves, the change is stored.
+   * Changes the data atomically. `change` gets the latest data, and runs again on newer data if another write comes first, so
+   * it should have no other effects. It may change the data in place, or return its replacement. Assignments to `data` before
+   * the call are saved in the same step, underneath. When the promise resolves, the change is stored.
    *
    * @returns the session's `data`, brought up to date
    * @throws InvalidSessionDataError when the result breaks the model; nothing is stored
@@ -45,12 +45,12 @@ export interface Session<T> {
   update(change: Change<T>): Promise<T>;
 
   /**
-   * Exchanges the token: the session keeps its id, the cookie gets a new secret, and the old one opens nothing when this
-   * resolves, or `grace` seconds later. Times stay as they are. For after a change of privileges; a log-in begins with a
+   * Exchanges the token: the session keeps its id, and the cookie gets a new secret. The old token is dead when the promise
+   * resolves, or `grace` seconds later. Times stay as they are. Call it after a change of privileges; a log-in always gets a
    * token of its own.
    *
-   * Where the answer does not reach the client, or it is not known whether the exchange was stored, the session is ended:
-   * nobody could have its token.
+   * If the response does not reach the client, or the outcome of the write is unknown, the session is ended, because no
+   * client could have its token.
    *
    * @throws SessionGoneError when the session was ended, or its token exchanged by another request, meanwhile
    * @throws SessionConfigurationError when `grace` is not from 0 to 60
@@ -59,21 +59,21 @@ export interface Session<T> {
    */
   rotate(options?: RotateOptions): Promise<void>;
 
-  /** Ends the session and clears its cookie. Ending it twice is no error. */
+  /** Ends the session and clears its cookie. Ending it twice is not an error. */
   end(): Promise<void>;
 }
 
-/** What a list of a user's sessions shows of each. There is no token in it. */
+/** One entry in the list of a user's sessions. It contains no token. */
 export interface SessionInfo {
-  /** Public, as `Session.id`: what `endSession` takes. */
+  /** Public, as `Session.id`. `endSession` takes it. */
   id: string;
-  /** Whether it is the session of the request that asks. */
+  /** `true` for the session of the current request. */
   current: boolean;
-  /** When it began. */
+  /** The time of the log-in. */
   createdAt: Date;
-  /** When a request last came with it, to within `touchInterval`. */
+  /** The time of the session's last request, to within `touchInterval`. */
   lastSeenAt: Date;
-  /** When it ends if nothing comes any more. */
+  /** The time at which the session ends without further requests. */
   expiresAt: Date;
   /** Address of the client at log-in; absent with `recordClient: false`. */
   ip?: string;
@@ -81,14 +81,14 @@ export interface SessionInfo {
   userAgent?: string;
 }
 
-/** How a session's token gets to its client. The session layer knows no more of HTTP than this. */
+/** Carries a session's token to its client. The session layer has no other contact with HTTP. */
 export interface Transport {
-  /** @throws SessionHeadersSentError when a token could not get there any more */
+  /** @throws SessionHeadersSentError when it is too late to send a token */
   assertOpen(): void;
-  /** Whether the client went away before the response began. */
+  /** Returns whether the client went away before the response began. */
   isLost(): boolean;
-  /** Sends a token; `createdAt` tells how long the cookie may live. */
+  /** Sends a token. The cookie's lifetime depends on `createdAt`. */
   issue(token: string, createdAt: number): void;
-  /** Tells the client to forget its token. Does nothing when that is too late. */
+  /** Clears the client's token. Does nothing when it is too late. */
   clear(): void;
 }

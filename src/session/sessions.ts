@@ -26,7 +26,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
   readonly queue: WriteQueue<T>;
   readonly #logIn: LogIn<T>;
 
-  /** @param backend called once, when the backend is first needed */
+  /** @param backend called once, on first use */
   constructor(
     readonly model: Model<T>,
     readonly events: SessionEventHub,
@@ -44,10 +44,10 @@ export class Sessions<T extends object> implements SessionParts<T> {
   }
 
   /**
-   * The session that a token opens, or why it opens none. One read; nothing is written, and nothing is reported that depends
-   * on what else the request brought.
+   * Returns the session that a token opens, or the reason why it opens none. Reads once and writes nothing. Reports nothing
+   * that depends on the request's other tokens.
    *
-   * @param authoritative to ask the store itself, and not to take a copy that is at hand
+   * @param authoritative `true`: read from the store itself, not from a copy in this process
    */
   open(token: VerifiedToken, transport: Transport, authoritative: boolean): Eventual<LiveSession<T> | Closed> {
     return after(this.records.open(token, authoritative), stored =>
@@ -60,14 +60,14 @@ export class Sessions<T extends object> implements SessionParts<T> {
     return this.#logIn.create(data, context);
   }
 
-  /** Ends a session. `true`: it was there. Needs no readable record, and writes none. */
+  /** Ends a session. `true`: this call ended it. The record need not be readable. */
   async end(session: SessionName, reason: SessionEvents['ended']['reason']): Promise<boolean> {
     const ended = await this.store.delete(session.id);
     if (ended) this.events.emit('ended', { ...this.eventOf(session), reason });
     return ended;
   }
 
-  /** Ends all sessions of a principal but one. Returns the ids of those that it ended. */
+  /** Ends all sessions of a principal but one. Returns the ids of the ended ones. */
   async endAll(principal: unknown, exceptId: string | undefined): Promise<string[]> {
     const text = principalText(principal);
     if (text === undefined) return [];
@@ -76,7 +76,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
     return ids;
   }
 
-  /** The living sessions of a principal, newest first. */
+  /** Returns the living sessions of a principal, newest first. */
   async list(principal: unknown, currentId: string | undefined): Promise<SessionInfo[]> {
     const text = principalText(principal);
     const records = text === undefined ? [] : await this.records.list(text);

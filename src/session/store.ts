@@ -8,10 +8,13 @@ import type { SessionEventHub } from './events.js';
 import { Orphans } from './orphans.js';
 import type { Times } from './times.js';
 
-/** How much later than its time a record is removed: a node whose clock runs ahead must not remove what still lives. */
+/**
+ * The delay before an expired record is removed, because a node whose clock runs ahead must not remove a session that still
+ * lives.
+ */
 const SWEEP_GRACE = 3_600_000;
 
-/** The backend as the session wing sees it: under a deadline, with one error for all that can go wrong in it. */
+/** The backend as the session wing uses it: every call has a deadline, and every failure is one error. */
 export class Store {
   readonly orphans: Orphans;
   readonly #find: () => SessionBackend;
@@ -19,7 +22,7 @@ export class Store {
   #backend: SessionBackend | undefined;
   #atOnce: AtOnce | undefined;
 
-  /** @param find called once, when the backend is first needed: the container may not have it earlier */
+  /** @param find called once, on first use, because the container may not have the backend earlier */
   constructor(
     find: () => SessionBackend,
     private readonly times: Times,
@@ -35,7 +38,7 @@ export class Store {
   }
 
   /**
-   * A record that is at hand in this process, which may be older than the one in the store.
+   * Returns the record from this process's memory. It may be older than the one in the store.
    *
    * @throws SessionUnavailableError when the backend fails
    */
@@ -45,7 +48,7 @@ export class Store {
     return atOnce && this.#now('read', () => atOnce.read(id));
   }
 
-  /** A log-in's record. One of which it is not known that it was stored is an orphan. */
+  /** Stores a log-in's record. If the outcome is unknown, the session is an orphan and is ended. */
   create(record: SessionRecord): Eventual<boolean> {
     const writes = this.#writes();
     if (writes) return this.#now('create', () => writes.create(record));
@@ -58,7 +61,10 @@ export class Store {
     return this.#call('update', backend => backend.update(record, expectedVersion));
   }
 
-  /** An update that exchanges the token. If it is not known whether it was done, nobody may know the token that is right. */
+  /**
+   * Stores a record with a new proof. If the outcome is unknown, the session is ended, because no client may have the right
+   * token.
+   */
   rotate(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     return this.#orEnd(record.id, 'update', backend => backend.update(record, expectedVersion));
   }
@@ -79,7 +85,9 @@ export class Store {
     return this.#call('deleteByPrincipal', backend => backend.deleteByPrincipal(principal, exceptId));
   }
 
-  /** Removes expired records. Without a deadline, because a large store takes its time; a failure is left to the next sweep. */
+  /**
+   * Removes expired records. Has no deadline, because a large store needs time; after a failure, the next sweep tries again.
+   */
   async sweep(): Promise<void> {
     try {
       await this.#found().deleteExpired(this.times.now() - SWEEP_GRACE);
@@ -101,7 +109,7 @@ export class Store {
   }
 
   /**
-   * @param onLate called when the backend answers and nobody waits for it any more
+   * @param onLate called when the backend answers after the deadline
    * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
    */
   async #call<R>(
@@ -121,7 +129,7 @@ export class Store {
     }
   }
 
-  /** A call of a backend that answers at once. */
+  /** Calls a backend that answers synchronously. */
   #now<R>(operation: keyof SessionBackend, run: () => R): R {
     try {
       return run();
@@ -130,7 +138,7 @@ export class Store {
     }
   }
 
-  /** A write whose session is ended unless the write is known to be done. Failed is not the same as not done. */
+  /** Writes, and ends the session unless the write is known to be done. A failed write may still have been done. */
   async #orEnd<R>(
     id: string,
     operation: keyof SessionBackend,
@@ -147,7 +155,7 @@ export class Store {
 
   #failure(operation: string, error: unknown): SessionError {
     this.#report(operation, error);
-    // What is wrong with the store's set-up is for the log, as its failures are, and not for clients.
+    // A wrong set-up of the store is reported in the log like its failures, and not to clients.
     const isAnswer = error instanceof SessionError && !(error instanceof SessionConfigurationError);
     return isAnswer ? error : new SessionUnavailableError({ cause: error });
   }

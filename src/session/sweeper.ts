@@ -1,15 +1,15 @@
 import { startTimer, stopTimer, type Timer } from '../core/timers.js';
 
 /**
- * Removes expired records now and then, so that the store does not grow. Nothing depends on it: whether a session lives
- * is decided when it is read.
+ * Removes expired records from time to time, so that the store does not grow. Nothing depends on it, because expiry is
+ * checked whenever a session is read.
  */
 export class Sweeper {
   #timer: Timer | undefined;
   #running = false;
 
   /**
-   * @param clean removes what is expired; does not reject
+   * @param clean removes expired records; does not reject
    * @param interval milliseconds; 0: never
    */
   constructor(
@@ -28,7 +28,7 @@ export class Sweeper {
     stopTimer(this.#timer);
   }
 
-  /** Between one and two intervals away, so that processes that started together do not sweep together. */
+  /** Waits for one to two intervals, so that processes that started together do not sweep together. */
   #schedule(): void {
     this.#timer = startTimer(() => void this.#sweep(), this.interval * (1 + Math.random()));
   }

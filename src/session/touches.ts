@@ -3,7 +3,7 @@ import type { SessionRecord } from '../core/record.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
-/** How many sessions are remembered as touched. Forgetting one costs a second touch. */
+/** The number of touched sessions that are remembered. Forgetting one costs a second touch. */
 const REMEMBERED = 10_000;
 
 /** Writes "last seen", at most once per session and touch interval. */
@@ -16,15 +16,16 @@ export class Touches {
   ) {}
 
   /**
-   * Begins a touch if one is due, and does not wait for it. One that fails is reported, and the next request makes up for it.
+   * Starts a touch if one is due, without waiting for it. If it fails, the failure is reported and the next request tries
+   * again.
    *
-   * @returns when the session was seen; `undefined` when no touch is due
+   * @returns the new "last seen" time; `undefined` when no touch is due
    */
   touch(record: SessionRecord): number | undefined {
     const { id, createdAt, lastSeenAt } = record;
     const now = this.times.now();
     if (!this.times.isTouchDue(lastSeenAt, now) || this.#wasTouched(id, now)) return undefined;
-    // A touch moves the expiry: what has just gone over must not come back by it.
+    // A touch moves the expiry forwards, so it must not revive a session that has just expired.
     if (this.times.expiryOf(record, now)) return undefined;
     this.#touched.set(id, now);
     this.store.touch(id, now, this.times.expiresAt(createdAt, now)).catch(() => this.#touched.delete(id));

@@ -11,63 +11,63 @@ import { isClosed, type Records, type StoredState } from './records.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
-/** How often a write is tried when other processes keep coming first. */
+/** The most attempts at a write when other processes keep coming first. */
 const MAX_ATTEMPTS = 50;
-/** How many writes may wait for one session. They are combined, so that many cost little more than one. */
+/** The longest queue of writes to one session. Writes are combined, so that many cost little more than one. */
 const LONGEST_QUEUE = 10_000;
-/** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
+/** The longest back-off in milliseconds. Attempts are spread over a random time of up to 2^n ms. */
 const MAX_BACKOFF = 64;
 
 /** The exchange of a session's token. */
 export interface Rotation {
-  /** The hash of the secret that the request came with. Only whoever has the valid one may exchange it. */
+  /** The hash of the request's secret. Only the holder of the current secret may exchange it. */
   from: string;
-  /** The proof that is stored. */
+  /** The new proof. */
   proof: string;
 }
 
-/** One request's part in a write to a session. */
+/** One request's write to a session. */
 export interface Write {
-  /** The state that the request knows. */
+  /** The state that the request has read. */
   known: StoredState;
-  /** What becomes of a state of the data. Called again on newer data when another process's write comes first. */
+  /** Returns the changed data. Called again on newer data when another process's write comes first. */
   apply(data: JsonObject): Eventual<JsonObject>;
-  /** Whether `apply` decides by what the data is, so that "nothing to write" has to be decided on what is stored now. */
+  /** `true` if `apply` depends on the current data, so that "nothing to write" must be decided on the stored data. */
   decides: boolean;
   rotation?: Rotation;
 }
 
 /** A write under way. */
 interface Job extends Write {
-  /** Why it is not part of what is written: its own function or the validation threw, or nobody waits for it any more. */
+  /** The reason why the write is left out of its batch: its function or the validation threw, or its caller gave up. */
   failure?: { error: unknown; isFinal?: boolean };
+  /** Called when the write is applied for the first time. From then on its waiting time does not count. */
+  begin?(): void;
 }
 
 /** A write that waits for its batch. */
 interface Waiting extends Job {
-  /** Called when the write is applied for the first time: from then on it does not wait for others. */
-  begin(): void;
   settle(stored: StoredState | undefined): void;
 }
 
-/** The writes to one session in this process. */
+/** The queue of writes to one session in this process. */
 interface Queue {
-  /** The batch that runs, and since when. */
+  /** The running batch, and its start. */
   batch: object;
   since: number;
   waiting: Waiting[];
-  /** What the last batch stored. */
+  /** The state that the last batch stored. */
   latest: StoredState | undefined;
   timer: Timer | undefined;
 }
 
 /**
- * The one way in which data gets into the store: the functions of a write are applied to what is stored now, if the record is
- * still at the version that they were applied to. If it is not, once more from there.
+ * The queue through which all data is stored. A write is a compare-and-set: its function is applied to the stored data, and
+ * the result is written if the record still has the same version. Otherwise the write is tried again from the newer record.
  *
- * Writes to one session that meet in this process are combined: those who wait for the batch that runs make up the next one.
- * It is read once and written once; each write is applied in the order in which they came, to what the one before left, and
- * validated as if it were alone. One that fails leaves no trace.
+ * Concurrent writes to one session are combined within this process: those that wait for the running batch make up the next
+ * one. A batch reads once and writes once. Each write is applied in order to the result of the one before, and validated on
+ * its own. A write that fails leaves no trace.
  */
 export class WriteQueue<T extends object> {
   readonly #queues = new Map<string, Queue>();
@@ -82,13 +82,13 @@ export class WriteQueue<T extends object> {
     this.#patience = new Deadlines(2 * times.limits.backendTimeout);
   }
 
-  /** How many sessions are being written to. */
+  /** The number of sessions with a queue. */
   get size(): number {
     return this.#queues.size;
   }
 
   /**
-   * @returns what is stored now
+   * @returns the stored state
    * @throws SessionGoneError when the session is not there any more, or a rotation finds that another one came first
    * @throws SessionConflictError when other processes' writes kept coming first
    * @throws SessionUnavailableError when the backend fails, or the write waited too long for others
@@ -121,16 +121,16 @@ export class WriteQueue<T extends object> {
     const settled = new Promise<StoredState>((resolve, reject) => {
       const settle = (stored: StoredState | undefined): void => {
         begin();
-        // Whatever the function of a write throws is handed on as it is.
+        // The error of a write's own function is passed on unchanged.
         // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
         if (job?.failure) reject(job.failure.error);
         else if (stored) resolve(stored);
       };
       queue.waiting.push((job = { ...write, begin, settle }));
     });
-    // A batch that comes to its end after this write gave up rejects it once more, with nobody there to hear it.
+    // A batch that ends after this write gave up rejects the promise once more, and by then it has no handler.
     settled.catch(() => undefined);
-    // A batch that takes too long, perhaps for ever, is not waited for: the versions keep the two apart.
+    // A batch that takes too long, perhaps for ever, does not hold up the next one: the versions keep the two apart.
     const left = queue.since + this.times.limits.backendTimeout - monotonicNow();
     queue.timer ??= startTimer(() => this.#beginNext(id, queue), Math.max(0, left));
     await this.#patience.within(begun, () => {
@@ -164,14 +164,14 @@ export class WriteQueue<T extends object> {
   }
 
   /**
-   * Waits only for what is a promise: each would cost a write in memory a good part of what it takes.
+   * Awaits only real promises: each one would cost a good part of a write in memory.
    *
-   * The first state that it tries is one that this process knows, perhaps not the latest. What is decided on it counts only
-   * if it proves to be what is stored: also that there is nothing to write, that a function throws, or that the time is up.
+   * The first attempt uses a state that this process has in memory, which may not be the latest. A decision on it counts only
+   * if it turns out to be the stored state: also "nothing to write", an error of a function, and an expiry.
    *
-   * @returns what is stored; writes that failed alone have a `failure`
+   * @returns the stored state; writes that failed on their own have a `failure`
    */
-  async #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Promise<StoredState> {
+  async #run(id: string, jobs: readonly Job[], latest: StoredState | undefined): Promise<StoredState> {
     let base = newest(jobs, latest);
     let isRead = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -180,7 +180,7 @@ export class WriteQueue<T extends object> {
       for (const job of jobs) {
         if (job.failure?.isFinal) continue;
         delete job.failure;
-        if ('begin' in job) job.begin();
+        job.begin?.();
         try {
           if (job.rotation && !isCurrentProof(proof, job.rotation.from)) throw new SessionGoneError();
           const applied = job.apply(data);
@@ -209,7 +209,7 @@ export class WriteQueue<T extends object> {
       }
       const now = this.times.now();
       if (this.times.expiryOf(base.record, now)) {
-        // What outlived its time while an action ran stays dead. But another request may have been seen in the meantime.
+        // A session that expired while an action ran stays dead. But another request may have touched it in the meantime.
         if (isRead) throw new SessionGoneError();
         base = await this.#read(id);
         isRead = true;
@@ -251,7 +251,7 @@ export class WriteQueue<T extends object> {
   }
 }
 
-/** The newest state that is known in this process. */
+/** Returns the newest state in this process's memory. */
 function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredState {
   const [first, ...others] = jobs;
   if (!first) throw new RangeError('a batch has a write');
@@ -260,12 +260,12 @@ function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredSt
   return newest;
 }
 
-/** Whether a write failed on a state that may not be the latest. */
+/** Returns whether a write failed on a state that may not be the latest. */
 function isDoubtful({ failure }: Job): boolean {
   return failure !== undefined && !failure.isFinal;
 }
 
-/** An error of its own for another request: middleware may write to it. */
+/** Returns a separate error for each request, because middleware may write to it. */
 function another(error: unknown): unknown {
   if (error instanceof SessionGoneError) return new SessionGoneError();
   if (error instanceof SessionConflictError) return new SessionConflictError();
@@ -273,7 +273,7 @@ function another(error: unknown): unknown {
   return error;
 }
 
-/** The first attempts follow at once; later ones give writers of other processes room. */
+/** Retries at once at first; later attempts leave room for the writers of other processes. */
 function backOff(attempt: number): Promise<void> {
   if (attempt < 3) return Promise.resolve();
   const delay = Math.random() * Math.min(2 ** attempt, MAX_BACKOFF);

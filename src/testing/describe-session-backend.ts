@@ -14,21 +14,23 @@ import { SeededRandom } from './random.js';
 /** Options of {@link describeSessionBackend}. */
 export interface DescribeSessionBackendOptions {
   /**
-   * Opens another handle on the store of a backend that `open` made: a second connection, or, with
-   * `openInProcess`, one in another process. It must work after the first one was closed, too. Where it is given,
-   * races are spread over all handles, and what one handle was told must be what each other sees.
+   * Opens another handle on the store of a backend that `open` made: a second connection, or, with `openInProcess`, one in
+   * another process. It must also work after the first one was closed. If it is given, races are spread over all handles, and
+   * each handle must see what another one was told.
    */
   openAgain?: (first: SessionBackend) => SessionBackend | Promise<SessionBackend>;
   /**
-   * How many handles `openAgain` is asked for in each case; 2. 0 where only one at a time can have the store open: it is
-   * then asked for another only when the first one is closed.
+   * The number of handles that `openAgain` opens in each case; 2. Use 0 if only one at a time can have the store open:
+   * `openAgain` is then called only after the first one is closed.
    */
   extraHandles?: number;
-  /** How many random races the resurrection case runs, and ten times as many as the revocation case; 1,000. */
+  /** The number of random races in the resurrection case, and ten times the number in the revocation case; 1,000. */
   races?: number;
   /** Seed of the random choices; a new one in each run. A failure prints the one to give here. */
   seed?: number;
-  /** Seconds before a case counts as failed; 120. Test runners that take the timeout from elsewhere ignore it. */
+  /**
+   * Seconds before a case counts as failed; 120. Some test runners ignore it and take the timeout from their own settings.
+   */
   timeout?: number;
 }
 
@@ -86,7 +88,7 @@ export function describeSessionBackend(
       for (let n = 0; openAgain && n < extraHandles; n++) await again();
       await check({ backend, handles: [...opened], openAgain: again, random: new SeededRandom(seed), races });
     } catch (error) {
-      // Not instanceof: a test runner may give the suite an Error of another realm than that of node:assert.
+      // Not instanceof, because a test runner may give the suite an Error of another realm than that of node:assert.
       if (isNativeError(error)) error.message = `${error.message}\n(seed: ${seed})`;
       throw error;
     } finally {

@@ -1,7 +1,4 @@
-/**
- * Numbers that look random and are the same for the same seed (the mulberry32 generator), so that a race that failed once
- * can be run again.
- */
+/** A seeded generator of pseudo-random numbers (mulberry32), so that a race that failed once can be run again. */
 export class SeededRandom {
   #state: number;
 
@@ -9,7 +6,7 @@ export class SeededRandom {
     this.#state = seed >>> 0;
   }
 
-  /** A whole number from 0 to `below - 1`. */
+  /** Returns a whole number from 0 to `below - 1`. */
   integer(below: number): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = this.#state;

@@ -2,12 +2,12 @@ import type { ChildProcess } from 'node:child_process';
 import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import type { SessionRecord } from '../core/record.js';
 
-/** The methods of the contract, which are all that travels between the two processes. */
+/** The methods of the contract. Only these travel between the two processes. */
 type Method = Exclude<keyof SessionBackend, 'forgetsByItself'>;
 
 interface Call {
   call: number;
-  /** Which of the backends in that process. */
+  /** The number of the backend in that process. */
   backend: number;
   method: Method | 'open';
   args: unknown[];
@@ -15,7 +15,7 @@ interface Call {
 
 interface Reply {
   call: number;
-  /** Absent where the method answered `undefined`. */
+  /** Absent if the method returned `undefined`. */
   value?: unknown;
   error?: string;
 }
@@ -51,7 +51,7 @@ export function serveSessionBackends(open: (store: string) => SessionBackend | P
         (error: unknown): Reply => ({ call: call.call, error: error instanceof Error ? error.message : String(error) }),
       )
       .then(reply => process.connected && process.send?.(reply))
-      // The other process is gone, and nobody waits for an answer any more.
+      // The other process is gone, and no reply is needed any more.
       .catch(() => process.disconnect());
   });
 }
@@ -78,7 +78,7 @@ export async function openInProcess(child: ChildProcess, store: string): Promise
 
 const channels = new WeakMap<ChildProcess, Channel>();
 
-/** Numbers the calls to one process, so that each answer finds who waits for it. */
+/** Numbers the calls to one process, so that each reply reaches its caller. */
 class Channel {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();

@@ -14,6 +14,6 @@ export async function signIn<T extends object>(cookie: SessionCookie<T>, data: S
   const service = serviceOf(cookie);
   const token = await service.mintFor(data);
   const { secure, plain } = service.settings.setCookie;
-  // Both names where there are two, so that it does not matter which host the test asks.
+  // Both names if there are two, so that any host in the test's URL works.
   return [...new Set([secure.name, plain.name])].map(name => `${name}=${token}`).join('; ');
 }

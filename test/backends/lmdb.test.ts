@@ -79,7 +79,7 @@ describe('LmdbBackend', () => {
     await expect(backend.deleteExpired(1)).rejects.toThrow('LmdbBackend is closed');
   });
 
-  it('closed while it is swept ends that after the batch, and says what it removed', async () => {
+  it('close during a sweep ends it after the batch, and the sweep returns the number of removed records', async () => {
     const made = folder();
     const backend = new LmdbBackend({ path: made });
     await Promise.all(Array.from({ length: 120 }, () => backend.create(record())));
@@ -113,7 +113,7 @@ describe('LmdbBackend', () => {
     await backend.close();
   });
 
-  it('hands out what is no record of ours as something that the library refuses', async () => {
+  it('returns a foreign record in a form that the library refuses', async () => {
     const made = folder();
     const backend = new LmdbBackend({ path: made });
     for (const [n, text] of [
@@ -154,7 +154,7 @@ describe('LmdbBackend', () => {
       refusal(file, 'cannot be used');
     });
 
-    it('a folder whose data file is no LMDB database', () => {
+    it('a folder with a data file that is not an LMDB database', () => {
       const made = folder();
       mkdirSync(made);
       writeFileSync(path.join(made, 'data.mdb'), 'something else '.repeat(1000));
@@ -162,7 +162,7 @@ describe('LmdbBackend', () => {
       expect(readdirSync(made)).toContain('data.mdb');
     });
 
-    it('a folder that holds the LMDB database of something else, and leaves that as it is', async () => {
+    it("a folder with another program's LMDB database, which stays unchanged", async () => {
       const made = folder();
       const other = openLmdb({ path: made, noSubdir: false });
       await other.put('theirs', 'kept');
@@ -174,7 +174,7 @@ describe('LmdbBackend', () => {
       await again.close();
     });
 
-    it('a folder of a layout that it does not know', async () => {
+    it('a folder with an unknown layout', async () => {
       const made = folder();
       await new LmdbBackend({ path: made }).close();
       await put(made, 'format', 'routing-controllers-sessions 1', { root: true });
@@ -213,7 +213,7 @@ describe('LmdbBackend', () => {
 
   // In a process of its own: lmdb keeps state in the process, and jest gives each test file another copy of lmdb. What the
   // copies of earlier files left there let a full disk end the worker with all its tests.
-  it('a full disk rejects the write with the reason, loses nothing that was there, and the store works on with room', async () => {
+  it('a full disk rejects the write with the reason and loses no record, and the store works again once there is room', async () => {
     const disk = mountSmallDisk();
     if (!disk) return;
     const child = forkModule('serve-lmdb', [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });

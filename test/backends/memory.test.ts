@@ -75,7 +75,7 @@ async function take([kind, id, principal]: Step, now: number, backend: InMemoryB
   }
 }
 
-test('500 generated histories: what is dropped is what was seen least recently, and who has which is known', async () => {
+test('500 generated histories: the least recently seen record is dropped, and the index of principals is correct', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async steps => {
       const backend = new InMemoryBackend({ maxSessions: MAX_SESSIONS });

@@ -117,7 +117,7 @@ describeWith('postgres', 'on a real server', () => {
       expect(used).toEqual(['pkey', 'principal', 'expires_at']);
     });
 
-    it('without its table says how to make it, in every operation', async () => {
+    it('without its table every operation reports how to make it', async () => {
       const backend = new PostgresBackend({ pool, table: `${schema}.missing` });
       const operations = [
         () => backend.create(record()),
@@ -137,7 +137,7 @@ describeWith('postgres', 'on a real server', () => {
       }
     });
 
-    it('refuses to migrate onto a table that is something else, and leaves it as it is', async () => {
+    it('refuses to migrate a table with other columns, and leaves it unchanged', async () => {
       await pool.query(`CREATE TABLE ${schema}.theirs (id int PRIMARY KEY)`);
       await expect(migrate(pool, { table: `${schema}.theirs` })).rejects.toMatchObject({
         code: 'ERR_SESSION_CONFIG',
@@ -230,7 +230,7 @@ describeWith('postgres', 'on a real server', () => {
       expect(sent).toEqual(['BEGIN', 'SELECT', 'DELETE', 'COMMIT']);
     });
 
-    it('a log-in waits while its user’s sessions are being ended, so that none slips in; other users do not wait', async () => {
+    it('a log-in waits while a revocation of its user runs; other users do not wait', async () => {
       const backend = await open();
       const table = tableOf.get(backend)!;
       const lock = new Table(table).lockOf('ada');
@@ -268,7 +268,7 @@ describeWith('postgres', 'on a real server', () => {
       expect(await backend.read(login.id)).toBeUndefined();
     });
 
-    it('keeps ordinary text as it is, for people to read and query', async () => {
+    it('stores ordinary text unchanged, readable by people and queries', async () => {
       const backend = await open();
       await backend.create(
         record({ id: 'a', principal: 'ada@example.org', data: '{"name":"\\"Ada\\""}', userAgent: 'curl/8' }),
@@ -279,7 +279,7 @@ describeWith('postgres', 'on a real server', () => {
       expect(rows).toEqual([{ principal: 'ada@example.org', name: '"Ada"', user_agent: 'curl/8' }]);
     });
 
-    it('holds where the database makes every transaction serializable: what is undone is done again', async () => {
+    it('retries serialization failures where the database makes every transaction serializable', async () => {
       const backend = await open();
       const serializable = new Pool({
         connectionString: engine.url,
@@ -389,7 +389,7 @@ describeWith('postgres', 'on a real server', () => {
       await own.end();
     });
 
-    it('closed while it is swept ends that after the batch, and says what it removed', async () => {
+    it('close during a sweep ends it after the batch, and the sweep returns the number of removed records', async () => {
       const backend = await open();
       await Promise.all(Array.from({ length: 250 }, () => backend.create(record())));
       const rest = jest.spyOn(Pace.prototype, 'rest').mockImplementation(() => backend.close());
@@ -400,7 +400,7 @@ describeWith('postgres', 'on a real server', () => {
       expect(await again.deleteExpired(2000)).toBe(150);
     });
 
-    it('a revocation that is cut off between two statements, unknown to the server, keeps nobody from logging in for long', async () => {
+    it('a revocation that is cut off between two statements blocks log-ins only for the idle timeout', async () => {
       const backend = await open();
       const kept = record({ principal: 'ada' });
       await backend.create(kept);
@@ -447,7 +447,7 @@ describeWith('postgres', 'on a real server', () => {
       );
     });
 
-    it('killed and started again it has all that it acknowledged, and the backend works on by itself', async () => {
+    it('after a kill and a restart it has every acknowledged write, and the backend reconnects by itself', async () => {
       const own = await startPostgres();
       const ownPool = new Pool({ connectionString: `postgres://postgres@127.0.0.1:${own.port}/postgres` });
       ownPool.on('error', () => undefined);

@@ -163,7 +163,7 @@ describeWith('redis', 'with a near-cache', () => {
     expect(atHand(backend, id)!.data).toBe('{"name":"ada"}');
   });
 
-  it('keeps no copy of what is absent, is no record, or is large', async () => {
+  it('does not cache absent, foreign or large records', async () => {
     const backend = open(await connected());
     const { id } = await kept(backend);
     const large = record({ data: JSON.stringify('x'.repeat(4_096)) });
@@ -264,7 +264,7 @@ describeWith('redis', 'with a near-cache', () => {
       expect(await backend.read(one.id)).toBeUndefined();
     });
 
-    it('drops its own copies when it writes, whether or not it is told', async () => {
+    it('drops its own copies on a write, with or without a report from the server', async () => {
       const backend = await openThroughProxy();
       for (const [name, change] of changes.slice(0, -1)) {
         const one = await kept(backend, { principal: 'ada' });
@@ -393,7 +393,7 @@ describeWith('redis', 'with a near-cache', () => {
     await until(() => !has(backend, one.id), 'the news', MAX_STALENESS / 1000);
   });
 
-  it('does without where the server does not allow it, and says so once', async () => {
+  it('reads without the cache where the server does not allow tracking, and warns once', async () => {
     const warn = jest.spyOn(process, 'emitWarning').mockImplementation();
     await far.sendCommand(['ACL', 'SETUSER', 'limited', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking']);
     const client = await connected({ username: 'limited', password: 'pw' });
@@ -413,7 +413,7 @@ describeWith('redis', 'with a near-cache', () => {
     ]);
   });
 
-  it('does without where no news arrive although the server says OK, and says so', async () => {
+  it('reads without the cache where the server answers OK but reports nothing, and warns', async () => {
     const warn = jest.spyOn(process, 'emitWarning').mockImplementation();
     const client = await connected();
     const duplicate = client.duplicate.bind(client);

@@ -55,7 +55,7 @@ describeWith('redis', 'on one server', () => {
       return counts;
     }
 
-    it('asks the server once for each operation: GET to read, one script for all else', async () => {
+    it('sends one command for each operation: GET to read, one script for all others', async () => {
       const backend = open(client);
       const first = record({ principal: 'ada' });
       const operations = {
@@ -119,7 +119,7 @@ describeWith('redis', 'on one server', () => {
       await own.stop();
     });
 
-    it('gives every key a time to live, counted from the record’s own times and not from the server’s clock', async () => {
+    it("gives every key a time to live, computed from the record's own times and not the server's clock", async () => {
       const backend = open(client);
       const prefix = prefixOf.get(backend)!;
       const hour = 3_600_000;
@@ -142,7 +142,7 @@ describeWith('redis', 'on one server', () => {
       expect(await lives()).toEqual([]);
     });
 
-    it('drops from an index what Redis has forgotten, so that a user who never lists sessions does not fill it', async () => {
+    it('removes expired names from an index, so that it does not grow for a user who never lists sessions', async () => {
       const backend = open(client);
       for (let n = 0; n < 5; n++) await backend.create(record({ principal: 'ada' }));
       const [index] = (await client.keys(`${prefixOf.get(backend)!}{p:*`)) as [string];
@@ -169,7 +169,7 @@ describeWith('redis', 'on one server', () => {
       expect(await other.deleteByPrincipal('ada')).toEqual(['same']);
     });
 
-    it('works behind a client that puts a prefix of its own before all keys', async () => {
+    it('works behind a client that adds a prefix of its own to all keys', async () => {
       const prefixed = createClient({ url: `redis://127.0.0.1:${server.port}`, keyPrefix: 'app:' });
       await prefixed.connect();
       const backend = open(prefixed);
@@ -182,7 +182,7 @@ describeWith('redis', 'on one server', () => {
       prefixed.destroy();
     });
 
-    it('works with a client that answers with buffers', async () => {
+    it('works with a client that returns buffers', async () => {
       const backend = open(client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer }));
       const first = record({ principal: 'ada', data: '{"é":"漢"}' });
       await backend.create(first);
@@ -218,7 +218,7 @@ describeWith('redis', 'on one server', () => {
       await sentinelServer.stop();
     });
 
-    it('hands out what is no record of ours as something that the library refuses', async () => {
+    it('returns a foreign record in a form that the library refuses', async () => {
       const backend = open(client);
       for (const [n, text] of [
         '',
@@ -243,7 +243,7 @@ describeWith('redis', 'on one server', () => {
       expect(await client.ping()).toBe('PONG');
     });
 
-    it('passes on what the server refuses', async () => {
+    it("passes on the server's refusals", async () => {
       const backend = open(client);
       await client.hSet(`${prefixOf.get(backend)!}r:hash`, 'a', '1');
       await expect(backend.read('hash')).rejects.toThrow('WRONGTYPE');
@@ -259,7 +259,7 @@ describeWith('redis', 'on one server', () => {
       [{ client: {} }, 'RedisBackend: client: an object; write a connected client of the package'],
       [
         { client: { ...looksRight, options: { clientSideCache: {} } } },
-        'client: its clientSideCache may still have what was ended',
+        'client: refuses a clientSideCache, which may still have ended sessions',
       ],
       [{ client: looksRight, prefix: 1 }, 'RedisBackend: prefix: 1; write a string'],
       [
@@ -401,7 +401,7 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       });
     });
 
-    it('a log-in, a rotation, an update to another principal or a touch that dies between any two steps leaves nothing out of reach of a revocation', async () => {
+    it("a log-in, a rotation, an update to another principal or a touch that dies between any two steps leaves no record out of a revocation's reach", async () => {
       const operations: ((mortal: RedisBackend, existing: SessionRecord) => Promise<unknown>)[] = [
         (mortal, existing) => mortal.create({ ...existing, id: `${existing.id}-new` }),
         (mortal, existing) => mortal.update({ ...existing, proof: 'another' }, 1),
@@ -506,7 +506,7 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       expect(await healthy.deleteByPrincipal('ada')).toEqual([first.id]);
     });
 
-    it('a touch of a session that becomes another user’s meanwhile prolongs its name in that user’s index', async () => {
+    it("a touch of a session that moves to another user prolongs its name in that user's index", async () => {
       const backend = open(client);
       const first = record({ principal: 'ada' });
       await backend.create(first);
@@ -527,7 +527,7 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       expect(await backend.deleteByPrincipal('bob')).toEqual([first.id]);
     });
 
-    it('100 lanes of log-ins of one principal do not keep a revocation from answering, and what was there before is dead', async () => {
+    it('a revocation answers during 100 lanes of log-ins of its principal, and ends every earlier session', async () => {
       const LANES = 100;
       const ROUNDS = 5;
       const END = 50_000;

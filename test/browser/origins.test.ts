@@ -129,7 +129,7 @@ describeInBrowser('a browser', () => {
       await page.getByText('You are secure').waitFor();
     });
 
-    test("does not get logged in as somebody else by that page's form", async () => {
+    test("is not logged in as somebody else by that page's form", async () => {
       const before = await page.context().cookies(playground.url);
       await page.locator('#log-in').click();
       await page.getByText('ERR_SESSION_CROSS_ORIGIN').waitFor();

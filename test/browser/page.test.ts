@@ -117,7 +117,7 @@ describeInBrowser("the playground's page", () => {
     expect(await page.locator('#device-list li').count()).toBe(1);
   });
 
-  test('wants the log-in renewed when it is too old for the vault', async () => {
+  test('requires a new log-in for the vault when the last one is too old', async () => {
     const page = await open();
     await logIn(page);
     await click(page, 'Send twenty of each');
@@ -140,7 +140,7 @@ describeInBrowser("the playground's page", () => {
     expect(await page.locator('#device-list li').count()).toBe(1);
   });
 
-  test("refuses the other origin's form, although the cookie comes with it, and says why", async () => {
+  test("refuses the other origin's form despite its cookie, and shows the reason", async () => {
     const page = await open();
     await logIn(page);
     await live(page);
@@ -191,7 +191,7 @@ describeInBrowser("the playground's page", () => {
     await live(tab);
   });
 
-  test('tells refusals apart from a server that is gone', async () => {
+  test('distinguishes refusals from an unreachable server', async () => {
     const page = await open();
     await logIn(page);
     await page.context().setOffline(true);
@@ -303,7 +303,7 @@ describeInBrowser("the playground's page", () => {
       expect(await focused(page)).toBe(label);
     });
 
-    test('the focus goes to the next device when one is ended, and to the heading after the last', async () => {
+    test('moves the focus to the next device when one is ended, and to the heading after the last', async () => {
       const page = await open();
       await logIn(page);
       await live(page);
@@ -412,7 +412,7 @@ describeInBrowser("the playground's page", () => {
     expect(filled).toBe('6px');
   });
 
-  test('shares its cookie with Swagger UI, which says which routes need a session', async () => {
+  test('shares its cookie with Swagger UI, which marks the routes that need a session', async () => {
     const context = await newBrowser();
     await logIn(await open(context));
     const docs = await context.newPage();

@@ -15,7 +15,7 @@ describeInBrowser('the page shows', () => {
   const picture = (page: Page, step: string) =>
     page.locator(`#${step}`).screenshot({ path: path.join(SCREENSHOTS, `${step}.png`) });
 
-  test('what it is, where the documentation is, and what sessions are kept in', async () => {
+  test('the title, the link to the documentation, and the store of the sessions', async () => {
     const page = await kit.open();
     expect(await page.locator('.intro p').first().innerText()).toMatch(
       /^A playground for routing-controllers-sessions/,
@@ -159,7 +159,7 @@ describeInBrowser('the page shows', () => {
     await picture(page, 'apples');
   });
 
-  test('a log-out while a request is under way, after which nothing comes back', async () => {
+  test('a log-out during a running request, which does not revive the session', async () => {
     const page = await kit.open();
     await logIn(page);
     await live(page);
@@ -179,7 +179,7 @@ describeInBrowser('the page shows', () => {
     await picture(page, 'slow');
   });
 
-  test('two kinds of sessions side by side, of which one ends and the other stays', async () => {
+  test('two kinds of sessions side by side: one ends and the other stays', async () => {
     const context = await kit.newBrowser();
     const page = await kit.open(context);
     await logIn(page);
@@ -224,7 +224,7 @@ describeInBrowser('the page shows', () => {
     await picture(page, 'events');
   });
 
-  test('a log-in over plain HTTP from another machine, with the reason why there is no session', async () => {
+  test('a log-in over plain HTTP from another machine, with the reason for the missing session', async () => {
     const page = await (await kit.newBrowser()).newPage();
     await page.goto(`http://lan.test:${kit.playground.port}/`);
     await page.locator('#insecure', { hasText: 'browsers throw them away' }).waitFor();

@@ -49,7 +49,7 @@ async function walk(phases: 1 | 2, plans: Iterable<RacePlan>): Promise<number> {
 const inOne = () => 0;
 const apart = (tab: number) => tab;
 
-describe('CC-1: in every interleaving no session comes back, no write is lost, no cookie and no record is alone', () => {
+describe('CC-1: in every interleaving no session is revived, no write is lost, and no cookie or record is orphaned', () => {
   test(
     'of two requests in one process, each call parked before its effect and before its answer',
     async () => {

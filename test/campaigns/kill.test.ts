@@ -74,7 +74,7 @@ async function killEngine(server: PrivateServer, backend: SessionBackend): Promi
 
 describe('LMDB', () => {
   it(
-    'an application that is killed leaves what it was answered, and nothing half',
+    'a killed application leaves every acknowledged write, and no half-written one',
     async () => {
       const folder = mkdtempSync(path.join(tmpdir(), 'rcs-kill-'));
       const backend = new LmdbBackend({ path: path.join(folder, 'store') });
@@ -102,7 +102,7 @@ describeWith('redis', 'Redis, with appendfsync always', () => {
   });
 
   it(
-    'an application that is killed leaves what it was answered, and nothing half',
+    'a killed application leaves every acknowledged write, and no half-written one',
     () =>
       rounds('Redis, application', () =>
         killApplication('redis', `redis://127.0.0.1:${server.port}`, () => new RedisBackend({ client })),
@@ -111,7 +111,7 @@ describeWith('redis', 'Redis, with appendfsync always', () => {
   );
 
   it(
-    'an engine that is killed comes back with what it had answered, and nothing half',
+    'a killed engine restarts with every acknowledged write, and no half-written one',
     () => rounds('Redis, engine', () => killEngine(server, new RedisBackend({ client }))),
     TIMEOUT,
   );
@@ -139,14 +139,14 @@ describeWith('postgres', 'PostgreSQL', () => {
   });
 
   it(
-    'an application that is killed leaves what it was answered, and nothing half',
+    'a killed application leaves every acknowledged write, and no half-written one',
     () =>
       rounds('PostgreSQL, application', () => killApplication('postgres', url, () => new PostgresBackend({ pool }))),
     TIMEOUT,
   );
 
   it(
-    'an engine that is killed comes back with what it had answered, and nothing half',
+    'a killed engine restarts with every acknowledged write, and no half-written one',
     () => rounds('PostgreSQL, engine', () => killEngine(server, new PostgresBackend({ pool }))),
     TIMEOUT,
   );

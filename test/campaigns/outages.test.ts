@@ -101,7 +101,7 @@ function describeOutages(engine: string, open: () => Promise<Site>): void {
   afterAll(() => site.stop());
 
   it.each(Object.entries(KINDS))(
-    'that is %s: right answers and 503 only, and right ones again as soon as it is over',
+    'that is %s: only correct answers and 503, and only correct ones as soon as it is over',
     async (name, kind) => suffer(`${engine}, ${name}`, site, kind),
     TIMEOUT,
   );

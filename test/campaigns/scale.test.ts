@@ -125,7 +125,7 @@ describe('InMemoryBackend', () => {
     return { backend, looks: () => looks.taken(), close: () => backend.close() };
   });
 
-  it('that is full drops who was seen least recently without looking at anybody else', async () => {
+  it('a full store drops the least recently seen session without reading any other', async () => {
     const backend = new InMemoryBackend({ maxSessions: SESSIONS });
     await fill(backend, SESSIONS - FEW.sessions - MANY.sessions);
     expect(backend.size).toBe(SESSIONS);
@@ -251,7 +251,7 @@ describeWith('postgres', 'PostgresBackend', () => {
     return { backend, filling, looks, close: () => pool.query(`DROP TABLE ${table}`) };
   });
 
-  it('each batch of a sweep begins where the one before ended: not at what that has deleted, which stays in the index', async () => {
+  it('each batch of a sweep begins where the last one ended, and skips its deleted rows in the index', async () => {
     const { table, filling } = await newTable();
     await fill(filling, 5_000);
     const begun: unknown[] = [];

@@ -96,7 +96,7 @@ describe('@CurrentSession', () => {
     });
   });
 
-  test('gets the session whose data @SessionData hands over beside it, each in its own place', async () => {
+  test('passes the session and @SessionData its data, each at its own position', async () => {
     await app.client(cookies).get('/parameter/both?a=1&b=2').expect(200, { a: '1', b: '2', same: true });
   });
 

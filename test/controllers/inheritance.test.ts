@@ -219,7 +219,7 @@ describe('inheritance', () => {
     await app.client(admin).get(path).expect(200, expected);
   });
 
-  test('what a subclass requires does not reach back to the class that it extends', async () => {
+  test("a subclass's requirement does not apply to its parent class", async () => {
     await app.client(user).get('/base/method').expect(200);
     await app.client().get('/base/open').expect(200);
   });

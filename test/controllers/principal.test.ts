@@ -77,7 +77,7 @@ describe('@Principal', () => {
     await app.client(other).get('/').expect(200);
   });
 
-  test('a list says which session is the one that asks', async () => {
+  test('a list marks the session of the current request', async () => {
     @JsonController('/mine')
     class Mine {
       constructor(private readonly sessions: SessionCookie<Named>) {}
@@ -134,7 +134,7 @@ describe('@Principal in a place where it cannot stand', () => {
     expect(decorate).toThrow(message);
   });
 
-  test('on two properties of one model: refused, for whose would the session be?', () => {
+  test('refuses a second property of one model', () => {
     expect(() => {
       class Two {
         @Principal() username!: string;

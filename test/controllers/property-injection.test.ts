@@ -130,7 +130,7 @@ describe.each([true, false])('properties of a controller compiled with useDefine
       return { app, names, clients };
     }
 
-    test(`${USERS} parallel requests of ${USERS} users each see their own`, async () => {
+    test(`each of ${USERS} parallel requests of ${USERS} users gets its own session`, async () => {
       const { names, clients } = await start();
       const answers = await Promise.all(clients.map(client => client.get('/')));
       expect(answers.map(({ body }) => body as unknown)).toEqual(
@@ -146,7 +146,7 @@ describe.each([true, false])('properties of a controller compiled with useDefine
       );
     });
 
-    test(`what ${USERS} parallel requests assign is saved to the session of each, and of no other`, async () => {
+    test(`the changes of ${USERS} parallel requests are saved to the session of each, and to no other`, async () => {
       const { app, names, clients } = await start();
       await Promise.all(clients.map(client => client.post('/visit').expect(200)));
       for (const name of names) {
@@ -156,14 +156,14 @@ describe.each([true, false])('properties of a controller compiled with useDefine
       }
     });
 
-    test('nobody is let in without a session', async () => {
+    test('refuses every request without a session', async () => {
       const { app } = await start();
       await app.client().get('/').expect(403);
     });
   });
 });
 
-test('outside a request an injected property is undefined, not the last one seen', async () => {
+test("outside a request an injected property is undefined, not the last request's value", async () => {
   const Mirror = compile(false, new Barrier(1));
   const app = await startApp({ controllers: [Mirror], dataModel: User });
   await app

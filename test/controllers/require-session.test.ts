@@ -146,7 +146,7 @@ describe('@RequireSession', () => {
     ['/class/nothing', NO, NO, 200, NO],
     ['/class/undefined', NO, NO, 200, NO],
   ])(
-    'GET %s answers nobody %i, a user %i, an administrator %i, one who logged in long ago %i',
+    'GET %s answers an anonymous client %i, a user %i, an administrator %i, an old log-in %i',
     async (path, ...expected) => {
       const clients = [app.client(), app.client(user), app.client(admin), app.client(admin)];
       const statuses: number[] = [];
@@ -161,7 +161,7 @@ describe('@RequireSession', () => {
     },
   );
 
-  test('autoError: false hands over nothing of a session that fails its check', async () => {
+  test('autoError: false passes nothing of a session that fails its check', async () => {
     await app
       .client(user)
       .get('/method/optional-admin')
@@ -177,7 +177,7 @@ describe('@RequireSession', () => {
     await app.client(admin).get('/class/auto-error').expect(200, { ran: 'class-auto-error', user: 'grace' });
   });
 
-  test('a session older than maxAuthAge is told so by a code of its own; one of exactly that age passes', async () => {
+  test('a session older than maxAuthAge is refused with a code of its own; one of exactly that age passes', async () => {
     app.clock.advance(60);
     await app.client(user).get('/method/fresh').expect(200);
     app.clock.advance(0.001);
@@ -185,7 +185,7 @@ describe('@RequireSession', () => {
     expect(body).toMatchObject({ name: 'SessionNotFreshError', code: 'ERR_SESSION_NOT_FRESH' });
   });
 
-  test('what a check throws is answered as an error of the action would be, and the action does not run', async () => {
+  test('an error of a check is answered like an error of the action, and the action does not run', async () => {
     const { body } = await app.client(user).get('/method/broken-check').expect(500);
     expect(body).toMatchObject({ name: 'Error', message: 'the check is broken' });
     expect(ran).toEqual([]);
@@ -222,7 +222,7 @@ describe('autoError and unauthenticatedStatus of the cookie', () => {
     }
   }
 
-  test('autoError: false on the cookie lets every route run without a session, but one that says true', async () => {
+  test('autoError: false on the cookie lets every route run without a session, except one with autoError: true', async () => {
     const app = await startApp({ controllers: [Routes], dataModel: User, cookie: { autoError: false } });
     await app.client().get('/default').expect(200, { ran: 'default', user: null });
     await app.client().get('/parameter').expect(200, { ran: 'parameter', user: null });
@@ -231,7 +231,7 @@ describe('autoError and unauthenticatedStatus of the cookie', () => {
     await app.client(cookies).get('/default').expect(200, { ran: 'default', user: 'ada' });
   });
 
-  test('unauthenticatedStatus: 401 answers 401 where nobody is logged in, and 403 where a log-in is too old', async () => {
+  test('unauthenticatedStatus: 401 answers 401 without a session, and 403 for a log-in that is too old', async () => {
     const app = await startApp({ controllers: [Routes], dataModel: User, cookie: { unauthenticatedStatus: 401 } });
     const { body } = await app.client().get('/default').expect(401);
     expect(body).toMatchObject({
@@ -296,7 +296,7 @@ describe('@RequireSession in a place, or with options, that cannot work', () => 
       /@RequireSession: autoerror: no such option; write autoError$/,
     ],
     [
-      'autoError that is no boolean',
+      'autoError that is not a boolean',
       () => Loose({ autoError: 'no' }),
       /@RequireSession: autoError: 'no'; write true or false/,
     ],
@@ -315,7 +315,7 @@ describe('@RequireSession in a place, or with options, that cannot work', () => 
     expect(decorate).toThrow(message);
   });
 
-  test('twice on one method for one cookie: refused, for which would count?', () => {
+  test('refuses two decorators for one cookie on one method', () => {
     expect(() => {
       class Twice {
         @RequireSession({ autoError: false })

@@ -161,7 +161,7 @@ describe('@SessionData in a place where it cannot stand', () => {
     expect(decorate).toThrow(message);
   });
 
-  test('beside another decorator on one parameter: refused at start-up, for one value can stand there', async () => {
+  test('refuses another decorator on the same parameter at start-up', async () => {
     @JsonController()
     class Doubled {
       @Get('/') both(@SessionData @QueryParam('user') user: User) {

@@ -158,7 +158,7 @@ describe('two cookie services on one application', () => {
     expect(answers).toEqual(expected);
   });
 
-  test('logging in to both sets two cookies, and each log-out ends one session only', async () => {
+  test('log-ins to both set two cookies, and each log-out ends one session only', async () => {
     const client = app.client();
     await client.post('/login').expect(200);
     await client.post('/admin/login').expect(200);
@@ -173,13 +173,13 @@ describe('two cookie services on one application', () => {
     await client.get('/admin').expect(403);
   });
 
-  test('one action that changes both sessions saves both', async () => {
+  test('an action that changes both sessions saves both', async () => {
     const client = app.client(`${users}; ${roots}`);
     await client.post('/promote').expect(200);
     await client.get('/both').expect(200, { user: { username: 'ada!' }, admin: { name: 'root', level: 2 } });
   });
 
-  test('the token of one service is worth nothing in the cookie of the other, though secret and backend are the same', async () => {
+  test("refuses one service's token in the other's cookie, with the same secret and backend", async () => {
     const token = app.client(users).cookie('session')!;
     await app.client(`admin=${token}`).get('/admin').expect(403);
   });
@@ -204,7 +204,7 @@ describe('cookie services that cannot be told apart or found', () => {
     );
   });
 
-  test('SessionCookie written out and left out on one method are the same cookie: refused as two', () => {
+  test('refuses an explicit and an omitted SessionCookie on one method as two for the same cookie', () => {
     expect(() => {
       class Twice {
         @RequireSession()

@@ -48,7 +48,7 @@ describe('cookieValues', () => {
     expect(cookieValues(header, 'session')).toEqual(values.slice(0, 256));
   });
 
-  test('a name is no pattern: what means something in a regular expression is a character', () => {
+  test('a name with the special characters of regular expressions matches literally', () => {
     expect(cookieValues('s.s=1; sxs=2; s*s=3', 's.s')).toEqual(['1']);
     expect(cookieValues('sxs=2', 's.s')).toEqual([]);
   });

@@ -17,7 +17,7 @@ beforeEach(() => {
 afterEach(() => jest.restoreAllMocks());
 
 describe('RandomPool.take', () => {
-  test('hands out what the CSPRNG made, each byte once and in its order', () => {
+  test('returns the bytes of the CSPRNG, each once and in order', () => {
     const pool = new RandomPool(32);
     const taken = Array.from({ length: 200 }, () => pool.take(secret => Buffer.from(secret)));
     expect(filled.length).toBeGreaterThan(1);
@@ -36,7 +36,7 @@ describe('RandomPool.take', () => {
     expect(kept).toEqual([Buffer.alloc(32), Buffer.alloc(32)]);
   });
 
-  test('throws what a failing generator throws, and asks it again the next time', () => {
+  test('throws the error of a failing generator, and calls it again the next time', () => {
     const pool = new RandomPool(32);
     jest.mocked(crypto.randomFillSync).mockImplementationOnce(() => {
       throw new Error('no entropy');

@@ -92,7 +92,7 @@ describe('SetCookie.name', () => {
   });
 });
 
-describe('SetCookie refuses what a browser would refuse', () => {
+describe('SetCookie refuses a cookie that browsers would refuse', () => {
   test.each<[string, Partial<CookieAttributes>, RegExp]>([
     ['the __Host- prefix without Secure', { name: '__Host-session', secure: false }, /^name: .*needs Secure/],
     ['the __host- prefix in lower case', { name: '__host-session', secure: false }, /^name: .*needs Secure/],

@@ -24,7 +24,7 @@ describe('Tokens.mint', () => {
     expect(tokens.verify(token)).toEqual(parts);
   });
 
-  test('makes another secret for a session that there is', () => {
+  test('makes another secret for an existing session', () => {
     const first = tokens.mint();
     const second = tokens.mint(first.id);
     expect(second.id).toBe(first.id);
@@ -163,7 +163,7 @@ describe('Tokens.verify', () => {
     expect(timingSafeEqual).toHaveBeenCalledTimes(2);
   });
 
-  test('an empty ring accepts nothing, nor does a key that is empty match another', () => {
+  test('an empty ring accepts nothing, and an empty key matches no other', () => {
     expect(new Tokens([], 'session').verify(token)).toBe('signature');
     const underEmptyKey = `${id}.${secret}.${createHmac('sha256', '').update(secret).digest('base64url')}`;
     expect(tokens.verify(underEmptyKey)).toBe('signature');
@@ -181,7 +181,7 @@ describe('A ring of keys', () => {
     expect(new Tokens([B], 'session').verify(fresh)).toEqual(partsOf(fresh));
   });
 
-  test('offers what an older key signed again under the first, and nothing for what the first signed', () => {
+  test('returns a new signature of a token under an older key, and none for one under the first key', () => {
     const old = new Tokens([A], 'session').mint();
     const ring = new Tokens([B, A], 'session');
     const verified = ring.verify(old.token) as { id: string; reissue: string };
@@ -191,7 +191,7 @@ describe('A ring of keys', () => {
     expect(ring.verify(old.token)).toEqual(verified);
   });
 
-  test('a key that was taken out accepts nothing any more', () => {
+  test('a removed key accepts nothing', () => {
     const old = new Tokens([A], 'session').mint();
     expect(new Tokens([B], 'session').verify(old.token)).toBe('signature');
   });

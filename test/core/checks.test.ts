@@ -23,7 +23,7 @@ const TABLE = {
   hook: { check: functionOf('a function of the data') },
 } as const satisfies OptionTable;
 
-describe('options that cannot work have one wording each', () => {
+describe('invalid options have one wording each', () => {
   test.each<[string, object, string]>([
     ['unknown', { nmae: 1 }, 'Place: nmae: no such option; write one of name, timeout, mode, strict, limit, hook'],
     ['unknown, on every object', { constructor: 1 }, 'Place: constructor: no such option; write one of name, timeout'],
@@ -80,7 +80,7 @@ describe('options that cannot work have one wording each', () => {
 });
 
 describe('options that work', () => {
-  test('only own properties count, whatever lies on Object.prototype', () => {
+  test('only own properties count, not those of Object.prototype', () => {
     const polluted = Object.prototype as Record<string, unknown>;
     polluted['name'] = 'polluted';
     try {

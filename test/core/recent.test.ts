@@ -4,7 +4,7 @@ import { Recent } from '../../src/core/recent.js';
 import { seed } from '../support/seed.js';
 
 describe('Recent', () => {
-  test('knows what was set, and forgets what was deleted', () => {
+  test('returns the stored values, and not the deleted ones', () => {
     const recent = new Recent<number>(2);
     recent.set('a', 1);
     expect(recent.get('a')).toBe(1);
@@ -23,7 +23,7 @@ describe('Recent', () => {
     expect(known.length).toBeLessThanOrEqual(20);
   });
 
-  test('what is asked for again and again stays', () => {
+  test('an entry that is read again and again stays', () => {
     const recent = new Recent<string>(4);
     recent.set('kept', 'here');
     for (let n = 0; n < 100; n++) {
@@ -32,7 +32,7 @@ describe('Recent', () => {
     }
   });
 
-  test('1,000 generated histories: never a value that is not the latest, never one that was deleted', () => {
+  test('1,000 generated histories: never an outdated value, never a deleted one', () => {
     const key = fc.constantFrom('a', 'b', 'c', 'd', 'e', '__proto__');
     const step = fc.oneof(
       fc.record({ op: fc.constant('set' as const), key }),

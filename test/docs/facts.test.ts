@@ -36,14 +36,11 @@ describe('the table of options in docs/options.md', () => {
     else expect(documented).toEqual(value);
   });
 
-  test.each(rows.filter(row => /\(\d+ days\)/.test(row[1] ?? '')))(
-    'says in days what the seconds of %s are',
-    (...row) => {
-      const [code = ''] = codeOf(row[1]);
-      const days = /\((\d+) days\)/.exec(row[1] ?? '')?.[1];
-      expect(Number(code.replaceAll('_', ''))).toBe(Number(days) * 86_400);
-    },
-  );
+  test.each(rows.filter(row => /\(\d+ days\)/.test(row[1] ?? '')))('gives the seconds of %s in days', (...row) => {
+    const [code = ''] = codeOf(row[1]);
+    const days = /\((\d+) days\)/.exec(row[1] ?? '')?.[1];
+    expect(Number(code.replaceAll('_', ''))).toBe(Number(days) * 86_400);
+  });
 
   test('has the default of InMemoryBackend', () => {
     const [, documented] = /by default\s+`([\d_]+)`/.exec(readDocument('docs/backends/README.md').text) ?? [];
@@ -101,7 +98,7 @@ describe('the table of events in docs/events.md', () => {
     [...documented.values()].at(-1)?.reasons.push(...codeOf(reason));
   }
 
-  test('has every event, its reasons and what else it carries', () => {
+  test('lists every event, its reasons and its other properties', () => {
     expect(documented).toEqual(eventsOfSource());
   });
 
@@ -161,7 +158,7 @@ test('docs/guarantees.md defines each id that the name of a test begins with', (
   expect(defined).toEqual([...new Set(defined)]);
 });
 
-describe('what CONTRIBUTING.md names', () => {
+describe('the files and scripts in CONTRIBUTING.md', () => {
   const contributing = readDocument('CONTRIBUTING.md');
 
   test('folders of tests that are there', () => {
@@ -169,7 +166,7 @@ describe('what CONTRIBUTING.md names', () => {
     expect(folders.filter(folder => !existsSync(path.join(root, folder)))).toEqual([]);
   });
 
-  test('placeholders that transcripts know', () => {
+  test('the placeholders of transcripts', () => {
     const [row = []] = tableUnder(contributing, 'Documents').filter(([directive]) => directive === '`against=app.ts`');
     const named = codeOf(row[1]).flatMap(code => /^<(\w+)>$/.exec(code)?.[1] ?? []);
     expect(named.sort()).toEqual(Object.keys(PLACEHOLDERS).sort());

@@ -21,7 +21,7 @@ describe('links in the documents', () => {
     expect(broken).toEqual([]);
   });
 
-  test('README.md names whole addresses, because the page of the package shows it without the other files', () => {
+  test("README.md uses absolute addresses, because the package's page shows it without the other files", () => {
     const relative = readDocument('README.md').links.filter(({ target }) => !/^(https:|#)/.test(target));
     expect(relative).toEqual([]);
   });

@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import { root } from './markdown.js';
 
-test('docs/reference is what the doc comments say today, and every public name has one', () => {
+test('docs/reference matches the doc comments, and every public name has one', () => {
   const { status, stderr } = spawnSync(process.execPath, [path.join(root, 'scripts/reference.mjs'), '--check'], {
     encoding: 'utf8',
   });

@@ -133,7 +133,7 @@ const rows: Record<string, () => Promise<void> | void> = {
   },
 };
 
-describe('what one sees, by the table in docs/troubleshooting.md:', () => {
+describe('symptoms, by the table in docs/troubleshooting.md:', () => {
   const table = tableUnder(readDocument('docs/troubleshooting.md'), 'Troubleshooting');
 
   beforeEach(() => {

@@ -10,8 +10,8 @@ class UserSession {
   @IsString() username!: string;
 }
 
-describe('a guard on plain Koa, with nothing of routing-controllers around it', () => {
-  test('answers 403 by way of Koa’s own error handler, which writes the status into the error', async () => {
+describe('a guard on plain Koa, without routing-controllers', () => {
+  test('answers 403 through Koa’s own error handler, which writes the status into the error', async () => {
     const secretKey = '0123456789abcdef0123456789abcdef';
     const sessions = new SessionCookie({ secretKey, dataModel: UserSession, backend: new InMemoryBackend() });
     const app = new Koa();

@@ -68,14 +68,14 @@ describe.each([
     answer = JSON.parse(stdout) as typeof answer;
   });
 
-  test('loads neither routing-controllers nor a module of the wing that knows it', () => {
+  test('loads neither routing-controllers nor a module of the wing for it', () => {
     const ours = answer.loaded.filter(module => module.includes('/routing-controllers-sessions/dist/'));
     expect(ours.length).toBeGreaterThan(20);
     expect(ours.filter(module => module.includes('/dist/controllers/'))).toEqual([]);
     expect(answer.loaded.filter(module => /\/node_modules\/(routing-controllers|typedi)\//.test(module))).toEqual([]);
   });
 
-  test('needs the option backend, and says so', () => {
+  test('requires the option backend, with an error that names it', () => {
     expect(answer.without).toMatch(/^No session backend\. Give SessionCookie the option backend/);
   });
 });

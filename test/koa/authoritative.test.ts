@@ -121,21 +121,21 @@ describe('@RequireSession({ authoritative: true })', () => {
   }
   const stored = async () => (await backend.read(id))!.data;
 
-  test('asks the store, where other routes do with what is at hand', async () => {
+  test('reads from the store, where other routes use a copy in memory', async () => {
     await client.get('/usual').expect(200);
     expect(backend.reads).toBe(0);
     await client.get('/sure').expect(200);
     expect(backend.reads).toBe(1);
   });
 
-  test('refuses what was ended elsewhere', async () => {
+  test('refuses a session that another node ended', async () => {
     await backend.delete(id);
     await client.get('/usual').expect(200);
     await client.get('/sure').expect(403);
     await client.get('/sure-or-anonymous').expect(200, { user: null });
   });
 
-  test('shows what was changed elsewhere', async () => {
+  test('shows the changes of another node', async () => {
     await changeElsewhere('visits', 7);
     await client.get('/usual').expect(200, { username: 'ada', visits: 0, coins: 0 });
     await client.get('/sure').expect(200, { username: 'ada', visits: 7, coins: 0 });
@@ -149,7 +149,7 @@ describe('@RequireSession({ authoritative: true })', () => {
     await client.get('/sure-or-anonymous').expect(200, { user: null });
   });
 
-  test('keeps what a middleware has changed by then, on top of what was changed elsewhere', async () => {
+  test('keeps the earlier changes of a middleware, on top of those of another node', async () => {
     before = async (ctx, sessions) => {
       const session = await sessions.getSession(ctx);
       session!.data.visits = 3;
@@ -168,13 +168,13 @@ describe('@RequireSession({ authoritative: true })', () => {
     expect(backend.reads).toBe(1);
   });
 
-  test('takes a log-in in the same request for what it is', async () => {
+  test('accepts a log-in in the same request', async () => {
     before = (ctx, sessions) => sessions.createSession({ username: 'bob', visits: 1, coins: 1 }, ctx);
     await client.get('/sure').expect(200, { username: 'bob', visits: 1, coins: 1 });
     expect(backend.reads).toBe(0);
   });
 
-  test('without it, a write on what is at hand still loses no update, and revives nothing', async () => {
+  test('without it, a write based on a copy in memory still loses no update, and revives nothing', async () => {
     await changeElsewhere('coins', 5);
     await client.post('/visit').expect(200);
     expect(await stored()).toContain('"visits":1,"coins":5');
@@ -183,7 +183,7 @@ describe('@RequireSession({ authoritative: true })', () => {
     expect(backend.size).toBe(0);
   });
 
-  test('without it, what is at hand and has been idle for too long is looked up: it may have been seen elsewhere', async () => {
+  test('without it, an idle copy in memory is read again, because another node may have touched the session', async () => {
     clock.advance(6 * 24 * 3600);
     await backend.touch(id, clock.now(), clock.now() + 7 * 24 * 3600_000);
     clock.advance(2 * 24 * 3600);

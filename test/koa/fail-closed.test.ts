@@ -107,7 +107,7 @@ function secondCopy(): typeof RoutingControllers {
   return copy;
 }
 
-describe('where the guard is not in place, what is guarded is closed', () => {
+describe('guarded routes are closed where the guard is not in place', () => {
   let cookies: string;
   beforeAll(async () => {
     const sessions = new SessionCookie({ secretKey: SECRET, dataModel: User, backend: new InMemoryBackend() });
@@ -120,7 +120,7 @@ describe('where the guard is not in place, what is guarded is closed', () => {
     ran.length = 0;
   });
 
-  test('the second copy is another one, which shares the controllers with the first', () => {
+  test('the second copy is another module, and shares the controllers with the first', () => {
     const copy = secondCopy();
     expect(copy.KoaDriver).not.toBe(KoaDriver);
     expect(copy.getMetadataArgsStorage()).toBe(getMetadataArgsStorage());
@@ -148,19 +148,19 @@ describe('where the guard is not in place, what is guarded is closed', () => {
       expect(ran).toEqual([]);
     });
 
-    test('what is not guarded runs', async () => {
+    test('unguarded routes run', async () => {
       await request(create()).get('/base/open').expect(200, { ran: 'open' });
     });
   });
 
-  test('on Express the message says what is wrong', async () => {
+  test('on Express the message explains the problem', async () => {
     const { text } = await request(createExpressServer({ controllers }) as Parameters<typeof request>[0]).get(
       '/base/method',
     );
     expect(text).toMatch(/Express.*two copies of routing-controllers.*npm ls routing-controllers/);
   });
 
-  test('where the guard is in place, the same controllers answer', async () => {
+  test('the same controllers answer where the guard is in place', async () => {
     const app = (createKoaServer({ controllers }) as Koa).callback();
     for (const path of GUARDED) {
       await request(app).get(path).expect(403);

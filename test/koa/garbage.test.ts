@@ -22,7 +22,7 @@ function oldSpace(): number {
   return getHeapSpaceStatistics().find(({ space_name: name }) => name === 'old_space')?.space_used_size ?? NaN;
 }
 
-test('what a log-in leaves behind is garbage that a minor collection frees', async () => {
+test('a minor collection frees the garbage of a log-in', async () => {
   const backend = new InMemoryBackend({ maxSessions: 1 });
   const sessions = new SessionCookie({ secretKey: SECRET, dataModel: UserSession, backend, sweepInterval: 0 });
   const logIn = async (times: number) => {

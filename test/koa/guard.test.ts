@@ -45,7 +45,7 @@ beforeEach(() => {
   ran.length = 0;
 });
 
-describe('the guard comes before everything else of a route', () => {
+describe('the guard runs before everything else of a route', () => {
   class Profile {
     @IsEmail() email!: string;
   }
@@ -151,7 +151,7 @@ describe('the guard comes before everything else of a route', () => {
   });
 
   test.each(['/profile', '/implicit'])(
-    'POST %s with a body that breaks its rules: nobody learns them without a session',
+    'POST %s with a body that breaks its rules: without a session they are not disclosed',
     async path => {
       const refused = await app.client().post(path).send({ email: 'not an address' }).expect(403);
       expect(refused.body).toMatchObject({ code: 'ERR_SESSION_REQUIRED' });
@@ -162,7 +162,7 @@ describe('the guard comes before everything else of a route', () => {
     },
   );
 
-  test('a required parameter that is missing, or no number: 403 without a session, 400 with one', async () => {
+  test('a required parameter that is missing or not a number: 403 without a session, 400 with one', async () => {
     for (const path of ['/required', '/required?q=x']) {
       await app.client().get(path).expect(403);
       await app.client(cookies).get(path).expect(400);
@@ -256,7 +256,7 @@ describe('every method is guarded', () => {
   });
 });
 
-describe('one load and one commit per request, however many ask', () => {
+describe('one load and one commit per request, with any number of readers', () => {
   @JsonController()
   class Asking {
     @SessionData user!: User;
@@ -337,7 +337,7 @@ describe('one load and one commit per request, however many ask', () => {
     expect(backend.calls).toEqual(['read', 'update']);
   });
 
-  test('a request without a cookie, or with one that was not signed here, costs nothing', async () => {
+  test('a request without a cookie, or with a foreign signature, costs no read and no write', async () => {
     await app.client().get('/').expect(403);
     await app.client('session=garbage').get('/').expect(403);
     await app

@@ -75,7 +75,7 @@ describe('requireSession() on routes of koa-router', () => {
     return app.client(await signIn(app.sessions, { username, admin, visits: 0 }));
   }
 
-  test('without a session: 403 in the way of Koa, and what follows does not run', async () => {
+  test("without a session: 403 in Koa's format, and the route does not run", async () => {
     const answer = await app.client().get('/guarded').expect(403);
     expect(answer.text).toBe('Not authenticated');
     expect(answer.headers['content-type']).toMatch(/^text\/plain/);
@@ -112,7 +112,7 @@ describe('requireSession() on routes of koa-router', () => {
     await app.client().get('/optional').expect(200, { user: null });
   });
 
-  test('what a route assigns is saved, also when it refuses, but not when it fails', async () => {
+  test("a route's changes are saved, also when it refuses, but not when it fails", async () => {
     const client = await signedIn('ada');
     await client.post('/visit').expect(200, { visits: 1 });
     await client.post('/visit-and-fail?status=404').expect(404);
@@ -120,7 +120,7 @@ describe('requireSession() on routes of koa-router', () => {
     await client.get('/controller/me').expect(200, { visits: 2 });
   });
 
-  test('data that breaks its model is an error, and nothing of what the route answered shows', async () => {
+  test("data that breaks its model is an error, and nothing of the route's own response is sent", async () => {
     const client = await signedIn('ada');
     const { text } = await client.post('/invalid').expect(500);
     expect(text).toBe('Internal Server Error');
@@ -171,7 +171,7 @@ describe('requireSession() on routes of koa-router', () => {
     await own.client().get('/guarded').expect(401, 'Not authenticated');
   });
 
-  test("an application's own error middleware gets an error that tells it all", async () => {
+  test("an application's own error middleware gets an error with all properties", async () => {
     const seen: unknown[] = [];
     const own = await startApp({
       controllers: [Beside],
@@ -220,7 +220,7 @@ describe('requireSession() with options that cannot work', () => {
     expect(guard).toThrow(message);
   });
 
-  test('its own class as cookie is what it would be anyway', () => {
+  test('accepts its own class as cookie', () => {
     expect(() => sessions.requireSession({ cookie: SessionCookie })).not.toThrow();
   });
 });

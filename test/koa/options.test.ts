@@ -28,7 +28,7 @@ function make(options: Record<string, unknown>) {
   return new SessionCookie(whole);
 }
 
-describe('an option that cannot work is refused at construction, by its name, with what to write instead', () => {
+describe('an invalid option is refused at construction, with its name and the valid values', () => {
   const NOT_SECONDS = [NaN, Infinity, -Infinity, -1, '60', null, true, {}, new Date(0), 60n];
   const NOT_BOOLEAN = ['true', 0, 1, null, {}, 'yes'];
   const NOT_TEXT = ['', 0, null, true, {}, ['session']];
@@ -228,7 +228,7 @@ describe('an option that cannot work is refused at construction, by its name, wi
     expect(construct).toThrow(HOW_TO_REGISTER);
   });
 
-  test('typedi, which hands itself to a service that it makes, is no options object either', () => {
+  test('typedi, which passes itself to the services that it makes, is refused as options', () => {
     @Service()
     class AdminCookie extends SessionCookie<User> {}
     expect(() => Container.get(AdminCookie)).toThrow(HOW_TO_REGISTER);

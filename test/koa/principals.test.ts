@@ -29,7 +29,7 @@ describe('A principal that is a number', () => {
   });
 });
 
-describe('What cannot be a principal', () => {
+describe('Values that cannot be a principal', () => {
   test.each([[{}], [true], [NaN], ['x'.repeat(1025)]])('%j is refused by listSessions and endSessions', async given => {
     const sessions = cookie();
     await expect(sessions.listSessions(given as string)).rejects.toThrow(InvalidSessionDataError);

@@ -171,7 +171,7 @@ describe('createSession', () => {
     expect(me.body.user).toEqual({ username: 'ada', visits: 0, roles: ['reader'], admin: false });
   });
 
-  test('what is given goes over the defaults, and the defaults of two sessions are not one object', async () => {
+  test('the given data overrides the defaults, and two sessions share no default object', async () => {
     const [ada, grace] = [app.client(), app.client()];
     await ada
       .post('/login')
@@ -204,7 +204,7 @@ describe('createSession', () => {
     await client.get('/plain').expect(200, { username: 'ada', visits: 3 });
   });
 
-  test('nested models and dates come back as what they were', async () => {
+  test('nested models and dates are revived as instances', async () => {
     const client = app.client();
     const since = '2020-02-02T00:00:00.000Z';
     const born = '1815-12-10T00:00:00.000Z';
@@ -286,7 +286,7 @@ describe('createSession', () => {
 });
 
 describe('getSession, in an action that is not guarded', () => {
-  test('answers the session, or undefined, and asks the backend once or not at all', async () => {
+  test('returns the session, or undefined, with one read of the backend or none', async () => {
     const client = await signedIn({ username: 'ada' });
     backend.calls.length = 0;
     await client.get('/whoami').expect(200, { username: 'ada', current: null });
@@ -294,14 +294,14 @@ describe('getSession, in an action that is not guarded', () => {
     expect(backend.calls).toEqual(['read']);
   });
 
-  test('what the action assigns is saved when it succeeds, and when it refuses the request', async () => {
+  test('the changes of an action are saved when it succeeds, and when it refuses the request', async () => {
     const client = await signedIn({ username: 'ada' });
     await client.post('/visit').expect(200, { visits: 1 });
     await client.post('/visit?fail=404').expect(404);
     expect((await client.get('/me')).body.user.visits).toBe(2);
   });
 
-  test('what the action assigns is not saved when it fails', async () => {
+  test('the changes of an action are not saved when it fails', async () => {
     const client = await signedIn({ username: 'ada' });
     backend.calls.length = 0;
     await client.post('/visit?fail=500').expect(500);
@@ -357,7 +357,7 @@ describe('endSession', () => {
     await app.client(`session=${cookie}`).get('/me').expect(403);
   });
 
-  test('of another device: ended there, and the cookie here stays', async () => {
+  test("of another device: ended there, and this device's cookie stays", async () => {
     const [phone, laptop] = [await signedIn({ username: 'ada' }), await signedIn({ username: 'ada' })];
     const { body } = await phone.get('/current');
     const { headers } = await laptop.post(`/end/${body.id as string}`).expect(200);
@@ -366,7 +366,7 @@ describe('endSession', () => {
     await laptop.get('/me').expect(200);
   });
 
-  test('of what is not there, or a second time: no error, no cookie', async () => {
+  test('of a missing session, or a second time: no error, no cookie', async () => {
     const client = await signedIn({ username: 'ada' });
     for (const id of ['unknown', 'unknown', '__proto__', 'A'.repeat(43)]) {
       const { headers } = await client.post(`/end/${id}`).expect(200);
@@ -397,7 +397,7 @@ describe('authorizationChecker', () => {
     await (await signedIn({ username: 'ada' })).get('/authorized').expect(200, { ran: true });
   });
 
-  test("makes @Authorized(roles) ask for one of them in rolesOf's answer", async () => {
+  test('makes @Authorized(roles) require one of the roles of rolesOf', async () => {
     await make(sessions => ({ authorizationChecker: sessions.authorizationChecker(user => user.roles) }));
     await app.client().get('/admins').expect(403);
     const { body } = await (await signedIn({ username: 'ada' })).get('/admins').expect(403);
@@ -405,7 +405,7 @@ describe('authorizationChecker', () => {
     await (await signedIn({ username: 'grace', roles: ['reader', 'root'] })).get('/admins').expect(200, { ran: true });
   });
 
-  test('roles without rolesOf: an error that says what to write, and the action does not run', async () => {
+  test('roles without rolesOf: an error with the code to write, and the action does not run', async () => {
     await make(sessions => ({ authorizationChecker: sessions.authorizationChecker() }));
     const { body } = await (await signedIn({ username: 'ada' })).get('/admins').expect(500);
     expect(body).toMatchObject({
@@ -424,7 +424,7 @@ describe('currentUserChecker', () => {
     await app.client().get('/required-user').expect(401);
   });
 
-  test('hands over what userOf makes of it', async () => {
+  test('passes the result of userOf', async () => {
     await make(sessions => ({ currentUserChecker: sessions.currentUserChecker(user => `user ${user.username}`) }));
     await (await signedIn({ username: 'ada' })).get('/required-user').expect(200, { user: 'user ada' });
   });

@@ -131,12 +131,12 @@ describe.each<[string, new () => object]>([
     expectRefusal(BACKEND);
   });
 
-  test("with a container of the application's own that answers nothing", () => {
+  test("with a container of the application's own that has nothing", () => {
     useContainer({ get: () => undefined as never });
     expectRefusal(REGISTER);
   });
 
-  test('with a container that falls back to constructing what it does not know', () => {
+  test('with a container that constructs unknown classes', () => {
     useContainer(container, { fallback: true, fallbackOnErrors: true });
     expectRefusal(REGISTER);
   });
@@ -151,13 +151,13 @@ describe.each<[string, new () => object]>([
   });
 });
 
-test('a server with nothing guarded needs no registration', async () => {
+test('a server without guarded routes needs no registration', async () => {
   container.set({ id: Open, type: Open });
   const app = createKoaServer({ controllers: [Open] }) as Koa;
   await request(app.callback()).get('/open').expect(200, { open: true });
 });
 
-test('a backend of another copy of this package is taken for what it does', () => {
+test('accepts a backend of another copy of this package by its methods', () => {
   const methods = Object.getOwnPropertyDescriptors(InMemoryBackend.prototype);
   container.set(Backend, Object.create(null, methods));
   container.set(SessionCookie, make());

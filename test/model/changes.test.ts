@@ -14,7 +14,7 @@ const stateOf = (...keys: string[]): fc.Arbitrary<JsonObject> => fc.dictionary(f
 const state = stateOf('a', 'b', 'c', 'd', 'constructor');
 
 describe('changesBetween', () => {
-  test('names what was added, changed, removed, and nothing else', () => {
+  test('returns the added, changed and removed properties, and no others', () => {
     const before = { same: { deep: [1] }, changed: { deep: [1] }, removed: 1 };
     const after = { same: { deep: [1] }, changed: { deep: [2] }, added: null };
     expect([...changesBetween(before, after)].sort()).toEqual([
@@ -39,7 +39,7 @@ describe('changesBetween', () => {
 });
 
 describe('applyChanges', () => {
-  test('1,000 generated pairs: what lies between two states leads from the one to the other, and alters neither', () => {
+  test('1,000 generated pairs: the changes between two states lead from one to the other, and alter neither', () => {
     fc.assert(
       fc.property(state, state, (before, after) => {
         const [kept, target] = [JSON.stringify(before), JSON.stringify(after)];
@@ -69,7 +69,7 @@ describe('applyChanges', () => {
     );
   });
 
-  test('a property that the changes do not name stays as it is there', () => {
+  test('a property that is not among the changes stays as it is', () => {
     expect(applyChanges({ a: 1, b: 2 }, new Map([['a', 3]]))).toEqual({ a: 3, b: 2 });
   });
 });

@@ -40,7 +40,7 @@ describe('toJson', () => {
     );
   });
 
-  test('shares nothing with what it was made from', () => {
+  test('shares nothing with its source', () => {
     const inner = { list: [1, { deep: true }] };
     const copy = toJson({ inner }) as { inner: typeof inner };
     inner.list.push(2);
@@ -145,7 +145,7 @@ describe('isSameJson', () => {
     expect(isSameJson({}, itself)).toBe(false);
   });
 
-  test('a property that is undefined is no property', () => {
+  test('a property that is undefined does not count', () => {
     expect(isSameJson({ a: 1 }, { a: 1, b: undefined })).toBe(true);
   });
 });
@@ -194,7 +194,7 @@ function expectNothingShared(one: Json, two: Json): void {
   for (const key of Object.keys(one)) expectNothingShared((one as never)[key], (two as never)[key]);
 }
 
-describe('What JSON would drop without a word', () => {
+describe('Values that JSON would drop silently', () => {
   test.each<[string, unknown, string]>([
     ['a named property of an array', { list: Object.assign([1, 2], { total: 3 }) }, 'list.total'],
     ['an index past the end of an array', { list: Object.assign([1], { '-1': 3 }) }, 'list.-1'],

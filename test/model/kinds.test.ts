@@ -385,7 +385,7 @@ async function created({ model, given }: Kind): Promise<JsonObject> {
 }
 
 describe.each(KINDS)('%s', (_, of) => {
-  test('1,000 reads show one value, and leave nothing to write', async () => {
+  test('1,000 reads return the same value, and leave nothing to write', async () => {
     const model = new Model(of.model);
     const stored = await created(of);
     const first = JSON.stringify(model.instantiate(stored));
@@ -405,7 +405,7 @@ describe.each(KINDS)('%s', (_, of) => {
     expect(model.isChanged(stored, data)).toBe(false);
   });
 
-  test('what was changed is stored, and then there is nothing more to write', async () => {
+  test('a change is stored, and after that there is nothing to write', async () => {
     const model = new Model(of.model);
     const stored = await created(of);
     const data = model.instantiate(stored);
@@ -429,7 +429,7 @@ describe.each(KINDS)('%s', (_, of) => {
     expect(model.isChanged(stored!, data)).toBe(false);
   });
 
-  test('what it does not declare is not stored, at any depth', async () => {
+  test('undeclared properties are not stored, at any depth', async () => {
     const model = new Model(of.model);
     const given = { ...of.given, passwordHash: 'x', helper: () => 1 };
     expect(await model.create(given)).toEqual(await created(of));
@@ -439,7 +439,7 @@ describe.each(KINDS)('%s', (_, of) => {
     expect(model.isChanged(stored, data)).toBe(false);
   });
 
-  test('what another build stored survives a write, and no instance has it', async () => {
+  test('properties of another build survive a write, and no instance has them', async () => {
     const model = new Model(of.model);
     const stored = { ...(await created(of)), legacy: { deep: [1] } };
     const data = model.instantiate(stored);

@@ -102,7 +102,7 @@ describe('Model.create', () => {
     await expect(person).resolves.toEqual({ birth: { place: 'London', date: stored } });
   });
 
-  test("stores what the model's own toJSON says", async () => {
+  test("stores the result of the model's own toJSON", async () => {
     class Shouting {
       @IsString() username!: string;
       toJSON() {
@@ -144,7 +144,7 @@ describe('Model.create', () => {
 describe('Model.encode and Model.decode', () => {
   const model = new Model(Plain);
 
-  test('500 generated states: what was encoded is decoded, by another instance too', () => {
+  test('500 generated states: encoded data is decoded unchanged, also by another instance', () => {
     const state = fc.record(
       { username: fc.string(), visits: fc.integer(), note: fc.string({ unit: 'grapheme' }) },
       { requiredKeys: ['username'] },
@@ -210,7 +210,7 @@ describe('Model.encode and Model.decode', () => {
     expect(await model.decode(foreign + json)).toBeUndefined();
   });
 
-  test('what another shape wrote is taken when it is valid', async () => {
+  test('data of another shape is accepted when it is valid', async () => {
     expect(await model.decode(`${foreign}{"username":"ada"}`)).toEqual({ username: 'ada' });
   });
 });
@@ -255,7 +255,7 @@ test('a model that cannot be constructed without arguments is refused by its nam
   );
 });
 
-describe('What another build stored, below the top', () => {
+describe('Data of another build, below the top level', () => {
   class Line {
     @IsString() sku!: string;
     @IsInt() qty!: number;
@@ -306,7 +306,7 @@ describe('What another build stored, below the top', () => {
   });
 });
 
-describe('Model: whose session it is', () => {
+describe('Model: the principal', () => {
   test.each<[unknown, string | undefined]>([
     ['ada', 'ada'],
     [7, '7'],
@@ -526,7 +526,7 @@ describe('Model: the fingerprint of its shape', () => {
     expect(header(Loop)).toMatch(/^1\.[\w-]{11}\.$/);
   });
 
-  test('what an earlier version allowed is validated anew, in a list too; a new default is there', async () => {
+  test('data of an earlier version is validated again, also in a list, and gets the new default', async () => {
     const make = (max: number, note?: string) => {
       class Line {
         @Max(max) qty!: number;
@@ -559,13 +559,13 @@ describe('A migration', () => {
     return new Model(Migrated);
   };
 
-  test('gets what an earlier shape wrote, and what it answers is validated', async () => {
+  test('gets the data of an earlier shape, and its result is validated', async () => {
     const model = migrating(({ first, last }) => ({ name: `${String(first)} ${String(last)}` }));
     expect(await model.decode(`${foreign}{"first":"Ada","last":"Lovelace"}`)).toEqual({ name: 'Ada Lovelace' });
     expect(await migrating(() => ({ name: 7 })).decode(`${foreign}{"first":"Ada"}`)).toBeUndefined();
   });
 
-  test('is not asked about what is valid as it is', async () => {
+  test('is not called for data that is already valid', async () => {
     const migrate = jest.fn();
     expect(await migrating(migrate).decode(`${foreign}{"name":"Ada"}`)).toEqual({ name: 'Ada' });
     expect(migrate).not.toHaveBeenCalled();

@@ -89,7 +89,7 @@ describe('Rules.hold', () => {
     expect(await isValid(instance)).toBe(expected);
   });
 
-  test('says what class-validator says, whatever the data', async () => {
+  test('agrees with class-validator on any data', async () => {
     const value = fc.oneof(
       fc.constantFrom(undefined, null, 'ada', '', 'red', 'anything', 0, 2, 5, -1, 1.5, NaN, true, []),
       fc.array(fc.constantFrom('a', 1, 7, null), { maxLength: 3 }),
@@ -118,7 +118,7 @@ describe('Rules.hold', () => {
     expect(Below.asked[0]?.object).toBe(instance);
   });
 
-  test('never says yes for rules that it does not know', () => {
+  test('never accepts rules that only class-validator can apply', () => {
     class Inner {
       @IsString() city!: string;
     }
@@ -145,7 +145,7 @@ describe('a validator that has to be waited for', () => {
     return { Waiting, asked: () => asked };
   }
 
-  test('what it answers in the end counts', async () => {
+  test('the final result of an asynchronous validator counts', async () => {
     const yes = modelThat(() => Promise.resolve(true)).Waiting;
     const no = modelThat(() => Promise.resolve(false)).Waiting;
     await expect(Promise.resolve(new Model(yes).validated({ value: 'x' }))).resolves.toEqual({ value: 'x' });
@@ -162,7 +162,7 @@ describe('a validator that has to be waited for', () => {
     expect(asked() - before).toBe(2);
   });
 
-  test('its failure is the answer of the write, and nobody else’s', async () => {
+  test('its failure rejects the write that caused it, and no other', async () => {
     const { Waiting } = modelThat(() => Promise.reject(new Error('the directory is down')));
     await expect(Promise.resolve(new Model(Waiting).validated({ value: 'x' }))).rejects.toThrow(
       'the directory is down',

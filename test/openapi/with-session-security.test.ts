@@ -307,14 +307,14 @@ describe('withSessionSecurity', () => {
       });
     });
 
-    test('of a route that a controller inherits is what this controller says of it, once the document has it', () => {
+    test('of an inherited route are those of this controller, if the document has the route', () => {
       const cookies = register(sessionCookie(), adminCookie());
       const document = documentOf();
       document.paths['/archive'] = { post: { responses: { '200': { description: 'inherited' } } } };
       expect(securityOf(withSessionSecurity(document, cookies))['POST /archive']).toEqual([{}, { SessionCookie: [] }]);
     });
 
-    test('of a document with fewer routes is that of the routes that are left', () => {
+    test('of a document with fewer routes are those of its remaining routes', () => {
       const cookies = register(sessionCookie(), adminCookie());
       const document = documentOf({ routePrefix: '/api' });
       document.paths = { '/api/secure': document.paths['/api/secure'] };
@@ -336,7 +336,7 @@ describe('withSessionSecurity', () => {
       expect(await signIn(user!, { username: 'ada' })).toMatch(/(^|; )sid=/);
     });
 
-    test('with a name that cannot be a key get one that can, and keep theirs as the description', async () => {
+    test('with an invalid key get a valid one, and keep the name as the description', async () => {
       const cookies = register(sessionCookie({ schemeName: 'Session (users) ✓' }), adminCookie({ schemeName: '§§' }));
       const secured = withSessionSecurity(documentOf(), cookies);
       expect(secured.components?.securitySchemes).toEqual({
@@ -347,7 +347,7 @@ describe('withSessionSecurity', () => {
       await validateDocument(secured);
     });
 
-    test('of two cookies under one name are told apart, from each other and from what the document has', () => {
+    test("of two cookies under one name are distinct, from each other and from the document's own", () => {
       const cookies = register(sessionCookie(), adminCookie({ schemeName: 'SessionCookie' }));
       const own = { type: 'http', scheme: 'basic' } as const;
       const document = { ...documentOf(), components: { securitySchemes: { SessionCookie: own } } };
@@ -369,7 +369,7 @@ describe('withSessionSecurity', () => {
       expect(withSessionSecurity(document, cookies).components.securitySchemes.SessionCookie).toBe(own);
     });
 
-    test('are the same for one service, an array, a class, and an identifier that the container answers', () => {
+    test('are the same for one service, an array, a class, and an identifier in the container', () => {
       const [user, admin] = register(sessionCookie(), adminCookie());
       const expected = withSessionSecurity(documentOf(), [user!, admin!]);
       expect(withSessionSecurity(documentOf(), user!)).toEqual(expected);
@@ -377,7 +377,7 @@ describe('withSessionSecurity', () => {
       expect(withSessionSecurity(documentOf(), [SessionCookie, AdminCookie])).toEqual(expected);
     });
 
-    test('are found by class among the given where there is no container', () => {
+    test('are found by class among the given services if there is no container', () => {
       Container.reset();
       const secured = withSessionSecurity(documentOf(), [adminCookie(), sessionCookie()]);
       expect(securityOf(secured)).toEqual(GUARDED);
@@ -402,13 +402,13 @@ describe('withSessionSecurity', () => {
       expect(document).toEqual(documentOf());
     });
 
-    test('that went through it twice is the same as once', () => {
+    test('are the same when it runs twice', () => {
       const cookies = register(sessionCookie(), adminCookie());
       const once = withSessionSecurity(documentOf(), cookies);
       expect(withSessionSecurity(once, cookies)).toEqual(once);
     });
 
-    test("keeps what the application says of a 403, and its own component of an error's name", async () => {
+    test("keeps the application's own description of a 403, and its own component with an error's name", async () => {
       const cookies = register(sessionCookie(), adminCookie());
       const own = { type: 'object' as const, description: 'ours' };
       const shared = { $ref: '#/components/responses/Forbidden' };
@@ -531,7 +531,7 @@ describe('withSessionSecurity', () => {
   });
 
   describe('refuses', () => {
-    test('a route whose cookie service is nowhere to be found, and says which', () => {
+    test('reports a route whose cookie service is not registered', () => {
       Container.reset();
       expect(() => withSessionSecurity(documentOf(), sessionCookie())).toThrow(SessionConfigurationError);
       expect(() => withSessionSecurity(documentOf(), sessionCookie())).toThrow(

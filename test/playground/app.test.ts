@@ -62,7 +62,7 @@ describe('/openapi.json', () => {
 });
 
 describe('/docs', () => {
-  test('is Swagger UI from this server, under a policy that allows nothing inline and nobody else', async () => {
+  test('is Swagger UI from this server, under a policy that allows nothing inline and no other origin', async () => {
     const client = agent();
     const { text, headers } = await client.get('/docs').expect(200).expect('Content-Type', /html/);
     const policy = String(headers['content-security-policy']);

@@ -249,7 +249,7 @@ describe('the playground', () => {
   });
 
   describe('/session', () => {
-    test('tells what the page shows, and no token', async () => {
+    test('returns the data of the page, and no token', async () => {
       const cookie = await logIn();
       const { body, text } = await request(server).get('/session').set('Cookie', cookie).expect(200);
       expect(body).toMatchObject({ data: { username: 'ada' }, limits: { idleTimeout: 900, absoluteTimeout: 28800 } });
@@ -276,7 +276,7 @@ describe('the playground', () => {
   });
 
   describe('/vault', () => {
-    test('wants a recent log-in, and takes a confirmation for one, which keeps the data', async () => {
+    test('requires a recent log-in, accepts a confirmation as one, and keeps the data', async () => {
       const cookie = await logIn();
       await request(server).post('/apples').set('Cookie', cookie).expect(200);
       ahead = 29_000;
@@ -332,7 +332,7 @@ describe('the playground', () => {
   });
 
   describe('/events', () => {
-    test('tells of log-ins and log-outs of this user, and of no other', async () => {
+    test('reports log-ins and log-outs of this user, and of no other', async () => {
       const events = await listen(await logIn());
       expect(events.response.headers).toMatchObject({
         'content-type': 'text/event-stream',
@@ -348,7 +348,7 @@ describe('the playground', () => {
       await events.find('sessions', (sessions: Listed[]) => sessions.length === 1);
     });
 
-    test('says that its session is over, and why, and ends', async () => {
+    test('reports that its session is over, with the reason, and ends', async () => {
       const [cookie, other] = [await logIn(), await logIn()];
       const events = await listen(other);
       await request(server).delete('/devices').set('Cookie', cookie).expect(200);
@@ -366,7 +366,7 @@ describe('the playground', () => {
       expect(await events.find('over')).toEqual({ reason: 'logout' });
     });
 
-    test('tells of a request of another origin that its cookie came with, without the secret', async () => {
+    test('reports a request of another origin with its cookie, without the secret', async () => {
       const cookie = await logIn();
       const events = await listen(cookie);
       const origin = 'http://127.0.0.1:4000';
@@ -394,13 +394,13 @@ describe('the playground', () => {
       expect(events.received.map(({ event }) => event)).not.toContain('sessions');
     });
 
-    test('tells everybody when the clock is moved', async () => {
+    test('reports to everybody that the clock was moved', async () => {
       const events = await listen(await logIn());
       await request(server).post('/clock?seconds=60').expect(200);
       await events.find('clock', ({ ahead: by }: { ahead: number }) => by === 60);
     });
 
-    test('is no activity while it is open', async () => {
+    test('does not count as activity while it is open', async () => {
       const cookie = await logIn();
       const events = await listen(cookie);
       await events.find('sessions');
@@ -520,7 +520,7 @@ describe('the playground', () => {
       expect(text).not.toMatch(/<script(?![^>]* src=)|<style|\sstyle=|\son\w+=/);
     });
 
-    test('does not repeat a Host header that is no host name', async () => {
+    test('does not repeat a Host header that is not a host name', async () => {
       const { headers } = await request(server).get('/').set('Host', "x;script-src'unsafe-inline'");
       expect(headers['content-security-policy']).toContain('frame-src http://127.0.0.1:4000;');
     });

@@ -15,7 +15,7 @@ function statusOf(url: string): Promise<number | undefined> {
 }
 
 describe('openServer', () => {
-  test('says where it is to be reached', async () => {
+  test('reports its address', async () => {
     const server = await openServer((_request, response) => response.end(), 0, '127.0.0.1');
     expect(server.url).toBe(`http://127.0.0.1:${server.port}`);
     expect(await statusOf(server.url)).toBe(200);
@@ -23,7 +23,7 @@ describe('openServer', () => {
     await expect(statusOf(server.url)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  test('says of a port that is taken what to change', async () => {
+  test('reports a taken port, with the setting to change', async () => {
     const server = await openServer(() => undefined, 0, '127.0.0.1');
     await expect(openServer(() => undefined, server.port, '127.0.0.1')).rejects.toThrow(
       `PORT: ${server.port} is taken on 127.0.0.1; write another one, or 0 for any that is free`,
@@ -31,7 +31,7 @@ describe('openServer', () => {
     await server.close(GRACE);
   });
 
-  test.each(['192.0.2.1', 'host.invalid'])('says of the host %s that it is not this machine', async host => {
+  test.each(['192.0.2.1', 'host.invalid'])('reports that the host %s is not this machine', async host => {
     await expect(openServer(() => undefined, 0, host)).rejects.toThrow(`HOST: ${host} is no address of this machine`);
   });
 
@@ -47,7 +47,7 @@ describe('openServer', () => {
     await closed;
   });
 
-  test('cuts off what does not finish in time', async () => {
+  test('cuts off requests that do not finish in time', async () => {
     const requests = new EventEmitter();
     const server = await openServer(() => requests.emit('begun'), 0, '127.0.0.1');
     const begun = once(requests, 'begun');

@@ -61,7 +61,7 @@ describe('A clock that is set by an hour', () => {
     expect(life.events.filter(({ name }) => name !== 'created')).toEqual([]);
   });
 
-  test('back gives nobody more than that hour', async () => {
+  test('a clock set back adds no more than that hour', async () => {
     const world = new World();
     const skew = { seconds: 0 };
     const life = await world.node(new PoisonedBackend(), skew, { idleTimeout: DAY, absoluteTimeout: 2 * DAY });
@@ -99,7 +99,7 @@ describe('A clock that is set by an hour', () => {
     expect(await statusFor(life, cookie)).toBe(403);
   });
 
-  test('a cookie never gets a negative age, nor a longer one than the timeout', async () => {
+  test('a cookie never gets a negative Max-Age, nor one longer than the timeout', async () => {
     const world = new World();
     const skew = { seconds: 0 };
     const life = await world.node(new PoisonedBackend(), skew);
@@ -117,8 +117,8 @@ describe('A clock that is set by an hour', () => {
   });
 });
 
-describe('Nodes whose clocks differ by 30 seconds either way', () => {
-  test('take what each other wrote: 3 nodes, 200 sessions, none logged out', async () => {
+describe('Nodes with clocks 30 seconds apart', () => {
+  test("accept each other's records: 3 nodes, 200 sessions, none logged out", async () => {
     const world = new World();
     const backend = new PoisonedBackend();
     const nodes = await Promise.all(
@@ -138,7 +138,7 @@ describe('Nodes whose clocks differ by 30 seconds either way', () => {
     expect(nodes.flatMap(node => node.reasons('rejected'))).toEqual([]);
   });
 
-  test('"last seen" never goes back: a touch by a slow node takes nothing away', async () => {
+  test('"last seen" never moves back: a touch by a slow node changes nothing', async () => {
     const world = new World();
     const backend = new PoisonedBackend();
     const [slow, fast] = [
@@ -154,7 +154,7 @@ describe('Nodes whose clocks differ by 30 seconds either way', () => {
     expect((await backend.read(id))!.lastSeenAt).toBe(before);
   });
 
-  test('500 generated lives: nobody lives past absolute or idle and the skew, nobody dies before', async () => {
+  test('500 generated lives: no session outlives its timeouts and the skew, and none ends early', async () => {
     const world = new World();
     const backend = new PoisonedBackend();
     const limits = { idleTimeout: HOUR, absoluteTimeout: 4 * HOUR, touchInterval: 0 };

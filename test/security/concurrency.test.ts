@@ -155,7 +155,7 @@ test('CC-4: 100 reads at once write no data, and "last seen" once in each interv
   }
 });
 
-test('CC-5: of two rotations of one session one wins and the other is told; after every step one id is alive', async () => {
+test('CC-5: one of two rotations of one session wins and the other is refused; one id is alive after every step', async () => {
   let store = new InMemoryBackend();
   const sizes = new Set<number>();
   const scheduler = new Scheduler(2, () => sizes.add(store.size));
@@ -300,7 +300,7 @@ describe('over HTTP', () => {
     expect(await dataOf(sessions, token)).toMatchObject({ count: 1_000 });
   });
 
-  test('CC-7: one load and one commit for a request, however many decorators and calls ask', async () => {
+  test('CC-7: one load and one commit per request, with any number of decorators and calls', async () => {
     const token = await logIn(sessions);
     effects.length = 0;
     const { body } = await server.send('GET', '/all', token);
@@ -400,7 +400,7 @@ describe('LC-8: maxSessionsPerPrincipal holds under racing log-ins', () => {
     TIMEOUT,
   );
 
-  test('of 100 log-ins one after the other, within one millisecond, the last is always alive', async () => {
+  test('the last of 100 successive log-ins within one millisecond is always alive', async () => {
     const nodes = [1, 2].map(limit => processOn(new InMemoryBackend(), { maxSessionsPerPrincipal: limit }));
     for (let index = 0; index < 100; index++) {
       const sessions = nodes[index % 2]!;

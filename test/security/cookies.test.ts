@@ -151,7 +151,7 @@ describe('CK-2: what cannot work is refused at the start, by the name of the opt
     expect(() => made(options)).toThrow(message);
   });
 
-  test('CK-2: no options at all: says what to register', () => {
+  test('CK-2: without options the error contains the code to register', () => {
     expect(() => new (SessionCookie as unknown as new () => unknown)()).toThrow(/Container\.set\(SessionCookie/);
   });
 
@@ -207,7 +207,7 @@ describe('CK-3: a cookie is cleared with every attribute that it was set with', 
   });
 });
 
-describe('CK-4: how many cookies a response sets', () => {
+describe('CK-4: the number of cookies that a response sets', () => {
   let life: Life;
   beforeAll(async () => {
     life = await startLife();
@@ -226,7 +226,7 @@ describe('CK-4: how many cookies a response sets', () => {
     });
   });
 
-  test('CK-4: one of its name, the last, however often it was set; those of others stay', async () => {
+  test('CK-4: only the last one of its name, however often it is set; other cookies stay', async () => {
     const { cookie } = await logIn(life);
     const answer = await ask(life, '/guarded/everything', { ...POST, cookie });
     expect(answer.setCookies.map(header => parseSetCookie(header).name).sort()).toEqual(['late', 'session', 'theme']);
@@ -243,7 +243,7 @@ describe('CK-4: how many cookies a response sets', () => {
     expect(life.backend.size).toBe(size);
   });
 
-  test('CK-4: none to anonymous readers, whatever they bring, and nothing is written', async () => {
+  test('CK-4: none for anonymous readers, whatever their cookies, and nothing is written', async () => {
     life.backend.calls.length = 0;
     for (const cookie of [undefined, '', 'session=', 'session=x', `session=${'A'.repeat(43)}.${'A'.repeat(43)}`]) {
       for (const path of ['/guarded/who', '/optional/who', '/open/hello', '/nowhere']) {
@@ -254,7 +254,7 @@ describe('CK-4: how many cookies a response sets', () => {
     expect(life.backend.calls).toEqual([]);
   });
 
-  test('CK-4: none to a reader whose session needs no new one', async () => {
+  test('CK-4: none for a reader whose session does not need a new one', async () => {
     const { cookie } = await logIn(life);
     expect((await ask(life, '/guarded/who', { cookie })).setCookies).toEqual([]);
     expect((await ask(life, '/guarded/visit', { ...POST, cookie })).setCookies).toEqual([]);
@@ -381,7 +381,7 @@ describe('CK-6: several cookies of the name', () => {
     expect(life.events).toEqual([]);
   });
 
-  test('CK-6: two different valid ones: nobody, in either order, with an event and without a cookie', async () => {
+  test('CK-6: two different valid ones: anonymous, in either order, with an event and without a cookie', async () => {
     for (const cookie of [`${ada}; ${grace}`, `${grace}; ${ada}`, `session=x; ${ada}; session=y; ${grace}`]) {
       const guarded = await ask(life, '/guarded/who', { cookie });
       expect([guarded.status, guarded.setCookies]).toEqual([403, []]);
@@ -544,7 +544,7 @@ describe('Set-Cookie survives an error answer', () => {
     ['a frozen object', () => Object.freeze({ status: 409 })],
     ['an object without a prototype', () => Object.create(null) as object],
     [
-      'an object whose text throws',
+      'an object whose toString throws',
       () => ({
         toString: () => {
           throw new Error('no text');
@@ -597,7 +597,7 @@ describe('Set-Cookie survives an error answer', () => {
       }
     });
 
-    test('what Koa is told is the error itself', async () => {
+    test('Koa gets the error itself', async () => {
       if (path !== "Koa's own handler") return;
       const own = new Error('x');
       life.acts.set('own', async (ctx, _session, sessions) => {
@@ -659,7 +659,7 @@ function expectPrivate(answer: Answer): void {
   expect(String(answer.headers['vary'])).toMatch(/\bcookie\b/i);
 }
 
-describe('What caches in between are told', () => {
+describe('The headers for caches', () => {
   let life: Life;
   beforeAll(async () => {
     life = await startLife();

@@ -62,7 +62,7 @@ describe('Requests from other origins', () => {
   ];
 
   test.each(['guarded', 'optional'])(
-    '%s routes: every method, Sec-Fetch-Site and Origin passes or fails as the rule has it, and what fails does not run',
+    '%s routes: every combination of method, Sec-Fetch-Site and Origin follows the rule, and a refused action does not run',
     async guard => {
       let tried = 0;
       const wrong: unknown[] = [];
@@ -118,7 +118,7 @@ describe('Requests from other origins', () => {
     expect(statusOf(await askRaw(life, lines))).toBe(status);
   });
 
-  test('the own host is compared as hosts are: without regard to case, with its port', async () => {
+  test('hosts are compared without regard to case, and with their ports', async () => {
     const send = (hostHeader: string, origin: string) =>
       askRaw(life, [
         'POST /guarded/count HTTP/1.1',
@@ -133,7 +133,7 @@ describe('Requests from other origins', () => {
     expect(statusOf(await send('[::1]:3000', 'http://[::1]:3000'))).toBe(200);
   });
 
-  test('X-Forwarded-Host makes no origin the own one without app.proxy', async () => {
+  test('X-Forwarded-Host does not change the host without app.proxy', async () => {
     const headers = { origin: 'https://shop.example', 'x-forwarded-host': 'shop.example' };
     expect((await ask(life, '/guarded/count', { method: 'POST', cookie, headers })).status).toBe(403);
     const proxied = await startLife({ before: koa => (koa.proxy = true) });
@@ -157,7 +157,7 @@ describe('Requests from other origins', () => {
     }
   });
 
-  test('a log-in that another origin sent is refused: no session, no cookie, and the one that was there goes on', async () => {
+  test('a log-in from another origin is refused: no session, no cookie, and the existing session stays', async () => {
     const size = life.backend.size;
     for (const headers of [
       { 'sec-fetch-site': 'cross-site' },
@@ -179,7 +179,7 @@ describe('Requests from other origins', () => {
     expect((await ask(life, '/guarded/who', { cookie: cookieOf(answer) })).status).toBe(200);
   });
 
-  test('routes that ask for no session are nobody else to protect', async () => {
+  test('routes without a session are not protected', async () => {
     const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' };
     expect((await ask(life, '/open/count', { method: 'POST', headers })).status).toBe(200);
   });

@@ -78,7 +78,7 @@ describe('Events', () => {
     ]);
   });
 
-  test('no cookie, and a good one, are no event', async () => {
+  test('no event for a request without a cookie, or with a valid one', async () => {
     const { cookie } = await logIn(life);
     life.events.length = 0;
     await ask(life, '/guarded/who');
@@ -104,7 +104,7 @@ describe('Events', () => {
     expect(body['data']).toEqual({ username: 'ada', visits: 1, extra: { fast: true } });
   });
 
-  test("unavailable: names the operation, and has the engine's own error for the log", async () => {
+  test("unavailable: contains the operation, and the engine's own error for the log", async () => {
     const { cookie } = await logIn(life);
     life.events.length = 0;
     life.backend.failing.add('read');

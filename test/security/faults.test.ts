@@ -319,7 +319,7 @@ describe.each([
   );
 });
 
-describe('a write whose answer does not come', () => {
+describe('a write without an answer', () => {
   let app: App;
   beforeAll(async () => {
     app = await startApp();
@@ -415,7 +415,7 @@ function hasRightName(body: string, path: string, username: string): boolean {
   return answer.success === true && (path === '/json/update' || answer.username === username);
 }
 
-describe('a client that goes away, or an answer that has begun', () => {
+describe('a client that goes away, or a response that has begun', () => {
   const unhandled: unknown[] = [];
   const note = (reason: unknown) => void unhandled.push(reason);
   beforeAll(() => process.on('unhandledRejection', note));
@@ -461,7 +461,7 @@ describe('a client that goes away, or an answer that has begun', () => {
     TIMEOUT,
   );
 
-  test('a "last seen" that cannot be written harms nothing, and is written by the next request', async () => {
+  test('a failed write of "last seen" has no effect, and the next request repeats it', async () => {
     let now = Date.UTC(2026, 0, 1);
     const backend = new FaultyBackend();
     const sessions = new SessionCookie({
@@ -556,7 +556,7 @@ describe('an anonymous flood', () => {
     expect(FLOOD).toBeGreaterThan(0);
   }, 600_000);
 
-  test('InMemoryBackend stays under maxSessions, and drops who was seen least recently', async () => {
+  test('InMemoryBackend stays under maxSessions, and drops the least recently seen session', async () => {
     const backend = new InMemoryBackend({ maxSessions: 1_000 });
     let now = Date.UTC(2026, 0, 1);
     const sessions = new SessionCookie({

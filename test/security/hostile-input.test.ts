@@ -226,7 +226,7 @@ describe('Whatever is in the backend', () => {
     },
   );
 
-  test('expiresAt years ahead decides nothing: only the other times do', async () => {
+  test('expiresAt years ahead has no effect: only the other times count', async () => {
     const { cookie } = await planted({ expiresAt: minutes(1e6) });
     expect((await ask(life, '/guarded/who', { cookie })).status).toBe(200);
     life.clock.advance(8 * 86_400);
@@ -310,7 +310,7 @@ describe('Whatever is in the backend', () => {
     );
   });
 
-  test('a list of sessions leaves out what is not to be trusted', async () => {
+  test('a list of sessions leaves out untrusted records', async () => {
     const fresh = await startLife();
     const { id } = await logIn(fresh);
     const [record] = await fresh.backend.listByPrincipal('ada');
@@ -435,7 +435,7 @@ describe('Whatever the application assigns', () => {
     expect(message.length).toBeLessThan(1_000);
   }
 
-  test('data that is replaced by what is no object is refused', async () => {
+  test('data that is replaced by anything but an object is refused', async () => {
     const { cookie, id } = await logIn(life);
     const before = await life.backend.read(id);
     for (const value of [null, 'ada', 42, ['ada'], () => 1]) {

@@ -36,7 +36,7 @@ async function twoNodes(cookie = {}): Promise<[Life, Life]> {
   return [await startLife({ backend, clock, cookie }), await startLife({ backend, clock, cookie })];
 }
 
-describe('LC-1: a log-in makes a new id and ends what was there', () => {
+describe('LC-1: a log-in makes a new id and ends the earlier session', () => {
   test('LC-1: the session that the request came with is dead when createSession resolves', async () => {
     const life = await startLife();
     const first = await logIn(life);
@@ -55,7 +55,7 @@ describe('LC-1: a log-in makes a new id and ends what was there', () => {
     expect(life.events.filter(({ name }) => name === 'ended')).toMatchObject([{ id: first.id, reason: 'replaced' }]);
   });
 
-  test('LC-1: so is the one of previousId, and of no other', async () => {
+  test('LC-1: it also ends the one of previousId, and no other', async () => {
     const life = await startLife();
     const [previous, other] = [await logIn(life), await logIn(life)];
     life.acts.set('login-after', (ctx, _session, sessions) =>
@@ -82,7 +82,7 @@ describe('LC-1: a log-in makes a new id and ends what was there', () => {
     }
   });
 
-  test('LC-1: changes to the session before are not carried into the new one, nor saved', async () => {
+  test('LC-1: changes to the earlier session are neither carried over nor saved', async () => {
     const life = await startLife();
     const first = await logIn(life);
     life.acts.set('visit-and-login', async (ctx, session, sessions) => {
@@ -270,7 +270,7 @@ describe('LC-5: ending', () => {
     expect(life.reasons('ended')).toEqual(['logout']);
   });
 
-  test('LC-5: is idempotent across requests, by an id that is unknown, and by one that is no id', async () => {
+  test('LC-5: is idempotent across requests, also for an unknown or malformed id', async () => {
     const { cookie, id } = await logIn(life);
     for (const ended of [id, id, 'unknown', '', '__proto__'])
       expect((await ask(life, `/open/end?id=${ended}`, { ...POST, cookie })).status).toBe(200);
@@ -295,7 +295,7 @@ describe('LC-5: ending', () => {
     expect(life.backend.size).toBe(0);
   });
 
-  test("LC-5: ending another device's session leaves one's own cookie alone", async () => {
+  test("LC-5: ending another device's session leaves this device's cookie alone", async () => {
     const [mine, other] = [await logIn(life), await logIn(life)];
     const answer = await ask(life, `/open/end?id=${other.id}`, { ...POST, cookie: mine.cookie });
     expect(answer.setCookies).toEqual([]);
@@ -363,7 +363,7 @@ describe('LC-6: the sessions of a user', () => {
     await expect(life.sessions.listSessions('nobody')).resolves.toEqual([]);
   });
 
-  test('LC-6: what is kept of the client is the address and the User-Agent, cut to 256 characters, or nothing', async () => {
+  test('LC-6: only the address and the User-Agent of the client are kept, cut to 256 characters, or nothing', async () => {
     const headers = { 'user-agent': 'x'.repeat(1_000) };
     await ask(life, '/open/login', { ...POST, headers });
     await expect(life.sessions.listSessions('ada')).resolves.toMatchObject([
@@ -376,7 +376,7 @@ describe('LC-6: the sessions of a user', () => {
     expect(Object.keys(info!)).not.toContain('userAgent');
   });
 
-  test('LC-6: all others are ended, and the own one goes on', async () => {
+  test('LC-6: all others are ended, and the current one stays', async () => {
     const { ada, grace } = await logInFour();
     const answer = await ask(life, '/guarded/end-others', { ...POST, cookie: ada[1]!.cookie });
     expect([answer.body, answer.setCookies]).toEqual([{ ended: 2 }, []]);
@@ -390,7 +390,7 @@ describe('LC-6: the sessions of a user', () => {
     ).toEqual([ada[0]!, ada[2]!].map(({ id }) => [id, 'ada', 'revoked']).sort());
   });
 
-  test('LC-6: all are ended, with the own one, whose cookie is cleared', async () => {
+  test('LC-6: all are ended, with the current one, whose cookie is cleared', async () => {
     const { ada, grace } = await logInFour();
     const answer = await ask(life, '/guarded/end-all', { ...POST, cookie: ada[1]!.cookie });
     expect(answer.body).toEqual({ ended: 3 });
@@ -432,7 +432,7 @@ describe('LC-8: maxSessionsPerPrincipal', () => {
     ]);
   });
 
-  test('LC-8: other users, and a log-in that replaces its own session, cost nobody a session', async () => {
+  test('LC-8: other users, and a log-in that replaces its own session, do not evict a session', async () => {
     const life = await startLife({ cookie: { maxSessionsPerPrincipal: 1 } });
     const ada = await logIn(life);
     const grace = await logIn(life, 'grace');
@@ -467,7 +467,7 @@ describe('LC-8: maxSessionsPerPrincipal', () => {
 });
 
 describe('LC-9: maxAuthAge', () => {
-  test('LC-9: lets a fresh session in, and says to an old one that it is too old', async () => {
+  test('LC-9: lets a fresh session in, and refuses an old one with a code of its own', async () => {
     const life = await startLife();
     const { cookie } = await logIn(life);
     let ran = 0;
@@ -533,7 +533,7 @@ describe('LC-10: clean-up', () => {
   beforeEach(() => void jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'performance'] }));
   afterEach(() => void jest.useRealTimers());
 
-  test('LC-10: removes what expired, an hour after its time, and leaves what lives', async () => {
+  test('LC-10: removes records an hour after their expiry, and leaves the living ones', async () => {
     const [backend, clock] = [new InMemoryBackend(), new Clock()];
     const sessions = made(backend, clock);
     await signIn(sessions, { username: 'ada' });
@@ -553,7 +553,7 @@ describe('LC-10: clean-up', () => {
     await sessions.close();
   });
 
-  test('LC-10: survives a backend that fails, reports it, and goes on', async () => {
+  test('LC-10: survives a failing backend, reports it, and goes on', async () => {
     const [backend, clock] = [new InMemoryBackend(), new Clock()];
     const clean = jest
       .spyOn(backend, 'deleteExpired')
@@ -606,7 +606,7 @@ describe('LC-10: clean-up', () => {
   });
 });
 
-test('LC-10: nothing depends on it: a record that was swept too early is only a log-out, never a 500', async () => {
+test('LC-10: correctness does not depend on it: a record that was swept too early is only a log-out, never a 500', async () => {
   const life = await startLife();
   const { cookie, id } = await logIn(life);
   life.acts.set('swept-meanwhile', async (_ctx, session) => {

@@ -269,7 +269,7 @@ function dataOf({ user, color, count }: ModelSession): UserSession {
   return Object.assign(new UserSession(), { username: user, color, count });
 }
 
-test(`${SEQUENCES} sequences of commands, seed ${SEED}, end where the model says`, async () => {
+test(`${SEQUENCES} sequences of commands, seed ${SEED}, end in the state of the model`, async () => {
   // What most often happens stands here more than once.
   const commands: fc.Arbitrary<Command>[] = [
     ...[logIn, logIn, change, change, change, change, jump, jump, jump],

@@ -97,7 +97,7 @@ async function releases(...models: (new () => object)[]): Promise<{ backend: Rec
 const cookieFor = (app: TestApp<object>, data: object) => signIn(app.sessions, data);
 
 describe('When the model changes', () => {
-  test('data of the same shape is taken as it is, in another process and under another name', async () => {
+  test('data of the same shape is accepted unchanged, in another process and under another name', async () => {
     const { apps } = await releases(First, FirstRenamed);
     const [first, renamed] = apps as [Release, Release];
     const cookie = await cookieFor(first, { username: 'ada' });
@@ -120,7 +120,7 @@ describe('When the model changes', () => {
     expect([required.rejected, first.rejected]).toEqual([[], ['data']]);
   });
 
-  test('what is valid under the new model goes on: nobody is logged out', async () => {
+  test('data that is valid under the new model stays: no user is logged out', async () => {
     const { apps } = await releases(First, WithOptional, WithDefault);
     const [first, optional, defaulted] = apps as [Release, Release, Release];
     const cookie = await cookieFor(first, { username: 'ada' });
@@ -129,7 +129,7 @@ describe('When the model changes', () => {
     expect((await ask(first, '/who', { cookie })).body['data']).toEqual({ username: 'ada' });
   });
 
-  test('reading alone rewrites nothing, so that the release before can still read it', async () => {
+  test('reading alone writes nothing, so that the previous release can still read it', async () => {
     const { backend, apps } = await releases(First, Migrated);
     const [first, migrated] = apps as [Release, Release];
     const cookie = await cookieFor(first, { username: 'ada' });
@@ -139,7 +139,7 @@ describe('When the model changes', () => {
     expect((await ask(first, '/who', { cookie })).status).toBe(200);
   });
 
-  test('what does not fit is absent, reported once, and stays in the store untouched', async () => {
+  test('data that does not fit counts as absent, is reported once, and stays in the store unchanged', async () => {
     const { backend, apps } = await releases(First, WithRequired);
     const [first, required] = apps as [Release, Release];
     const cookie = await cookieFor(first, { username: 'ada' });

@@ -78,7 +78,7 @@ describe('ID-2: a token that the client brought is never adopted', () => {
     expect((await ask(life, '/guarded/who', { cookie: `session=${token}` })).status).toBe(403);
   });
 
-  test('ID-2: one whose session was ended', async () => {
+  test('ID-2: the token of an ended session', async () => {
     const first = await logIn(life);
     await ask(life, '/guarded/logout', { method: 'POST', cookie: first.cookie });
     const second = await logIn(life, 'ada', first.cookie);
@@ -87,7 +87,7 @@ describe('ID-2: a token that the client brought is never adopted', () => {
     await expect(life.backend.read(first.id)).resolves.toBeUndefined();
   });
 
-  test("ID-2: one that is alive and someone else's: whoever planted it is not logged in as its victim", async () => {
+  test("ID-2: another user's valid token: the attacker who planted it is not logged in as the victim", async () => {
     const attacker = await logIn(life, 'mallory');
     const victim = await logIn(life, 'ada', attacker.cookie);
     expect(victim.id).not.toBe(attacker.id);
@@ -95,7 +95,7 @@ describe('ID-2: a token that the client brought is never adopted', () => {
     expect((await ask(life, '/guarded/who', { cookie: victim.cookie })).body['data']).toEqual({ username: 'ada' });
   });
 
-  test('ID-2: one that is not signed, or no token at all', async () => {
+  test('ID-2: an unsigned token, or none at all', async () => {
     for (const brought of ['x', 'A'.repeat(87), `${'A'.repeat(43)}.${'A'.repeat(43)}`]) {
       const { cookie } = await logIn(life, 'ada', `session=${brought}`);
       expect(cookie).not.toContain(brought + ';');
@@ -185,7 +185,7 @@ describe('ID-4: nothing in a store logs anyone in', () => {
       expect((await ask(life, '/guarded/who', { cookie: `session=${token}` })).status).toBe(403);
   }
 
-  test('ID-4: in memory, by all that was ever handed to the backend', async () => {
+  test('ID-4: in memory, in everything that the backend ever got', async () => {
     const written: SessionRecord[] = [];
     class DumpedBackend extends InMemoryBackend {
       override create(record: SessionRecord) {
@@ -304,7 +304,7 @@ describe('ID-5: the MAC', () => {
     expect(timingSafeEqual).toHaveBeenCalledTimes(2);
   });
 
-  test('ID-5: a token of an older key is answered with the same session under the first, once', async () => {
+  test('ID-5: a token under an older key is answered with the same session under the first, once', async () => {
     const backend = new PoisonedBackend();
     const [before, during, after] = [['a'.repeat(32)], ['b'.repeat(32), 'a'.repeat(32)], ['b'.repeat(32)]];
     const old = await startLife({ backend, cookie: { secretKey: before } });

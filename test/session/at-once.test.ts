@@ -133,7 +133,7 @@ test.each(['create', 'update'] as const)(
   },
 );
 
-test('a write in memory that fails is reported, and answered as any other failure', async () => {
+test('a write in memory that fails is reported and answered like any other failure', async () => {
   const backend = new InMemoryBackend();
   const atOnce: AtOnce = { read: () => undefined };
   Object.defineProperty(backend, AT_ONCE, { value: atOnce });
@@ -152,7 +152,7 @@ test('a write in memory that fails is reported, and answered as any other failur
   expect(failures).toEqual(['update', 'RangeError: no memory', 'create', 'RangeError: no memory']);
 });
 
-test('a change that is no promise of the language’s own is waited for, and so is what it changes', async () => {
+test('a thenable result of a change is awaited, with the changes that it makes', async () => {
   const sessions = sessionsOn(new InMemoryBackend());
   const session = await logIn(sessions);
   await session.update(data => {
@@ -165,7 +165,7 @@ test('a change that is no promise of the language’s own is waited for, and so 
   expect((await load(sessions)).data.apples.count).toBe(7);
 });
 
-test('what one request changes in nested data, no other sees before it is saved, though the text was decoded once', async () => {
+test("a request's changes to nested data are invisible to others before they are saved, though the text was decoded once", async () => {
   const sessions = sessionsOn(new InMemoryBackend());
   await logIn(sessions);
   const [one, other] = [await load(sessions), await load(sessions)];

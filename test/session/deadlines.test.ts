@@ -29,7 +29,7 @@ describe('Deadlines.within', () => {
   beforeEach(() => void jest.useFakeTimers());
   afterEach(() => void jest.useRealTimers());
 
-  test('hands on what comes in time', async () => {
+  test('passes on a result in time', async () => {
     const deadlines = new Deadlines(100);
     await expect(deadlines.within(Promise.resolve('value'), tooLate)).resolves.toBe('value');
     const failing = deadlines.within(Promise.reject(new Error('the engine')), tooLate);
@@ -69,7 +69,7 @@ describe('Deadlines.within', () => {
     started.mockRestore();
   });
 
-  test('a call that comes after all others were answered has its whole time', async () => {
+  test('a call after all others were answered has its full time', async () => {
     const deadlines = new Deadlines(100);
     await deadlines.within(Promise.resolve(), tooLate);
     await jest.advanceTimersByTimeAsync(90);
@@ -95,7 +95,7 @@ describe('Deadlines.within', () => {
     },
   );
 
-  test('onLate is not called for what comes in time', async () => {
+  test('onLate is not called for a result in time', async () => {
     const late = jest.fn();
     await new Deadlines(100).within(Promise.resolve('value'), tooLate, late);
     await jest.advanceTimersByTimeAsync(1_000);

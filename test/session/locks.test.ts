@@ -9,7 +9,7 @@ jest.mock('../../src/core/timers.js', () => jest.requireActual<object>('../suppo
 const soon = () => new Promise(resolve => setImmediate(resolve));
 
 describe('Locks.hold', () => {
-  test('tasks of one key run one after another, in the order in which they came', async () => {
+  test('tasks of one key run one after another, in order', async () => {
     const locks = new Locks(60_000);
     const log: string[] = [];
     const task = (name: string) => async () => {
@@ -32,7 +32,7 @@ describe('Locks.hold', () => {
     await slow;
   });
 
-  test('what a task throws reaches its caller alone, and the next one gets the lock', async () => {
+  test('an error of a task reaches only its caller, and the next one gets the lock', async () => {
     const locks = new Locks(60_000);
     const failing = locks.hold('key', () => Promise.reject(new Error('broken')));
     const next = locks.hold('key', () => Promise.resolve('next'));
@@ -73,7 +73,7 @@ describe('Locks.hold', () => {
       expect(locks.size).toBe(0);
     });
 
-    test('a lock that nobody waits for sets no timer', async () => {
+    test('an uncontended lock sets no timer', async () => {
       const locks = new Locks(1_000);
       const holder = endless();
       const held = locks.hold('key', holder.task);
@@ -96,7 +96,7 @@ describe('Locks.hold', () => {
     });
   });
 
-  test('200 generated crowds: never two hold a key at once, all get the lock, and nothing is left behind', async () => {
+  test('200 generated crowds: mutual exclusion holds, all get the lock, and nothing is left behind', async () => {
     let tasks = 0;
     await fc.assert(
       fc.asyncProperty(

@@ -47,7 +47,7 @@ describe('Orphans.end', () => {
     await expect(orphans.end('orphan')).resolves.toBe(false);
   });
 
-  test('1,000 sessions that could not be ended are ended as soon as the store answers anybody', async () => {
+  test('1,000 orphans are ended as soon as the store answers any call', async () => {
     const { store, orphans } = await storeWith(1_000);
     await orphans.end('of another log-in');
     await until(() => store.records.size === 0, 'the end of all orphans');

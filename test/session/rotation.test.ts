@@ -158,7 +158,7 @@ describe('Session.rotate', () => {
     expect(backend.size).toBe(1);
   });
 
-  test('10,000 with a fault in each step: no token that was replaced opens anything, and no session is left alone', async () => {
+  test('10,000 with a fault in each step: no replaced token opens anything, and no session is orphaned', async () => {
     const faulty = new FaultyBackend();
     const { sessions } = makeSessions({ backend: faulty, backendTimeout: 60 });
     let revived = 0;
@@ -194,7 +194,7 @@ describe('Session.rotate', () => {
     expect({ revived, left }).toEqual({ revived: 0, left: 0 });
   });
 
-  test('a copy at hand with another proof is looked up in the store before it counts as superseded', async () => {
+  test('a cached record with another proof is read from the store before it counts as superseded', async () => {
     const kept = new Map<string, SessionRecord>();
     class NearBackend extends InMemoryBackend {
       override get [AT_ONCE](): AtOnce {
@@ -211,7 +211,7 @@ describe('Session.rotate', () => {
   });
 });
 
-test('no inspection of what is handed out shows a token, a secret, a MAC or a proof', async () => {
+test('no inspection of returned objects shows a token, a secret, a MAC or a proof', async () => {
   const { sessions, backend, clock } = makeSessions();
   const seen: unknown[] = [sessions, backend instanceof InMemoryBackend];
   for (const name of ['created', 'rotated', 'ended', 'rejected'] as const) sessions.on(name, event => seen.push(event));

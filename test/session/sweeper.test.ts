@@ -72,7 +72,7 @@ describe('Sweeper', () => {
     }
   });
 
-  test('removes only what expired an hour ago: a node whose clock runs ahead takes nothing that lives', async () => {
+  test('removes only records that expired an hour ago: a node whose clock runs ahead removes no living session', async () => {
     const backend = counting();
     const sweeper = new Sweeper(cleaning(backend), MINUTE);
     sweeper.start();
@@ -143,7 +143,7 @@ describe('Sweeper', () => {
     sweeper.stop();
   });
 
-  test('an interval of months is no overflow: it does not sweep at once', async () => {
+  test('an interval of months does not overflow: it does not sweep at once', async () => {
     const backend = counting();
     const sweeper = new Sweeper(cleaning(backend), 100 * 24 * HOUR);
     sweeper.start();
@@ -161,7 +161,7 @@ describe('Sweeper', () => {
   });
 });
 
-test('LC-10: a sweep of 10,000 records lets others have their turn in between, and leaves what lives', async () => {
+test('LC-10: a sweep of 10,000 records yields to requests in between, and leaves the living sessions', async () => {
   const backend = new InMemoryBackend();
   const record = (n: number) => sessionRecord({ id: `id ${n}`, lastSeenAt: 0, expiresAt: n % 2 === 0 ? 5 : 50 });
   for (let n = 0; n < 10_000; n++) await backend.create(record(n));

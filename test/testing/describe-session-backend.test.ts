@@ -528,7 +528,7 @@ async function failuresOf(open: () => SessionBackend): Promise<string[]> {
 }
 
 describe('describeSessionBackend', () => {
-  it('finds nothing wrong with a backend that is right', async () => {
+  it('passes a correct backend', async () => {
     expect(await failuresOf(() => new InMemoryBackend())).toEqual([]);
   });
 
@@ -586,7 +586,7 @@ describe('describeSessionBackend', () => {
     expect(open).toBe(0);
   });
 
-  it('without a global describe and it says what to do', () => {
+  it('without a global describe and it, reports what to do', () => {
     const globals = globalThis as Record<string, unknown>;
     const { describe } = globals;
     delete globals['describe'];

@@ -11,7 +11,7 @@ import { expiryKey, indexKey, LAYOUT, partsOfExpiryKey, toId, toKey } from './la
 
 /** Options of {@link LmdbBackend}. */
 export interface LmdbBackendOptions {
-  /** The folder for the sessions, which have it to themselves. Made, with mode 0700, if it is not there. */
+  /** The folder for the sessions, which no other data may share. Made, with mode 0700, if it does not exist. */
   path: string;
 }
 
@@ -22,7 +22,7 @@ const EXAMPLE = "new LmdbBackend({ path: './data/sessions' })";
 /** The number of expired records that one transaction removes: about a millisecond's work. */
 const SWEEP_BATCH = 50;
 
-/** A write that failed with fewer bytes free has failed because the disk is full: no transaction here needs more. */
+/** The free space in bytes below which a failed write counts as "disk full": no transaction here needs more. */
 const ROOM_TO_WRITE = 4 * 1024 * 1024;
 
 /**
@@ -51,8 +51,8 @@ export class LmdbBackend extends SessionBackend {
   };
 
   /**
-   * @throws SessionConfigurationError when `path` is missing, is no folder, cannot be read and written, or holds something
-   *   else than sessions
+   * @throws SessionConfigurationError when `path` is missing, is not a folder, cannot be read and written, or holds other
+   *   data than sessions
    */
   constructor(options: LmdbBackendOptions) {
     super();
@@ -132,7 +132,7 @@ export class LmdbBackend extends SessionBackend {
   async deleteExpired(now: number): Promise<number> {
     let deleted = 0;
     const pace = new Pace(RESTS_OF_A_DISK);
-    // Looked up before any transaction, so that a sweep which finds nothing keeps no other process from writing.
+    // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
     for (;;) {
       const removed = await this.#write(() => {
@@ -153,8 +153,8 @@ export class LmdbBackend extends SessionBackend {
   }
 
   /**
-   * LMDB would keep to the snapshot of its last read for about a millisecond. That another process has ended a session must
-   * be seen at once.
+   * Reads from a fresh snapshot. LMDB would reuse that of its last read for about a millisecond, but a session that another
+   * process has ended must be gone at once.
    */
   #read<T>(look: () => T): Promise<T> {
     return new Promise(resolve => resolve(this.#look(look)));
@@ -166,7 +166,7 @@ export class LmdbBackend extends SessionBackend {
     return look();
   }
 
-  /** All that `change` does is one transaction, which no write of this or another process comes between. */
+  /** Runs `change` as one transaction. No write of this or another process comes between its steps. */
   async #write<T>(change: () => T): Promise<T> {
     if (this.#closing) throw new Error('LmdbBackend is closed');
     try {
@@ -176,7 +176,10 @@ export class LmdbBackend extends SessionBackend {
     }
   }
 
-  /** A commit that failed says why in a promise of its own, and calls a full disk an input/output error. */
+  /**
+   * Returns a failed commit's error with its cause. lmdb reports the cause in a promise of its own, and calls a full disk an
+   * input/output error.
+   */
   async #explain(error: unknown): Promise<unknown> {
     if (!(error instanceof Error && 'commitError' in error)) return error;
     const cause: unknown = await Promise.resolve(error.commitError).catch((reason: unknown) => reason);
@@ -234,7 +237,7 @@ interface Row {
   record: SessionRecord;
 }
 
-/** A copy: the transaction that stores it runs later. */
+/** Returns a copy, because the transaction that stores it runs later. */
 function toRow(record: SessionRecord): Row {
   return { key: toKey(record.id), record: { ...record } };
 }

@@ -7,9 +7,9 @@ import { FORMAT, LAYOUT } from './layout.js';
 const ROOM_TO_OPEN = 1024 * 1024;
 
 /**
- * Opens the database in a folder, which is made if it is not there.
+ * Opens the database in a folder, which is made if it does not exist.
  *
- * @throws SessionConfigurationError when the folder cannot be used, is on a full disk or holds something else
+ * @throws SessionConfigurationError when the folder cannot be used, is on a full disk or holds other data
  */
 export function openFolder(folder: string): RootDatabase<string, Buffer> {
   const refuse = (problem: string, cause?: unknown): never => {
@@ -22,7 +22,7 @@ export function openFolder(folder: string): RootDatabase<string, Buffer> {
     refuse(`cannot be used: ${messageOf(error)}. It has to be a folder that this process may read and write`, error);
   }
   const free = freeBytes(folder);
-  // Mapped files for which there is no room end the process when they are written to.
+  // Writing to a mapped file on a full disk ends the process.
   if (free < ROOM_TO_OPEN) refuse(`is on a disk that is full (${free} bytes are left)`);
   if (!isLmdb(path.join(folder, 'data.mdb')))
     refuse('has a data.mdb that is no LMDB database. Give the sessions a folder of their own');
@@ -33,9 +33,10 @@ export function openFolder(folder: string): RootDatabase<string, Buffer> {
       ...LAYOUT,
       path: folder,
       noSubdir: false,
-      // A commit is over when it has reached the disk, not before.
+      // A commit is complete only when it has reached the disk.
       overlappingSync: false,
-      // With batching, a commit that fails also rejects a promise of lmdb's own that nobody can catch: the process would end.
+      // With batching, a commit that fails also rejects an internal promise of lmdb that cannot be caught: the process would
+      // end.
       eventTurnBatching: false,
     });
   } catch (error) {
@@ -54,7 +55,10 @@ export function openFolder(folder: string): RootDatabase<string, Buffer> {
   return root;
 }
 
-/** LMDB would make its files readable for others, as far as the umask lets it. A file that is there keeps its mode. */
+/**
+ * Creates a file with mode 0600. LMDB would make its files readable for others, as far as the umask allows. An existing file
+ * keeps its mode.
+ */
 function makePrivate(file: string): void {
   closeSync(openSync(file, 'a+', 0o600));
 }
@@ -64,7 +68,7 @@ export function freeBytes(folder: string): number {
   return bavail * bsize;
 }
 
-/** lmdb does not survive it when it is to open something else. A file that was just made is empty. */
+/** Returns whether a file is an LMDB database, or empty and new. lmdb crashes when it opens anything else. */
 function isLmdb(file: string): boolean {
   const head = Buffer.alloc(32);
   const descriptor = openSync(file, 'r');

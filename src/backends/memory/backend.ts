@@ -7,8 +7,8 @@ import { Pace } from '../pace.js';
 /** Options of {@link InMemoryBackend}. */
 export interface InMemoryBackendOptions {
   /**
-   * How many sessions are kept at most; 1,000,000. One more drops the session that was seen least recently.
-   * A record with 300 bytes of data takes less than 1,000 bytes.
+   * The most sessions that are kept; 1,000,000. One more drops the least recently seen session. A record with 300 bytes of
+   * data takes less than 1,000 bytes.
    */
   maxSessions?: number;
 }
@@ -17,41 +17,41 @@ const OPTIONS: OptionTable = Object.freeze({ maxSessions: { check: wholeNumber(1
 const EXAMPLE = 'new InMemoryBackend(), or new InMemoryBackend({ maxSessions })';
 
 /**
- * How many records the clean-up looks at before it lets requests have their turn. To remove one takes as long as looking at so
- * many. All in all about a tenth of a millisecond's work.
+ * The number of records that a sweep checks before it yields to requests. Removing one takes as long as checking
+ * `LOOKS_OF_REMOVAL`. A slice takes about a tenth of a millisecond.
  */
 const SWEEP_SLICE = 1_000;
 const LOOKS_OF_REMOVAL = 50;
 
-/** A record in the list that has the most recently seen one at its end. */
+/** A node of the LRU list; the most recently seen record is at its end. */
 interface Kept {
   record: SessionRecord;
   earlier: Kept | undefined;
   later: Kept | undefined;
 }
 
-/** A clean-up that is under way. */
+/** A running sweep. */
 interface Sweep {
   all: Iterator<Kept, undefined>;
-  /** How many records are still to be looked at. */
+  /** The number of records that remain to be checked. */
   left: number;
   deleted: number;
 }
 
 /**
- * Sessions in this process's memory: for tests, for development, and for a server of one process that may forget
- * everybody when it restarts.
+ * Sessions in this process's memory: for tests, for development, and for a server of one process whose users may be logged
+ * out when it restarts.
  */
 export class InMemoryBackend extends SessionBackend {
   readonly #maxSessions: number;
   readonly #kept = new Map<string, Kept>();
   /*
-   * The order of "last seen" is a list of its own. A Map keeps the order in which its keys were set, but a key that is deleted
-   * and set again and again, as that of a busy session, leaves something to be searched each time.
+   * The LRU list. The order of a Map would not do: deleting and setting one key again and again, as for a busy session,
+   * leaves holes that every iteration must skip.
    */
   #first: Kept | undefined;
   #last: Kept | undefined;
-  /** A principal with one session, the usual case, costs a string instead of a Set. */
+  /** The ids of each principal's sessions. One session, the usual case, costs a string instead of a Set. */
   readonly #idsByPrincipal = new Map<string, string | Set<string>>();
 
   readonly #writes: AtOnceWrites = {
@@ -92,7 +92,7 @@ export class InMemoryBackend extends SessionBackend {
     return this.#atOnce;
   }
 
-  /** How many records are kept, expired ones that were not swept yet included. */
+  /** The number of records, including expired ones that were not swept yet. */
   get size(): number {
     return this.#kept.size;
   }
@@ -137,14 +137,17 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   async deleteExpired(now: number): Promise<number> {
-    // As many as there are now: what is added meanwhile need not be met.
+    // The present number of records: those that are added meanwhile need not be checked.
     const sweep = { all: this.#kept.values(), left: this.#kept.size, deleted: 0 };
     const pace = new Pace();
     while (this.#sweepSlice(sweep, now)) await pace.rest();
     return sweep.deleted;
   }
 
-  /** No part of the function above: only where nothing is waited for does walking over a Map make no garbage. */
+  /**
+   * Checks one slice. A function of its own, because iterating over a Map makes no garbage only in a function without
+   * `await`.
+   */
   #sweepSlice(sweep: Sweep, now: number): boolean {
     let looks = 0;
     while (looks < SWEEP_SLICE) {
@@ -173,7 +176,7 @@ export class InMemoryBackend extends SessionBackend {
     return kept && { ...kept.record };
   }
 
-  /** A snapshot, so that it can be walked while sessions are removed. */
+  /** Returns a snapshot, so that sessions can be removed while it is iterated. */
   #keptOf(principal: string): Kept[] {
     const ids = this.#idsByPrincipal.get(principal) ?? [];
     return (typeof ids === 'string' ? [ids] : [...ids]).flatMap(id => this.#kept.get(id) ?? []);
@@ -208,7 +211,7 @@ export class InMemoryBackend extends SessionBackend {
 
   #unlink(kept: Kept): void {
     const { earlier, later } = kept;
-    // Garbage that points to what lives on would keep it once that is garbage, too.
+    // A dead node that pointed to a living one would keep it alive after its removal.
     kept.earlier = kept.later = undefined;
     if (earlier) earlier.later = later;
     else this.#first = later;

@@ -10,7 +10,7 @@ import { fromColumn, toColumn } from './text.js';
 
 /** Options of {@link PostgresBackend}. */
 export interface PostgresBackendOptions {
-  /** A `Pool` of the package `pg`. It stays its owner's: `close()` leaves it open. */
+  /** A `Pool` of the package `pg`. It belongs to the caller: `close()` leaves it open. */
   pool: PostgresPool;
   /** `'routing_controllers_sessions'`. With a schema: `'auth.sessions'`. */
   table?: string;
@@ -28,7 +28,7 @@ const MIGRATION: OptionTable = Object.freeze({ table: { check: TABLE } });
 const OPTIONS: OptionTable = Object.freeze({ pool: { check: POOL }, ...MIGRATION });
 const EXAMPLE = 'new PostgresBackend({ pool: new Pool({ connectionString }) })';
 
-/** How often a statement is run that PostgreSQL undid because of another one's. */
+/** The most attempts at a statement that PostgreSQL rolled back because of another transaction. */
 const ATTEMPTS = 3;
 
 const SERIALIZATION_FAILURE = '40001';
@@ -36,14 +36,14 @@ const DEADLOCK = '40P01';
 const UNDEFINED_TABLE = '42P01';
 const UNDEFINED_COLUMN = '42703';
 
-/** Any number; the same in each process, so that migrations wait for one another. */
+/** An arbitrary number, the same in each process, so that migrations wait for one another. */
 const MIGRATION_LOCK = '5210947381106742913';
 
 /**
- * Sessions in PostgreSQL, shared by all processes and machines that reach it, and as durable as all else in there.
+ * Sessions in PostgreSQL, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
- * Each operation is one prepared statement; ending all sessions of a user is a transaction of two. The table is made by
- * `migrate()`, which may run at every start and in many processes at once.
+ * Each operation is one prepared statement; ending all sessions of a user is a transaction of two. `migrate()` makes the
+ * table. It may run at every start and in many processes at once.
  *
  * ```ts
  * const backend = new PostgresBackend({ pool: new Pool({ connectionString }) });
@@ -58,7 +58,7 @@ export class PostgresBackend extends SessionBackend {
   #migration: Promise<void> = Promise.resolve();
   #checked: Promise<unknown> | undefined;
 
-  /** @throws SessionConfigurationError when `pool` is none, or `table` no plain name */
+  /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
   constructor(options: PostgresBackendOptions) {
     super();
     const { pool, table } = constructorOptions(options, OPTIONS, 'PostgresBackend', EXAMPLE);
@@ -67,7 +67,7 @@ export class PostgresBackend extends SessionBackend {
     this.#table = new Table(table ?? DEFAULT_TABLE);
   }
 
-  /** Makes the table and its indexes if they are not there. See {@link migrate}. */
+  /** Makes the table and its indexes if they do not exist. See {@link migrate}. */
   migrate(): Promise<void> {
     const migration = migrateTable(this.#pool, this.#table);
     this.#migration = migration.catch(() => undefined);
@@ -124,7 +124,7 @@ export class PostgresBackend extends SessionBackend {
     const table = this.#table;
     const revoke = (): Promise<string[]> =>
       inTransaction(this.#pool, async client => {
-        // Two statements: the second one sees all that was committed before the lock was had.
+        // Two statements: the second one sees everything that was committed before the lock was taken.
         await client.query({ text: table.lockPrincipal, values: [table.lockOf(principal)], rowMode: 'array' });
         const values = [toColumn(principal), exceptId === undefined ? null : toColumn(exceptId)];
         const { rows } = await client.query({ text: table.revoke, values, rowMode: 'array' });
@@ -141,14 +141,14 @@ export class PostgresBackend extends SessionBackend {
       const { rows } = await this.#run('sweep', this.#table.sweep, [now, from]);
       deleted += rows.length;
       if (rows.length < SWEEP_BATCH) return deleted;
-      // What the batch before has deleted stays in the index until a vacuum: the next one begins behind it.
+      // The rows that the last batch deleted stay in the index until a vacuum; the next batch begins behind them.
       from = Math.max(...rows.map(([expiresAt]) => expiresAt as number));
       await pace.rest();
       if (this.#isClosed) return deleted;
     }
   }
 
-  /** The pool stays open. A clean-up that is under way ends after its batch. */
+  /** Ends a running sweep after its batch. The pool stays open. */
   close(): Promise<void> {
     this.#isClosed = true;
     return Promise.resolve();
@@ -179,8 +179,8 @@ export class PostgresBackend extends SessionBackend {
 }
 
 /**
- * Makes the table for the sessions, and its indexes, if they are not there; may run any number of times, and in many
- * processes at once. Needs the right to create in the table's schema, which the application itself does not.
+ * Makes the table for the sessions, and its indexes, if they do not exist; may run any number of times, and in many processes
+ * at once. Needs the right to create in the table's schema, which the application itself does not need.
  *
  * @throws SessionConfigurationError when there is a table of that name with other columns
  */
@@ -192,13 +192,13 @@ export async function migrate(pool: PostgresPool, options: MigrateOptions = {}):
 
 async function migrateTable(pool: PostgresPool, table: Table): Promise<void> {
   await inTransaction(pool, async client => {
-    // Two that find no table at the same time would both make it, and one would fail.
+    // Without the lock, two processes that find no table at the same time would both make it, and one would fail.
     await client.query({ text: `SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`, rowMode: 'array' });
     for (const text of table.migration) await client.query({ text, rowMode: 'array' });
   }).catch(explain(table));
 }
 
-/** What was undone as a whole, because another transaction was in its way, can be done again. */
+/** Retries a transaction that PostgreSQL rolled back because another one was in its way. */
 async function again<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -244,7 +244,7 @@ function toRecord(row: unknown[]): SessionRecord {
   return record;
 }
 
-/** The package `pg` hands bigint out as text. */
+/** The package `pg` returns bigint as text. */
 type Row = [
   id: string,
   principal: string | null,

@@ -1,4 +1,4 @@
-/** What the backend uses of a `Pool` of the package `pg`. */
+/** The part of a `Pool` of the package `pg` that the backend uses. */
 export interface PostgresPool {
   query(statement: Statement): Promise<Result>;
   connect(): Promise<PostgresClient>;
@@ -12,7 +12,7 @@ export interface PostgresClient {
 }
 
 export interface Statement {
-  /** Prepared under this name once for each connection. */
+  /** The name of the prepared statement, once for each connection. */
   name?: string;
   text: string;
   values?: unknown[];
@@ -25,18 +25,18 @@ export interface Result {
 }
 
 /**
- * Milliseconds that a transaction may wait for its next statement. A client that is cut off in between, with nothing that
- * tells the server, would otherwise keep its locks for hours; its caller was told by now that it failed.
+ * The longest wait of a transaction for its next statement, in milliseconds. A client that is cut off in between would
+ * otherwise keep its locks for hours; by then its caller has got an error.
  */
 const IDLE_IN_TRANSACTION = 2000;
 
 const BEGIN = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION}`;
 
-/** Runs `work` in a transaction in which each statement sees what was committed before it began. */
+/** Runs `work` in a transaction in which each statement sees everything that was committed before it began. */
 export async function inTransaction<T>(pool: PostgresPool, work: (client: PostgresClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let isWhole = false;
-  // A connection that is lost between two statements says so in an event, which would end the process if nobody listened.
+  // A connection that is lost between two statements emits an error event, which would end the process without a listener.
   // The next statement is rejected, and that is enough.
   const ignore = (): void => undefined;
   client.on('error', ignore);
@@ -47,13 +47,13 @@ export async function inTransaction<T>(pool: PostgresPool, work: (client: Postgr
     isWhole = true;
     return answer;
   } finally {
-    // A connection with a transaction left open must not go back: closing it undoes the transaction.
+    // A connection with an open transaction must not return to the pool; closing it rolls the transaction back.
     client.release(!isWhole);
     client.off('error', ignore);
   }
 }
 
-/** The five characters that PostgreSQL names an error with. */
+/** Returns PostgreSQL's five-character code of an error. */
 export function sqlStateOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

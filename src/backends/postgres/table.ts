@@ -3,10 +3,12 @@ import { SessionConfigurationError } from '../../core/errors.js';
 
 export const DEFAULT_TABLE = 'routing_controllers_sessions';
 
-/** How many expired records one statement removes. Part of its text, so that the planner knows how few they are. */
+/** The number of expired records that one statement removes. It is part of the text, so that the planner knows it. */
 export const SWEEP_BATCH = 100;
 
-/** PostgreSQL cuts names off at 63 characters; those of the indexes are up to 11 longer than the table's. */
+/**
+ * The longest name of a table. PostgreSQL cuts names off at 63 characters; index names are up to 11 longer than the table's.
+ */
 const LONGEST_NAME = 52;
 
 const COLUMNS = [
@@ -30,7 +32,7 @@ export class Table {
   readonly #quoted: string;
   readonly #baseName: string;
 
-  /** @throws SessionConfigurationError when the name is none that needs no escaping */
+  /** @throws SessionConfigurationError when the name needs escaping */
   constructor(name: unknown) {
     const parts = typeof name === 'string' ? name.split('.') : [];
     const isName = (part: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(part) && part.length <= LONGEST_NAME;
@@ -44,13 +46,16 @@ export class Table {
     this.#baseName = parts.at(-1) ?? name;
   }
 
-  /** What the lock for a principal's sessions is called: a number, as PostgreSQL wants it. */
+  /** Returns the key of the advisory lock on a principal's sessions. PostgreSQL requires a number. */
   lockOf(principal: string | undefined): string | null {
     if (principal === undefined) return null;
     return createHash('sha256').update(`${this.name}\0${principal}`, 'utf16le').digest().readBigInt64BE().toString();
   }
 
-  /** A name for a prepared statement, of at most 63 characters: one connection may serve several tables. */
+  /**
+   * Returns the name of a prepared statement, of at most 63 characters. It contains the table, because one connection may
+   * serve several.
+   */
   statementName(operation: string): string {
     return `rcs_${operation}_${createHash('sha256').update(this.name).digest('hex').slice(0, 16)}`;
   }
@@ -58,7 +63,7 @@ export class Table {
   get migration(): string[] {
     const columns = COLUMNS.map((column, n) => {
       const isOptional = ['principal', 'ip', 'user_agent'].includes(column);
-      // Compared byte for byte, whatever the language of the database is.
+      // Compared byte for byte, in a database of any locale.
       const collation = ['id', 'principal'].includes(column) ? ' COLLATE "C"' : '';
       return `${column} ${TYPES[n] ?? ''}${collation}${column === 'id' ? ' PRIMARY KEY' : isOptional ? '' : ' NOT NULL'}`;
     });
@@ -66,14 +71,14 @@ export class Table {
       `CREATE TABLE IF NOT EXISTS ${this.#quoted} (${columns.join(', ')})`,
       `CREATE INDEX IF NOT EXISTS "${this.#baseName}_principal" ON ${this.#quoted} (principal) WHERE principal IS NOT NULL`,
       `CREATE INDEX IF NOT EXISTS "${this.#baseName}_expires_at" ON ${this.#quoted} (expires_at)`,
-      // Fails where the table was there before and is something else.
+      // Fails if the table existed before with other columns.
       `SELECT ${COLUMNS.join(', ')} FROM ${this.#quoted} LIMIT 0`,
     ];
   }
 
   /**
-   * Waits while all of the principal's sessions are being ended. Whatever makes a session that principal's takes this lock,
-   * $12, shared with others of its kind; nobody waits but for a revocation. No principal, no lock.
+   * Waits while a revocation of the principal runs. Every statement that gives a session to the principal takes this lock,
+   * $12, in shared mode, so that only a revocation blocks it. Without a principal there is no lock.
    */
   get #sharedLock(): string {
     return '(SELECT pg_advisory_xact_lock_shared($12::bigint)) AS revocation';
@@ -88,7 +93,7 @@ export class Table {
     return `SELECT ${COLUMNS.join(', ')} FROM ${this.#quoted} WHERE id = $1`;
   }
 
-  /** $13: the version that the record must have. */
+  /** $13: the expected version. */
   get update(): string {
     const changes = COLUMNS.slice(1)
       .map((column, n) => `${column} = $${n + 2}`)
@@ -120,8 +125,8 @@ export class Table {
   }
 
   /**
-   * Removes a batch of what has expired between $2 and $1. In the order of expiry, so that it goes along the index and never
-   * over the table. Leaves what somebody else has in hand: another process's clean-up, or a touch that prolongs it.
+   * Removes a batch of the records that expired between $2 and $1. Ordered by expiry, so that it scans the index and never
+   * the table. Skips locked rows: those of another process's sweep, or of a touch that prolongs the session.
    */
   get sweep(): string {
     return (

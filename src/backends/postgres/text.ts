@@ -1,7 +1,7 @@
 /**
- * Text as a PostgreSQL column can hold it. What has a NUL or a lone surrogate in it, which UTF-8 columns refuse, is written
- * escaped after a backslash; so is what begins with a backslash itself. Anything else, which is nearly everything, stays
- * as it is, for people to read and to query.
+ * Returns text in a form that a PostgreSQL column can store. Text with a NUL or a lone surrogate, which UTF-8 columns refuse,
+ * is escaped after a backslash; so is text that begins with a backslash. All other text, nearly everything, is stored
+ * unchanged, for people to read and to query.
  */
 export function toColumn(text: string): string {
   if (!text.startsWith('\\') && !UNFIT.test(text)) return text;

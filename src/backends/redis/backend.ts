@@ -21,17 +21,17 @@ import { SingleStore, type RedisStore } from './single-store.js';
 /** Options of {@link RedisBackend}. */
 export interface RedisBackendOptions {
   /**
-   * A connected client of the package `redis`: of `createClient`, `createClientPool`, `createSentinel` or `createCluster`.
-   * It stays its owner's: `close()` leaves it open. It must not read from replicas, which may still have what was ended.
+   * A connected client of the package `redis`: of `createClient`, `createClientPool`, `createSentinel` or `createCluster`. It
+   * belongs to the caller: `close()` leaves it open. It must not read from replicas, which may still have ended sessions.
    */
   client: RedisNodeClient | RedisClusterClient;
-  /** What all keys begin with; `'session:'`. */
+  /** The prefix of all keys; `'session:'`. */
   prefix?: string;
   /**
-   * `true`: records that were read lately are kept in this process for as long as the server tells of changes, so that a
-   * session in use costs no command. What another node changes or ends is seen as soon as the server's word of it arrives,
-   * and after 1 second at the latest; what this node does, at once. Routes that cannot wait say
-   * `@RequireSession({ authoritative: true })`. Needs a client of `createClient`, on Redis 6 or later. Default: `false`.
+   * `true`: recently read records are cached in this process while the server reports changes, so that a session in use costs
+   * no command. A change by another node is seen as soon as the server's report of it arrives, and after 1 second at the
+   * latest; a change by this node is seen at once. Routes that cannot accept a delay use `@RequireSession({ authoritative:
+   * true })`. Needs a client of `createClient`, on Redis 6 or later. Default: `false`.
    */
   nearCache?: boolean;
 }
@@ -48,7 +48,7 @@ const OPTIONS: OptionTable = Object.freeze({
 });
 const EXAMPLE = 'new RedisBackend({ client: await createClient({ url }).connect() })';
 
-/** How many keys one SCAN looks at: some tenths of a millisecond's work for the server. */
+/** The number of keys that one SCAN checks: some tenths of a millisecond's work for the server. */
 const SCAN_COUNT = 100;
 
 /**
@@ -70,7 +70,7 @@ export class RedisBackend extends SessionBackend {
   readonly #near: NearCache | undefined;
   readonly #atOnce: AtOnce | undefined;
 
-  /** @throws SessionConfigurationError when `client` is none, or an option cannot work */
+  /** @throws SessionConfigurationError when `client` is not a client, or an option cannot work */
   constructor(options: RedisBackendOptions) {
     super();
     const given = constructorOptions(options, OPTIONS, 'RedisBackend', EXAMPLE);
@@ -101,7 +101,7 @@ export class RedisBackend extends SessionBackend {
     return this.#store.create({ ...record });
   }
 
-  /** Asks the store. */
+  /** Reads from the store. */
   read(id: string): Promise<SessionRecord | undefined> {
     return this.#near ? this.#near.fill(id, () => this.#store.read(id)) : this.#store.read(id);
   }
@@ -128,7 +128,10 @@ export class RedisBackend extends SessionBackend {
     return ended;
   }
 
-  /** Walks over all keys of the server: not needed, because Redis forgets by itself, and not for the path of a request. */
+  /**
+   * Scans all keys of the server. Redis expires records by itself, so this is not needed, and not meant for the path of a
+   * request.
+   */
   async deleteExpired(now: number): Promise<number> {
     const client = this.#client;
     const nodes = isCluster(client)
@@ -149,13 +152,13 @@ export class RedisBackend extends SessionBackend {
     return deleted;
   }
 
-  /** Closes what `nearCache` opened. The client stays open. */
+  /** Closes the near-cache's connection. The client stays open. */
   close(): Promise<void> {
     this.#near?.close();
     return Promise.resolve();
   }
 
-  /** When a write of this process resolves, its own copies are gone, whether or not the server's word of it was here yet. */
+  /** Drops this process's copies before a write resolves, even if the server's report has not arrived yet. */
   #changing<R>(id: string, write: Promise<R>): Promise<R> {
     return this.#near ? this.#near.changing(id, write) : write;
   }

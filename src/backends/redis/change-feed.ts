@@ -2,30 +2,30 @@ import { randomBytes } from 'node:crypto';
 import type { TrackableClient } from './client.js';
 import { FeedConnection, type FeedSubject } from './feed-connection.js';
 
-/** Milliseconds after which something that was known counts as unknown. */
+/** Milliseconds after which the copies count as out of date. */
 export const MAX_STALENESS = 1_000;
 
-/** Milliseconds for which nothing is asked after the server was last heard of. */
+/** Milliseconds without a sign of life after which the server is asked for one. */
 const BEAT = 250;
 
-/** Milliseconds from one try to connect to the next. */
+/** Milliseconds from one attempt to connect to the next. */
 const RETRY = 1_000;
 
 export interface ChangeListener {
   /** The record of that key was written or removed. */
   changed(key: string): void;
-  /** Any record may have been: news were missed, or everything was removed. */
+  /** Any record may have changed: reports were missed, or everything was removed. */
   lost(): void;
 }
 
 /**
- * The server's reports of changes to records, on a connection of its own (`CLIENT TRACKING ON BCAST`, RESP 3), whoever
- * changed them, and however.
+ * The server's reports of all changes to records, by any client, on a connection of its own (`CLIENT TRACKING ON BCAST`, RESP
+ * 3).
  *
- * News come in order, before the answer to a command that is sent later on the same connection. So an answer means that all
- * that happened before the command was sent is known. A connection can die in silence, so that it is asked again now and then.
- * The feed is trusted by the age of the last question that was answered, with no timer, so that a process that was held up
- * finds its knowledge out of date when it goes on.
+ * Reports arrive in order, before the reply to a command that is sent later on the same connection. A reply therefore means
+ * that all changes before its command have been reported. A connection can die silently, so that a PING is sent from time to
+ * time. The feed is trusted by the age of the last answered PING. There is no timer, so that a process that was suspended
+ * finds its copies out of date when it resumes.
  */
 export class ChangeFeed {
   readonly #client: TrackableClient;
@@ -44,7 +44,7 @@ export class ChangeFeed {
     this.#connection = this.#open();
   }
 
-  /** Whether all is known that happened until {@link MAX_STALENESS} ago. */
+  /** Returns whether all changes up to {@link MAX_STALENESS} ago have been reported. */
   isTrusted(): boolean {
     const now = performance.now();
     const age = now - this.#connection.knownUntil;
@@ -67,7 +67,7 @@ export class ChangeFeed {
       RESP: 3,
       emitInvalidate: true,
       name: 'session-near-cache',
-      // A connection that is lost takes its news with it: the next one is opened here, with an empty cache.
+      // A lost connection loses its reports: the next one is opened here, with an empty cache.
       socket: { ...this.#client.options?.socket, reconnectStrategy: false },
     });
     return new FeedConnection(client, this.#subject, {
@@ -77,7 +77,7 @@ export class ChangeFeed {
     });
   }
 
-  /** Warns once: whoever asked for a near-cache should learn that there is none. */
+  /** Warns once, because the application asked for a near-cache and gets none. */
   #warn(reason: string): void {
     if (this.#hasWarned) return;
     this.#hasWarned = true;

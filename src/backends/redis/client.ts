@@ -1,21 +1,21 @@
-/** What the backend uses of a client of the package `redis`: a single one, a pool of them, or one for Sentinel. */
+/** The part of a client of the package `redis` that the backend uses: a single one, a pool of them, or one for Sentinel. */
 export interface RedisNodeClient extends RedisCommands {
   scan(cursor: string, options: { MATCH: string; COUNT: number }): Promise<{ cursor: unknown; keys: unknown[] }>;
 }
 
-/** What the backend uses of a cluster client of the package `redis`. */
+/** The part of a cluster client of the package `redis` that the backend uses. */
 export interface RedisClusterClient extends RedisCommands {
   readonly masters: readonly unknown[];
   nodeClient(node: never): Promise<RedisNodeClient>;
 }
 
-/** What a near-cache uses of a client of `createClient`, which knows the one server that it talks to. */
+/** The part of a client of `createClient`, connected to a single server, that a near-cache uses. */
 export interface TrackableClient {
   readonly options?: { keyPrefix?: string; socket?: object } | undefined;
   duplicate(overrides: object): TrackingClient;
 }
 
-/** A client whose connection the server reports changes on. */
+/** A client whose connection receives the server's reports of changes. */
 export interface TrackingClient {
   on(event: 'error' | 'end' | 'invalidate', listener: (news: unknown) => void): unknown;
   connect(): Promise<unknown>;
@@ -41,17 +41,17 @@ export function isCluster(client: RedisNodeClient | RedisClusterClient): client 
   return 'masters' in client && 'nodeClient' in client;
 }
 
-/** Whether the package itself keeps copies of what it read, for whose age nothing vouches. */
+/** Returns whether the package's own cache is on, whose entries may be of any age. */
 export function hasClientSideCache(client: object): boolean {
   return (client as { options?: { clientSideCache?: unknown } }).options?.clientSideCache !== undefined;
 }
 
-/** A client of `createClient`: those of pools, Sentinel and clusters have no state of a single connection. */
+/** Returns whether it is a client of `createClient`: pools, Sentinel and clusters have more than one connection. */
 export function isTrackable(client: object): client is TrackableClient {
   return 'isPubSubActive' in client && 'duplicate' in client;
 }
 
-/** Text, also from a client that was set up to answer with buffers. */
+/** Returns text, also from a client that is configured to return buffers. */
 export function textOf(reply: unknown): string | undefined {
   if (reply === null || reply === undefined) return undefined;
   return Buffer.isBuffer(reply) ? reply.toString() : (reply as string);

@@ -19,20 +19,20 @@ import type { RedisStore } from './single-store.js';
 /** The number of records that a revocation ends at the same time. */
 const SLICE = 500;
 
-/** The number of times that a touch follows a record to another principal. */
+/** The most times that a touch follows a record to another principal. */
 const ATTEMPTS = 10;
 
 /**
- * Records and indexes spread over a cluster. Two keys never change in one step, so that the order of the steps counts.
+ * Records and indexes spread over a cluster. Two keys never change in one step, so that the order of the steps matters.
  *
- * A record is named in its principal's index before it is written there, and stays named until it is gone. Its name is removed
- * only by whoever removed the record, or once the time is over for which any record of that name can live. So the index
- * names every record of the principal at every instant, and may name some that are gone, are not written yet, or belong to
- * another principal: those are passed over.
+ * A record is added to its principal's index before it is written, and stays there until it is gone. Its entry is removed
+ * only by the caller that removed the record, or after the longest time that any record of that name can live. So the index
+ * has an entry for every record of the principal at every instant. It may have entries for records that are gone, not written
+ * yet, or of another principal: those are skipped.
  *
- * A revocation takes the names in one step, which is the instant that it counts from, and ends the records that they stand
- * for. It looks once: a record that is named later belongs to a log-in that counts as later. A revocation that dies half-way
- * leaves the names of what it did not end, and the next one ends that.
+ * A revocation reads the index in one step, which is its instant, and ends the records listed there. It reads once, because a
+ * record that is added later belongs to a log-in that counts as later. A revocation that dies half-way leaves the entries of
+ * the records that remain, and the next one ends them.
  */
 export class ClusterStore implements RedisStore {
   readonly #client: RedisClusterClient;
@@ -72,7 +72,7 @@ export class ClusterStore implements RedisStore {
       await this.#index(principal, id, ttl);
       const [state, other] = await this.#run(apart.touch, id, [lastSeenAt, expiresAt, ttl, principal]);
       if (state !== 'other') return state === 'updated';
-      // Another user's by now, in whose index it has to be named for as long.
+      // The record belongs to another principal by now, and needs an entry in that index for as long.
       principal = other ?? NO_PRINCIPAL;
     }
     throw new Error(`A session went from one principal to another ${ATTEMPTS} times while it was touched`);

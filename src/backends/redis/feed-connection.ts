@@ -1,32 +1,32 @@
 import { textOf, type TrackingClient } from './client.js';
 
-/** Milliseconds that an answer is waited for. After them the connection counts as dead. */
+/** Milliseconds without a reply after which the connection counts as dead. */
 const GIVE_UP = 5_000;
 
-/** What a connection is for, the same for each that a feed opens. */
+/** The settings of a connection, the same for all connections of a feed. */
 export interface FeedSubject {
-  /** The prefix that the client itself puts before the keys of commands. News have it, and CLIENT TRACKING wants it. */
+  /** The prefix that the client itself adds to keys. Reports contain it, and CLIENT TRACKING needs it. */
   readonly keyPrefix: string;
-  /** The prefixes of the keys whose changes are of interest. */
+  /** The prefixes of the keys whose changes are reported. */
   readonly prefixes: readonly string[];
-  /** A key of this feed alone. Its change shows that news arrive. */
+  /** A key of this feed alone. The report of its change proves that reports arrive. */
   readonly probe: string;
 }
 
-/** Receives what one connection reports. */
+/** Receives the events of one connection. */
 export interface FeedEvents {
   /** The record of that key was written or removed. `undefined`: any record may have been. */
   changed(key: string | undefined): void;
   /** The connection is over. */
   lost(): void;
-  /** The server does not support what is needed. */
+  /** The server does not support tracking. */
   refused(reason: string): void;
 }
 
 /**
- * - `connecting`: nothing is known, until the probe is written.
- * - `probing`: the probe is being written, or was; its news are waited for.
- * - `live`: news arrive. All that happened until `knownUntil` is known. `askedAt`: since when an answer is waited for.
+ * - `connecting`: until the probe is written.
+ * - `probing`: the probe is being written, or was; its report has not arrived.
+ * - `live`: reports arrive, and are complete until `knownUntil`. `askedAt`: the time of a PING without a reply so far.
  * - `lost`: for good.
  */
 type Phase =
@@ -58,12 +58,12 @@ export class FeedConnection {
     return this.#phase.is === 'lost';
   }
 
-  /** All that happened before this instant is known. */
+  /** The instant until which all changes have been reported. */
   get knownUntil(): number {
     return this.#phase.is === 'live' ? this.#phase.knownUntil : -Infinity;
   }
 
-  /** Asks the server for a sign of life unless an answer is waited for, and gives the connection up when none came. */
+  /** Sends a PING unless one is under way, and gives the connection up if its reply takes too long. */
   keepUp(now: number): void {
     const phase = this.#phase;
     if (phase.is === 'lost') return;
@@ -85,18 +85,18 @@ export class FeedConnection {
     const client = this.#client;
     await client.connect();
     client.unref();
-    // A client that is destroyed while it connects connects nevertheless.
+    // A client that is destroyed while it connects still completes the connection.
     if (this.isLost()) {
       client.destroy();
       return;
     }
-    // The client has turned on the other kind of tracking, of keys that this connection read.
+    // The client has turned on the default mode of tracking, of the keys that this connection reads.
     await client.sendCommand(['CLIENT', 'TRACKING', 'OFF']);
     const { keyPrefix, prefixes, probe } = this.#subject;
     const tracked = [...prefixes, probe].flatMap(prefix => ['PREFIX', keyPrefix + prefix]);
     await client.sendCommand(['CLIENT', 'TRACKING', 'ON', 'BCAST', ...tracked]);
     if (this.isLost()) return;
-    // Trusted once news of this arrive. Some servers and proxies answer OK and never report anything.
+    // Trusted once the probe's report arrives. Some servers and proxies answer OK and never report anything.
     const probing: Phase = { is: 'probing', since: performance.now(), isWritten: false };
     this.#phase = probing;
     await client.pSetEx(probe, GIVE_UP, '');
@@ -135,7 +135,7 @@ export class FeedConnection {
   }
 }
 
-/** Whether the server refused a command: its errors begin with a word in capitals. */
+/** Returns whether the server refused a command: its errors begin with a word in capitals. */
 function isRefusal(error: unknown): error is Error {
   return error instanceof Error && /^[A-Z]+ /.test(error.message);
 }

@@ -2,25 +2,25 @@ import { createHash } from 'node:crypto';
 import type { SessionRecord } from '../../core/record.js';
 import { decodeRecord, encodeRecord, isWellFormed } from '../record-text.js';
 
-/** Stands where the name of a principal's index would, if the record had a principal. */
+/** Stands for the index name of a record without a principal. */
 export const NO_PRINCIPAL = '-';
 
-/** How much longer than its session a record is kept: what a server's clock is off by, or a command is under way for. */
+/** The milliseconds that a record outlives its session: for the error of the server's clock and for commands under way. */
 const GRACE = 60_000;
 
-/** Redis takes no longer time to live than fits its own clock. */
+/** The longest time to live that Redis accepts. */
 const LONGEST_TTL = 2 ** 52;
 
 /**
- * How records and indexes are named and written.
+ * The names and the form of records and indexes.
  *
- * - `<prefix>r:<id>`: a record, as `<principal> <version> <last seen> <expiry> …`, so that scripts can compare and change
- *   what they have to without any JSON.
- * - `<prefix>{p:<principal>}`: a sorted set with what comes after the prefix in the names of that principal's records,
- *   scored with the instant, by the server's clock, at which the record is forgotten. The braces let a cluster do with
- *   more than one key a principal, if that should be needed.
+ * - `<prefix>r:<id>`: a record, as `<principal> <version> <last seen> <expiry> …`, so that scripts need no JSON to compare
+ *   and change these fields.
+ * - `<prefix>{p:<principal>}`: a sorted set of the record names of that principal without the prefix, scored with the
+ *   instant, by the server's clock, at which the record expires. The braces allow for more keys per principal in one slot of
+ *   a cluster.
  *
- * Here, `<principal>` is a hash: principals may be long, hold anything, and be personal.
+ * Here, `<principal>` is a hash, because principals may be long, contain any character, and be personal data.
  */
 export class Layout {
   constructor(readonly prefix: string) {}
@@ -33,7 +33,7 @@ export class Layout {
     return `${this.prefix}{p:${principal}}`;
   }
 
-  /** What the keys of all records begin with, one or the other. */
+  /** The prefixes of all record keys. A record has one or the other. */
   get recordPrefixes(): readonly string[] {
     return [`${this.prefix}r:`, `${this.prefix}j:`];
   }
@@ -52,7 +52,7 @@ export class Layout {
   }
 }
 
-/** A record's name after the prefix. Not all strings have bytes in UTF-8: those that do not are written as JSON. */
+/** Returns a record's name without the prefix. Not all strings have bytes in UTF-8: those that do not are written as JSON. */
 export function memberOf(id: string): string {
   return isWellFormed(id) ? `r:${id}` : `j:${JSON.stringify(id)}`;
 }
@@ -65,7 +65,7 @@ export function principalOf(record: SessionRecord): string {
   return record.principal === undefined ? NO_PRINCIPAL : hashPrincipal(record.principal);
 }
 
-/** Over UTF-16, so that principals which are no text do not become one another. */
+/** Hashes UTF-16, so that different principals with lone surrogates stay different. */
 export function hashPrincipal(principal: string): string {
   return createHash('sha256').update(principal, 'utf16le').digest('base64url');
 }
@@ -79,8 +79,8 @@ export function decode(id: string, text: string): SessionRecord {
 }
 
 /**
- * How many milliseconds Redis keeps a record that was just seen. A duration and not an instant, so that a server whose
- * clock is off forgets nobody early.
+ * Returns the milliseconds for which Redis keeps a record that was just seen. A duration and not an instant, so that a server
+ * whose clock is off expires no record early.
  */
 export function ttlOf({ lastSeenAt, expiresAt }: { lastSeenAt: number; expiresAt: number }): number {
   return Math.min(Math.ceil(Math.max(0, expiresAt - lastSeenAt)) + GRACE, LONGEST_TTL);

@@ -4,19 +4,21 @@ import { ChangeFeed } from './change-feed.js';
 import type { TrackableClient } from './client.js';
 import type { Layout } from './layout.js';
 
-/** How many records are kept at least, and how long the data of one may be: some megabytes as a rule, 80 at the most. */
+/** The least number of cached records, and the longest data of one: some megabytes as a rule, 80 at the most. */
 const RECORDS = 5_000;
 const MAX_DATA_CHARS = 4_096;
 
 /**
- * Copies of records that were read lately, kept for as long as the server tells of changes. A copy is behind the store by
- * no more than the news takes to arrive, and never by more than the feed's bound.
+ * Copies of recently read records, kept while the server reports changes. A copy is behind the store by the delay of the
+ * reports, and never by more than the feed's bound.
  */
 export class NearCache {
   readonly #layout: Layout;
   readonly #feed: ChangeFeed;
   readonly #records = new Recent<SessionRecord>(RECORDS);
-  /** Reads under way. Taken out when their record changes meanwhile: what they bring may be what was there before. */
+  /**
+   * Reads under way. An entry is removed when its record changes meanwhile, because the read may return the earlier state.
+   */
   readonly #reads = new Map<string, object>();
 
   constructor(client: TrackableClient, layout: Layout) {
@@ -33,7 +35,7 @@ export class NearCache {
     return record && { ...record };
   }
 
-  /** Reads from the store, and keeps a copy unless the record changed while that was under way. */
+  /** Reads from the store, and keeps a copy unless the record changed meanwhile. */
   async fill(id: string, read: () => Promise<SessionRecord | undefined>): Promise<SessionRecord | undefined> {
     if (!this.#feed.isTrusted()) return read();
     const mark = {};
@@ -48,7 +50,10 @@ export class NearCache {
     }
   }
 
-  /** The outcome of a write of this process, given when its copies are gone: the server's word of it may come later. */
+  /**
+   * Resolves with the outcome of a write of this process after its copies are gone, because the server's report may come
+   * later.
+   */
   async changing<R>(id: string, write: Promise<R>): Promise<R> {
     try {
       return await write;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RedisCommands } from './client.js';
 
-/** A Lua script that goes over the wire once; after that, by its hash. */
+/** A Lua script that is sent once, and after that called by its hash. */
 export class Script {
   readonly #source: string;
   readonly #sha1: string;
@@ -16,7 +16,7 @@ export class Script {
     try {
       return await client.evalSha(this.#sha1, options);
     } catch (error) {
-      // The word with which the protocol says so: the server was restarted, or is one that has not seen the script yet.
+      // The server was restarted, or has not seen the script yet.
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
       return client.eval(this.#source, options);
     }

@@ -2,8 +2,8 @@ import { RECORD_FORMAT } from '../record-text.js';
 import { Script } from './script.js';
 
 /**
- * Functions of the scripts. Each script gets all names that it needs from its first key and the record's name in it, so
- * that keys stay what they are also where the client puts a prefix of its own before them.
+ * Functions of the scripts. Each script derives all key names from its first key and the record's name in it, so that a
+ * prefix that the client itself adds stays in place.
  */
 const FUNCTIONS = `
 local SLACK = 1000
@@ -43,21 +43,23 @@ local function unindex(prefix, principal, member)
 end
 `;
 
-/** In a cluster, the index is another server's. */
+/** In a cluster, the index may be on another server. */
 const APART = `
 local function index() end
 local function unindex() end
 `;
 
-/** Scripts that change a record. KEYS[1] is the record, ARGV[1] its name after the prefix; the answer is {state, principal}. */
+/**
+ * Scripts that change a record. KEYS[1] is the record, ARGV[1] its name after the prefix; the result is {state, principal}.
+ */
 export interface RecordScripts {
   /** ARGV: name, text, ttl, principal. `here`: the id was taken. */
   create: Script;
   /** ARGV: name, text, ttl, principal, expected version. */
   update: Script;
-  /** ARGV: name, last seen, expiry, ttl, and if it is to be only a certain principal's, that. `other`: it is not. */
+  /** ARGV: name, last seen, expiry, ttl, and optionally the required principal. `other`: the record has another one. */
   touch: Script;
-  /** ARGV: name, and if it is to be only a certain principal's, that. `other`: it is not. */
+  /** ARGV: name, and optionally the required principal. `other`: the record has another one. */
   remove: Script;
 }
 
@@ -106,7 +108,7 @@ return {'updated', principal}`),
 export const together = {
   ...recordScripts(TOGETHER),
 
-  /** KEYS: records. ARGV: now, then their names. Answers how many of them had expired. */
+  /** KEYS: records. ARGV: now, then their names. Returns the number of expired ones. */
   expire: new Script(`${FUNCTIONS}${TOGETHER}
 local prefix, now, count = prefixOf(KEYS[1], ARGV[2]), tonumber(ARGV[1]), 0
 for n, key in ipairs(KEYS) do
@@ -119,7 +121,7 @@ for n, key in ipairs(KEYS) do
 end
 return count`),
 
-  /** KEYS: index. ARGV: principal. Answers names and texts in turn. */
+  /** KEYS: index. ARGV: principal. Returns names and texts alternately. */
   list: new Script(`${FUNCTIONS}
 local prefix = prefixOf(KEYS[1], indexKey('', ARGV[1]))
 local found = {}
@@ -132,7 +134,7 @@ for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 end
 return found`),
 
-  /** KEYS: index. ARGV: principal, name of the record to spare. Answers the names of those that it ended. */
+  /** KEYS: index. ARGV: principal, name of the record to spare. Returns the names of the ended ones. */
   revoke: new Script(`${FUNCTIONS}
 local prefix = prefixOf(KEYS[1], indexKey('', ARGV[1]))
 local ended = {}
@@ -166,6 +168,6 @@ return 1`),
 for _, member in ipairs(ARGV) do redis.call('ZREM', KEYS[1], member) end
 return 1`),
 
-  /** KEYS: index. Answers the names. */
+  /** KEYS: index. Returns the names. */
   names: new Script(`return redis.call('ZRANGE', KEYS[1], 0, -1)`),
 };

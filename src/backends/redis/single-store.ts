@@ -4,13 +4,13 @@ import { textOf, textsOf, type RedisNodeClient } from './client.js';
 import { decode, encode, hashPrincipal, idOfMember, memberOf, principalOf, ttlOf, type Layout } from './layout.js';
 import { together } from './scripts.js';
 
-/** What `RedisBackend` leaves to one of two ways of keeping records: on one server, or over a cluster's. */
+/** The operations of `RedisBackend` that depend on the topology: one server, or a cluster. */
 export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'deleteExpired'> & {
-  /** Removes those of the records by these names that have expired, and answers how many. */
+  /** Removes the expired ones of the named records, and returns their number. */
   expire(members: string[], now: number): Promise<number>;
 };
 
-/** All keys on one server (with replicas, maybe): each operation is one command, which nothing comes between. */
+/** All keys on one server (perhaps with replicas): each operation is one command, and so atomic. */
 export class SingleStore implements RedisStore {
   readonly #client: RedisNodeClient;
   readonly #layout: Layout;

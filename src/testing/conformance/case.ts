@@ -1,7 +1,7 @@
 import type { SessionBackend } from '../../core/backend.js';
 import type { SeededRandom } from '../random.js';
 
-/** What a case of the suite works with. */
+/** The tools of one case of the suite. */
 export interface Bench {
   /** The backend under test, empty at the start of each case. */
   readonly backend: SessionBackend;
@@ -10,11 +10,11 @@ export interface Bench {
   /** Opens one more handle, which the suite closes. Only for the cases about several handles. */
   readonly openAgain: () => Promise<SessionBackend>;
   readonly random: SeededRandom;
-  /** How many random races a racing case runs. */
+  /** The number of random races in a racing case. */
   readonly races: number;
 }
 
-/** The contract in sentences, each with the check of it, under headings. */
+/** The contract in sentences, each with its check, under headings. */
 export type Sections = Readonly<Record<string, Readonly<Record<string, (bench: Bench) => Promise<void>>>>>;
 
 /** Calls `work` with 0 to `count - 1`, at most `atOnce` at a time. */
@@ -26,7 +26,7 @@ export async function inParallel(count: number, atOnce: number, work: (index: nu
   await Promise.all(Array.from({ length: Math.min(atOnce, count) }, lane));
 }
 
-/** Spreads calls over the handles, one after the other. */
+/** Spreads calls over the handles, round robin. */
 export function inTurn<T>(handles: readonly T[], n: number): T {
   const handle = handles[n % handles.length];
   if (handle === undefined) throw new RangeError('There is no handle');

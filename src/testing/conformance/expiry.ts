@@ -78,7 +78,7 @@ export const expiry: Sections = {
         await create(backend, { expiresAt: START + HOUR });
       });
       const counts = await Promise.all([0, 1, 2].map(n => inTurn(handles, n).deleteExpired(START + 2 * HOUR)));
-      // One that another run has in hand may be left to it, so that only the sum is fixed once all have answered.
+      // A record that another run has locked may be left to that run, so that only the total is fixed once all have finished.
       counts.push(await backend.deleteExpired(START + 2 * HOUR));
       assert.equal(
         counts.reduce((sum, count) => sum + count, 0),

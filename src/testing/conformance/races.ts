@@ -60,7 +60,7 @@ export const races: Sections = {
           const stored = await reader.read(record.id);
           assert.ok(stored, 'a session was absent while it was rotated');
           assert.equal(stored.proof, proofs.get(stored.version), `the proof at version ${stored.version}`);
-          // Reads of a backend in memory are over without the event loop having turned: the rotation needs its turns, too.
+          // Reads of a backend in memory finish without yielding to the event loop; the rotation needs turns, too.
           await nextTurn();
         }
       };
@@ -177,13 +177,13 @@ async function countUp(backend: SessionBackend, id: string): Promise<void> {
   assert.fail('10,000 updates of the version just read all conflicted');
 }
 
-/** What one operation of a race answered. */
+/** The outcome of one operation in a race. */
 type Answer =
   | { did: 'update' | 'rotate'; outcome: WriteOutcome; next: SessionRecord }
   | { did: 'touch' | 'delete'; done: boolean }
   | { did: 'revoke'; ended: string[] };
 
-/** Starts a few random operations on one session at once and checks that their answers and what is left agree. */
+/** Starts a few random operations on one session at once, and checks that their outcomes and the final state agree. */
 async function raceOneSession({ backend, handles, random }: Bench): Promise<void> {
   const principal = newPrincipal();
   const record = await create(backend, { principal });
@@ -202,7 +202,7 @@ async function raceOneSession({ backend, handles, random }: Bench): Promise<void
     revoke: async on => ({ did: 'revoke', ended: await endAll(on, principal) }),
   };
   const names = Object.keys(operations) as Answer['did'][];
-  // At least one of them ends the session: what only changes it has cases of its own.
+  // At least one of them ends the session. Changes without an ending have cases of their own.
   const chosen = random.shuffle<Answer['did']>([
     random.pick(['delete', 'revoke'] as const),
     ...Array.from({ length: 2 + random.integer(4) }, () => random.pick(names)),
@@ -233,8 +233,8 @@ async function raceOneSession({ backend, handles, random }: Bench): Promise<void
 }
 
 /**
- * Sessions that were there before `deleteByPrincipal` was called are rotated, updated and touched while it runs: none may
- * live on. A log-in that begins meanwhile may come before or after it, or fail, but must be listed if it lives.
+ * Rotates, updates and touches sessions that existed before `deleteByPrincipal` was called, while it runs: none may survive.
+ * A log-in that begins meanwhile may come before or after it, or fail, but must be listed if it is alive.
  */
 async function raceRevocation({ backend, handles, random }: Bench): Promise<void> {
   const principal = newPrincipal();
@@ -282,11 +282,11 @@ async function raceRevocation({ backend, handles, random }: Bench): Promise<void
   for (const id of alive) await assertAbsent(backend, id, story);
 }
 
-/** Log-ins of one principal at once, and how many of them there are at most: a right backend answers long before. */
+/** The number of log-ins of one principal at once, and the most of them in all: a correct backend answers long before. */
 const FLOOD_LANES = 50;
 const FLOOD_END = 10_000;
 
-/** Log-ins that follow one another until `deleteByPrincipal` has answered. Their number ends them, and no time. */
+/** Repeats log-ins until `deleteByPrincipal` has answered. A count limits them, not a time. */
 async function raceFlood({ backend, handles }: Bench): Promise<void> {
   const principal = newPrincipal();
   const spared = await create(backend, { principal });
@@ -303,7 +303,7 @@ async function raceFlood({ backend, handles }: Bench): Promise<void> {
       const record = newRecord({ principal });
       const isMade = await inTurn(handles, n)
         .create(record)
-        // One that overlaps the call may fail.
+        // A log-in that overlaps the call may fail.
         .catch((error: unknown) => (isCalled ? false : Promise.reject(error as Error)));
       if (isMade) resolved.push(record.id);
       if (resolved.length >= FLOOD_LANES) started();
@@ -311,7 +311,7 @@ async function raceFlood({ backend, handles }: Bench): Promise<void> {
     }
   };
   const flood = Promise.all(Array.from({ length: FLOOD_LANES }, lane));
-  // Where the log-ins fail, that is the failure to report.
+  // If the log-ins fail, that is the failure to report.
   await Promise.race([isUnderWay, flood]);
   const before = [...older.map(({ id }) => id), ...resolved];
   isCalled = true;

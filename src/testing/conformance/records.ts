@@ -7,17 +7,17 @@ export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
 
 /**
- * The instant around which all records of one run lie. It is the present, because an engine may forget by a clock of its
- * own: what is to stay has to expire in that clock's future as well.
+ * The instant around which all records of one run lie. It is the present, because an engine may expire records by its own
+ * clock: records that are to stay must expire in that clock's future, too.
  */
 export const START = Date.now();
 
-/** An id as a log-in makes it: 22 characters. */
+/** Returns an id in the form of a log-in's: 22 characters. */
 export function newId(): string {
   return randomBytes(16).toString('base64url');
 }
 
-/** A proof about as long as those of the library. */
+/** Returns a proof about as long as the library's. */
 export function newProof(): string {
   return randomBytes(32).toString('base64url');
 }
@@ -26,7 +26,7 @@ export function newPrincipal(): string {
   return `user-${newId()}`;
 }
 
-/** A record as a log-in makes it: without a principal, ip and user agent unless they are given. */
+/** Returns a record as a log-in makes it: without principal, ip and user agent unless they are given. */
 export function newRecord(changes: Partial<SessionRecord> = {}): SessionRecord {
   return {
     id: newId(),
@@ -41,18 +41,18 @@ export function newRecord(changes: Partial<SessionRecord> = {}): SessionRecord {
   };
 }
 
-/** The same record, belonging to nobody. */
+/** Returns the same record without a principal. */
 export function anonymous(record: SessionRecord): SessionRecord {
   const { principal, ...rest } = record;
   return principal === undefined ? record : rest;
 }
 
-/** The same session with another proof, as a rotation hands it to `update`. */
+/** Returns the same session with another proof, as a rotation passes it to `update`. */
 export function rotated(record: SessionRecord, changes: Partial<SessionRecord> = {}): SessionRecord {
   return { ...record, proof: newProof(), ...changes };
 }
 
-/** The record that is stored after an `update` with the given one. */
+/** Returns the stored record after an `update` with the given one. */
 export function updated(record: SessionRecord): SessionRecord {
   return { ...record, version: record.version + 1 };
 }
@@ -63,7 +63,7 @@ export async function create(backend: SessionBackend, changes: Partial<SessionRe
   return record;
 }
 
-/** The record is stored exactly so: every property, and none besides. */
+/** Asserts that exactly this record is stored, with every property and no other. */
 export async function assertStored(backend: SessionBackend, expected: SessionRecord, hint = ''): Promise<void> {
   const stored = await backend.read(expected.id);
   assert.ok(stored, `there is no record ${expected.id} ${hint}`);
@@ -82,7 +82,7 @@ export async function assertListed(backend: SessionBackend, principal: string, i
   assert.deepEqual(await idsOf(backend, principal), [...ids].sort(), `the ids listed for ${JSON.stringify(principal)}`);
 }
 
-/** An array of the suite's own, as the ids may come from another realm or process. */
+/** Returns an array of the suite's own realm, because the ids may come from another realm or process. */
 export async function endAll(backend: SessionBackend, principal: string, exceptId?: string): Promise<string[]> {
   const ended =
     exceptId === undefined ? backend.deleteByPrincipal(principal) : backend.deleteByPrincipal(principal, exceptId);

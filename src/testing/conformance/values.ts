@@ -3,7 +3,10 @@ import type { SessionRecord } from '../../core/record.js';
 import type { Sections } from './case.js';
 import { assertAbsent, assertListed, assertStored, create, HOUR, MINUTE, newRecord, START, endAll } from './records.js';
 
-/** Strings that some engine somewhere gives a meaning to, cuts off, folds, trims or cannot hold. Each at most 1,024 bytes of UTF-8. */
+/**
+ * Strings that some engine somewhere interprets, cuts off, folds, trims or cannot store. Each has at most 1,024 bytes of
+ * UTF-8.
+ */
 const HOSTILE = [
   '',
   ' ',
@@ -73,7 +76,7 @@ const HOSTILE = [
   '😀'.repeat(256),
 ];
 
-/** UTF-16 that is no text, and that UTF-8 has no bytes for: both would become U+FFFD. */
+/** UTF-16 that is not text and has no bytes in UTF-8: both would become U+FFFD. */
 const LONE_SURROGATES = ['\ud800', '\udc00', 'a\ud83d', '\ude00a'];
 
 export const values: Sections = {
