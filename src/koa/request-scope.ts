@@ -18,13 +18,17 @@ interface MarkedContext {
 
 /** What this library knows of one request: its session under each cookie service that was asked, nearly always one. */
 export class RequestScope {
+  /** Private, because whatever shows this object would show the request's cookies with it. */
+  readonly #ctx: Context;
   readonly #sessions: RequestSession[] = [];
   /** Whether a guard further out will settle the request. */
   guarded = false;
   /** What the controller's injected properties hold in this request. */
   properties: ReadonlyMap<string, PropertyReader> = NO_PROPERTIES;
 
-  constructor(readonly ctx: Context) {}
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+  }
 
   add<T extends object>(session: RequestSession<T>): RequestSession<T> {
     this.#sessions.push(session);
@@ -52,7 +56,7 @@ export class RequestScope {
 
   /** The last word on the headers. */
   finish(): void {
-    finishHeaders(this.ctx);
+    finishHeaders(this.#ctx);
   }
 }
 
