@@ -77,6 +77,7 @@ export class LogIn<T extends object> {
     // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
     if (!(creating instanceof Promise ? await creating : creating))
       throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
+    this.parts.records.rememberLogIn(record.id);
     try {
       for (const [index, earlier] of context.earlier.entries()) {
         const ended = await this.parts.end(earlier, 'replaced');

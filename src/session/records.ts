@@ -36,6 +36,9 @@ const ATTEMPTS = 5;
 /** How many records are remembered as reported. Forgetting one costs a second report. */
 const REPORTED = 10_000;
 
+/** Of how many log-ins this process remembers how often its clock had been set back by then. */
+const LOG_INS = 10_000;
+
 /** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
 const DECODED = 1_000;
 const MAX_DECODED_CHARS = 2_048;
@@ -48,6 +51,7 @@ interface Decoded {
 /** Reads records and judges them. Trusts nothing that a store may have been made to hold. */
 export class Records<T extends object> {
   readonly #reported = new Recent<true>(REPORTED);
+  readonly #logIns = new Recent<number>(LOG_INS);
   /** What the records that were read lately say, so that it is worked out once for each text. */
   readonly #decoded = new Recent<Decoded>(DECODED);
 
@@ -97,7 +101,7 @@ export class Records<T extends object> {
     return (
       isSessionRecord(record, id) &&
       this.#matches(record, hash, now) &&
-      !this.times.isAhead(record, now) &&
+      this.#madeBy(record, now) === undefined &&
       !this.times.expiryOf(record, now)
     );
   }
@@ -105,6 +109,21 @@ export class Records<T extends object> {
   /** A grace period does not come back when the clock is set back, so it ends by the latest time that the clock showed. */
   #matches({ proof }: SessionRecord, hash: string, now: number): boolean {
     return proof === hash || (matchesProof(proof, hash, now) && matchesProof(proof, hash, this.times.latest));
+  }
+
+  /**
+   * Notes that this process has just made a session. If its clock is set back before the session is used, the record alone
+   * does not show later that it is from before.
+   */
+  rememberLogIn(id: string): void {
+    this.#logIns.set(id, this.times.setBacks);
+  }
+
+  /** A time by which a record from before the clock was set back was made; `undefined` for any other record. */
+  #madeBy(record: SessionRecord, now: number): number | undefined {
+    const setBacks = this.times.setBacks === 0 ? undefined : this.#logIns.get(record.id);
+    const seen = setBacks === undefined ? undefined : this.times.setBackBefore(record, setBacks);
+    return seen ?? (this.times.isAhead(record, now) ? now : undefined);
   }
 
   /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
@@ -122,9 +141,10 @@ export class Records<T extends object> {
     if (record === undefined) return { closed: 'absent', id };
     if (!isSessionRecord(record, id)) return this.#reject({ id });
     if (hash !== undefined && !this.#matches(record, hash, now)) return closed('superseded', record);
-    if (!this.times.isAhead(record, now)) return this.#decode(record, now);
+    const madeBy = this.#madeBy(record, now);
+    if (madeBy === undefined) return this.#decode(record, now);
     if (attempts === 0 || !this.times.wasSetBackSince(record)) return this.#reject(record);
-    return this.#setRight(record, hash, now, attempts);
+    return this.#setRight(record, hash, { now, madeBy, attempts });
   }
 
   #decode(record: SessionRecord, now: number): Eventual<StoredState | Closed> {
@@ -146,10 +166,9 @@ export class Records<T extends object> {
   async #setRight(
     record: SessionRecord,
     hash: string | undefined,
-    now: number,
-    attempts: number,
+    { now, madeBy, attempts }: { now: number; madeBy: number; attempts: number },
   ): Promise<StoredState | Closed> {
-    const right = { ...record, ...this.times.setRight(record, now), version: record.version + 1 };
+    const right = { ...record, ...this.times.setRight(record, now, madeBy), version: record.version + 1 };
     if ((await this.store.update(right, record.version)) === 'updated') return this.#decode(right, now);
     return this.#judge(await this.store.read(record.id), record.id, hash, now, attempts - 1);
   }
