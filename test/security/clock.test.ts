@@ -195,9 +195,9 @@ test.each([0, 1_800, HOUR - 60, HOUR - 30, HOUR - 1])(
     const life = await world.node(new PoisonedBackend(), skew);
     const { cookie } = await logIn(life);
     const guard = life.sessions.requireSession({ maxAuthAge: 60 });
-    const enter = () => {
+    const enter = async (): Promise<void> => {
       const ctx = contextFor({ method: 'GET', token: cookie.slice('session='.length) });
-      return guard(ctx, () => Promise.resolve());
+      await guard(ctx, () => Promise.resolve());
     };
     world.advance(60);
     await expect(enter()).resolves.toBeUndefined();

@@ -296,7 +296,7 @@ describe('with a clock of its own', () => {
     return seen;
   }
 
-  test('a function that never settles holds those who came after it for backendTimeout, and not longer', async () => {
+  test('CC-9: a function that never settles holds those who came after it for backendTimeout, and not longer', async () => {
     const { sessions, requests, stored } = await sessionOn();
     const [first, ...others] = await requests(20);
     const never = watch(first!.update(() => new Promise(() => undefined)));
@@ -312,7 +312,7 @@ describe('with a clock of its own', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  test('nor those of its own batch, before and after it; two of them no longer than one', async () => {
+  test('CC-9: nor those of its own batch, before and after it; two of them no longer than one', async () => {
     const { store, sessions, requests, stored } = await sessionOn();
     const all = await requests(21);
     hold(store);
@@ -333,7 +333,7 @@ describe('with a clock of its own', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  test('one that was slow is called again on what is stored by then, and nothing is lost', async () => {
+  test('CC-9: one that was slow is called again on what is stored by then, and nothing is lost', async () => {
     const { store, sessions, requests, stored } = await sessionOn();
     const [lead, before, late, after] = await requests(4);
     const { change, open, calls } = slow('late');
@@ -352,7 +352,7 @@ describe('with a clock of its own', () => {
     expect(sessions.queue.size).toBe(0);
   });
 
-  test('alone, a function may take what time it wants; what others stored meanwhile is not lost', async () => {
+  test('CC-9: alone, a function may take what time it wants; what others stored meanwhile is not lost', async () => {
     const { sessions, requests, stored } = await sessionOn();
     const [first, second] = await requests(2);
     const { change, open, calls } = slow('slow');
@@ -367,7 +367,7 @@ describe('with a clock of its own', () => {
     expect(sessions.queue.size).toBe(0);
   });
 
-  test('who waited for twice backendTimeout is answered 503, and its function never runs', async () => {
+  test('CC-9: who waited for twice backendTimeout is answered 503, and its function never runs', async () => {
     const { sessions, requests, stored } = await sessionOn();
     const [first, second, third, last] = await requests(4);
     const { change, open } = slow('second');
@@ -391,7 +391,7 @@ describe('with a clock of its own', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  test('10,000 wait for one batch; one more is answered 503 at once', async () => {
+  test('CC-9: 10,000 wait for one batch; one more is answered 503 at once', async () => {
     const { store, sessions, request, stored } = await sessionOn();
     const session = await request();
     hold(store);
