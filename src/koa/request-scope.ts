@@ -30,6 +30,10 @@ export class RequestScope {
     this.#ctx = ctx;
   }
 
+  get ctx(): Context {
+    return this.#ctx;
+  }
+
   add<T extends object>(session: RequestSession<T>): RequestSession<T> {
     this.#sessions.push(session);
     return session;
