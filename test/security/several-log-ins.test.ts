@@ -177,6 +177,20 @@ describe('LC-1: createSession with requirePrevious', () => {
     expect([answer.status, answer.setCookies, backend.size]).toEqual([409, [], 0]);
   });
 
+  test('LC-1: 409 where its own is ended while the new one is stored: neither is left', async () => {
+    const { life, backend, renew } = await started();
+    const own = await logIn(life);
+    const create = backend.create.bind(backend);
+    backend.create = async record => {
+      const created = await create(record);
+      await backend.delete(own.id);
+      return created;
+    };
+    const answer = await renew(own.cookie);
+    expect([answer.status, answer.setCookies, backend.size]).toEqual([409, [], 0]);
+    expect(life.reasons('created')).toHaveLength(1);
+  });
+
   test('LC-1: of two at once one wins, and one session remains', async () => {
     const { life, backend, renew } = await started();
     for (let round = 0; round < 20; round++) {
