@@ -168,7 +168,7 @@ export interface CreateSessionOptions {
   previousId?: string;
   /**
    * `true`: rejects with SessionGoneError, and stores nothing, unless the previous session (that of `previousId`, else the
-   * request's own) still exists when the new one replaces it. For a log-in that is made from an earlier session's data.
+   * request's own) is still alive when the new one takes its place. For a log-in that is made of an earlier session's data.
    */
   requirePrevious?: boolean;
   /**

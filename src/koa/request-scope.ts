@@ -19,6 +19,8 @@ interface MarkedContext {
 
 /** The library's state of one request: its session under each cookie service in use, nearly always one. */
 export class RequestScope {
+  /** Private, because whatever shows this object would show the request's cookies with it. */
+  readonly #ctx: Context;
   readonly #sessions: RequestSession[] = [];
   /** How many guards are at work: each settles what happened in it. */
   #running = 0;
@@ -26,8 +28,12 @@ export class RequestScope {
   /** Those of the controller that serves the request. */
   injected: InjectedProperties | undefined;
 
-  constructor(readonly ctx: Context) {
-    varyByCookie(ctx.res);
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+  }
+
+  get ctx(): Context {
+    return this.#ctx;
   }
 
   add<T extends object>(session: RequestSession<T>): RequestSession<T> {
@@ -84,12 +90,7 @@ export class RequestScope {
 
   /** The last word on the headers; and when the response is sent, the last one on the data. */
   finish(): void {
-    finishHeaders(this.ctx);
-    if (this.#willSeal || !this.#sessions.some(session => session.isOpen)) return;
-    this.#willSeal = true;
-    const seal = () => this.#sessions.forEach(session => session.seal());
-    if (this.#isResponseOver) seal();
-    else this.ctx.res.once('close', seal);
+    finishHeaders(this.#ctx);
   }
 }
 

@@ -6,6 +6,7 @@ import type { JsonObject } from '../model/json.js';
 import { LiveSession } from './live-session.js';
 import type { Locks } from './locks.js';
 import type { SessionName, SessionParts } from './parts.js';
+import { isClosed } from './records.js';
 import type { Transport } from './session.js';
 
 /** The recorded properties of the client that logs in. */
@@ -20,7 +21,7 @@ export interface LogInContext {
   client: ClientInfo;
   /** The sessions that the new one replaces. */
   earlier: readonly SessionName[];
-  /** `true`: without the first of these, the log-in fails and the others stay. */
+  /** Whether the first of these has to be alive: without it there is no log-in, and the others stay. */
   requireFirst?: boolean;
 }
 
@@ -68,6 +69,7 @@ export class LogIn<T extends object> {
   async #store(content: Content, context: LogInContext, limit?: Limit): Promise<LiveSession<T>> {
     const { tokens, store, events } = this.parts;
     const { transport } = context;
+    if (context.requireFirst) await this.#assertAlive(context.earlier[0]);
     transport.assertOpen();
     const minted = tokens.mint();
     const record = this.#recordOf(minted, content, context.client, limit);
@@ -76,6 +78,7 @@ export class LogIn<T extends object> {
     // stays.
     if (!(creating instanceof Promise ? await creating : creating))
       throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
+    this.parts.records.rememberLogIn(record.id);
     try {
       for (const [index, earlier] of context.earlier.entries()) {
         const ended = await this.parts.end(earlier, 'replaced');
@@ -89,6 +92,11 @@ export class LogIn<T extends object> {
     }
     events.emit('created', this.parts.eventOf(record));
     return new LiveSession(this.parts, { record, data: content.data }, { transport, hash: minted.hash, isNew: true });
+  }
+
+  /** What is over is not there, also where its record still is. That it may end after this is seen when it is ended. */
+  async #assertAlive(session: SessionName | undefined): Promise<void> {
+    if (!session || isClosed(await this.parts.records.read(session.id))) throw new SessionGoneError();
   }
 
   #recordOf(

@@ -35,7 +35,10 @@ const ATTEMPTS = 5;
 /** The number of reported records that are remembered. Forgetting one costs a second report. */
 const REPORTED = 10_000;
 
-/** The number of records whose decoded data is cached, and the longest text of one: some megabytes in the worst case. */
+/** Of how many log-ins this process remembers how often its clock had been set back by then. */
+const LOG_INS = 10_000;
+
+/** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
 const DECODED = 1_000;
 const MAX_DECODED_CHARS = 2_048;
 
@@ -47,7 +50,8 @@ interface Decoded {
 /** Reads and validates records. Trusts nothing in the store, because other programs may have written there. */
 export class Records<T extends object> {
   readonly #reported = new Recent<true>(REPORTED);
-  /** The decoded data of recent records, so that each text is decoded once. */
+  readonly #logIns = new Recent<number>(LOG_INS);
+  /** What the records that were read lately say, so that it is worked out once for each text. */
   readonly #decoded = new Recent<Decoded>(DECODED);
 
   constructor(
@@ -97,7 +101,7 @@ export class Records<T extends object> {
     return (
       isSessionRecord(record, id) &&
       this.#matches(record, hash, now) &&
-      !this.times.isAhead(record, now) &&
+      this.#madeBy(record, now) === undefined &&
       !this.times.expiryOf(record, now)
     );
   }
@@ -110,7 +114,22 @@ export class Records<T extends object> {
     return proof === hash || (matchesProof(proof, hash, now) && matchesProof(proof, hash, this.times.latest));
   }
 
-  /** Caches the decoded data of a record. It is frozen, because other requests get it, too. */
+  /**
+   * Notes that this process has just made a session. If its clock is set back before the session is used, the record alone
+   * does not show later that it is from before.
+   */
+  rememberLogIn(id: string): void {
+    this.#logIns.set(id, this.times.setBacks);
+  }
+
+  /** A time by which a record from before the clock was set back was made; `undefined` for any other record. */
+  #madeBy(record: SessionRecord, now: number): number | undefined {
+    const setBacks = this.times.setBacks === 0 ? undefined : this.#logIns.get(record.id);
+    const seen = setBacks === undefined ? undefined : this.times.setBackBefore(record, setBacks);
+    return seen ?? (this.times.isAhead(record, now) ? now : undefined);
+  }
+
+  /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
   remember({ id, data: text }: SessionRecord, data: JsonObject): void {
     if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { text, data: freezeJson(data) });
   }
@@ -125,9 +144,10 @@ export class Records<T extends object> {
     if (record === undefined) return { closed: 'absent', id };
     if (!isSessionRecord(record, id)) return this.#reject({ id });
     if (hash !== undefined && !this.#matches(record, hash, now)) return closed('superseded', record);
-    if (!this.times.isAhead(record, now)) return this.#decode(record, now);
+    const madeBy = this.#madeBy(record, now);
+    if (madeBy === undefined) return this.#decode(record, now);
     if (attempts === 0 || !this.times.wasSetBackSince(record)) return this.#reject(record);
-    return this.#setRight(record, hash, now, attempts);
+    return this.#setRight(record, hash, { now, madeBy, attempts });
   }
 
   #decode(record: SessionRecord, now: number): Eventual<StoredState | Closed> {
@@ -151,10 +171,9 @@ export class Records<T extends object> {
   async #setRight(
     record: SessionRecord,
     hash: string | undefined,
-    now: number,
-    attempts: number,
+    { now, madeBy, attempts }: { now: number; madeBy: number; attempts: number },
   ): Promise<StoredState | Closed> {
-    const right = { ...record, ...this.times.setRight(record, now), version: record.version + 1 };
+    const right = { ...record, ...this.times.setRight(record, now, madeBy), version: record.version + 1 };
     if ((await this.store.update(right, record.version)) === 'updated') return this.#decode(right, now);
     return this.#judge(await this.store.read(record.id), record.id, hash, now, attempts - 1);
   }

@@ -19,6 +19,9 @@ type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenA
 /** Decides on a session's times. Each decision uses one reading of the clock, which the caller passes from step to step. */
 export class Times {
   #latest = 0;
+  #last = 0;
+  /** What the clock showed first after each time that it was set back by more than clocks differ. */
+  readonly #setBackTo: number[] = [];
 
   constructor(
     readonly limits: SessionLimits,
@@ -33,10 +36,28 @@ export class Times {
   now(): number {
     const now = this.clock();
     if (now > this.#latest) this.#latest = now;
+    if (now < this.#last - CLOCK_SKEW) this.#setBackTo.push(now);
+    this.#last = now;
     return now;
   }
 
-  /** Returns the time at which a session ends without further requests. */
+  /** How often the clock was set back so far. */
+  get setBacks(): number {
+    return this.#setBackTo.length;
+  }
+
+  /**
+   * Whether a session that was made when the clock had been set back so often lies ahead of a time that the clock was set
+   * back to since. That stays so when the clock has caught up.
+   *
+   * @returns that time, which is no earlier than the log-in really was
+   */
+  setBackBefore({ createdAt }: Instants, setBacks: number): number | undefined {
+    const to = Math.min(...this.#setBackTo.slice(setBacks));
+    return to < createdAt - CLOCK_SKEW ? to : undefined;
+  }
+
+  /** When a session ends if nothing comes any more. */
   expiresAt(createdAt: number, lastSeenAt: number): number {
     return Math.min(lastSeenAt + this.limits.idleTimeout, createdAt + this.limits.absoluteTimeout);
   }
@@ -66,21 +87,16 @@ export class Times {
   }
 
   /**
-   * Returns whether this process's clock was set back since the record was written, so that the record may be one of its own.
+   * The instants of a record from before the clock was set back, on the clock as it is now. Its age is not known any more:
+   * the session counts as made when the clock had just been set back, where that was seen, or now, so that it does not outlive
+   * its absolute timeout by what the clock was set back; and its user as authenticated too long ago for any `maxAuthAge`.
+   *
+   * @param madeBy a time by which the session was made
    */
-  wasSetBackSince(record: Instants): boolean {
-    return latestOf(record) <= this.#latest + CLOCK_SKEW;
-  }
-
-  /**
-   * Returns the times of a record from before the clock was set back, on the clock as it is now. Its age is unknown. The
-   * session counts as made now, so that it does not outlive its absolute timeout by the difference. The user counts as
-   * authenticated too long ago for any `maxAuthAge`.
-   */
-  setRight({ createdAt, authenticatedAt, lastSeenAt, expiresAt }: Instants, now: number): Instants {
-    const horizon = now + CLOCK_SKEW;
-    const made = createdAt > horizon ? now : createdAt;
-    const seen = lastSeenAt > horizon ? now : lastSeenAt;
+  setRight({ createdAt, authenticatedAt, lastSeenAt, expiresAt }: Instants, now: number, madeBy = now): Instants {
+    const horizon = madeBy + CLOCK_SKEW;
+    const made = createdAt > horizon ? madeBy : createdAt;
+    const seen = lastSeenAt > now + CLOCK_SKEW ? now : lastSeenAt;
     return {
       createdAt: made,
       authenticatedAt: authenticatedAt > horizon ? now - this.limits.absoluteTimeout : authenticatedAt,

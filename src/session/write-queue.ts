@@ -1,6 +1,6 @@
 import { isCurrentProof } from '../cookie/proof.js';
 import { SessionConflictError, SessionGoneError, SessionUnavailableError } from '../core/errors.js';
-import type { Eventual } from '../core/eventual.js';
+import { after, type Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
@@ -17,6 +17,9 @@ const MAX_ATTEMPTS = 50;
 const LONGEST_QUEUE = 10_000;
 /** The longest back-off in milliseconds. Attempts are spread over a random time of up to 2^n ms. */
 const MAX_BACKOFF = 64;
+
+/** Tells a function that takes too long from one that fails. */
+const SLOW = new Error('a change takes longer than others can wait');
 
 /** The exchange of a session's token. */
 export interface Rotation {
@@ -48,6 +51,15 @@ interface Job extends Write {
 /** A write that waits for its batch. */
 interface Waiting extends Job {
   settle(stored: StoredState | undefined): void;
+  /** Its function's promise, where the others of its batch go on without it. */
+  aside?: Promise<unknown>;
+}
+
+/** What a batch makes of a state, one write after another. */
+interface Content {
+  data: JsonObject;
+  encoded: string;
+  principal: string | undefined;
 }
 
 /** The queue of writes to one session in this process. */
@@ -65,13 +77,16 @@ interface Queue {
  * The queue through which all data is stored. A write is a compare-and-set: its function is applied to the stored data, and
  * the result is written if the record still has the same version. Otherwise the write is tried again from the newer record.
  *
- * Concurrent writes to one session are combined within this process: those that wait for the running batch make up the next
- * one. A batch reads once and writes once. Each write is applied in order to the result of the one before, and validated on
- * its own. A write that fails leaves no trace.
+ * Writes to one session that meet in this process are combined: those who wait for the batch that runs make up the next one.
+ * It is read once and written once; each write is applied in the order in which they came, to what the one before left, and
+ * validated as if it were alone. One that fails leaves no trace. One whose function takes so long that others would wait for
+ * it longer than for the backend is set aside, and written on its own.
  */
 export class WriteQueue<T extends object> {
   readonly #queues = new Map<string, Queue>();
   readonly #patience: Deadlines;
+  /** How long a function may take where others of its batch wait for it. */
+  readonly #turns: Deadlines;
 
   constructor(
     private readonly model: Model<T>,
@@ -80,6 +95,7 @@ export class WriteQueue<T extends object> {
     private readonly times: Times,
   ) {
     this.#patience = new Deadlines(2 * times.limits.backendTimeout);
+    this.#turns = new Deadlines(times.limits.backendTimeout);
   }
 
   /** The number of sessions with a queue. */
@@ -151,8 +167,24 @@ export class WriteQueue<T extends object> {
       queue.latest = undefined;
       for (const job of jobs) job.failure ??= { error: job === jobs[0] ? error : another(error) };
     }
-    for (const job of jobs) job.settle(stored);
+    for (const job of jobs) {
+      if (job.aside && stored) void this.#writeAlone(id, job, job.aside, stored);
+      else job.settle(stored);
+    }
     if (queue.batch === batch) this.#beginNext(id, queue);
+  }
+
+  /** Writes what was set aside. Its function is called again when the first call has ended, however it ends. */
+  async #writeAlone(id: string, job: Waiting, aside: Promise<unknown>, latest: StoredState): Promise<void> {
+    await aside.catch(() => undefined);
+    delete job.aside;
+    let stored: StoredState | undefined;
+    try {
+      stored = await this.#run(id, [job], latest);
+    } catch (error) {
+      job.failure ??= { error };
+    }
+    job.settle(stored);
   }
 
   #beginNext(id: string, queue: Queue): void {
@@ -174,30 +206,26 @@ export class WriteQueue<T extends object> {
   async #run(id: string, jobs: readonly Job[], latest: StoredState | undefined): Promise<StoredState> {
     let base = newest(jobs, latest);
     let isRead = false;
+    const since = monotonicNow();
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      let { data } = base;
-      let { proof, data: encoded, principal } = base.record;
+      let content: Content = { data: base.data, encoded: base.record.data, principal: base.record.principal };
+      let { proof } = base.record;
       for (const job of jobs) {
-        if (job.failure?.isFinal) continue;
+        if (job.failure?.isFinal || 'aside' in job) continue;
         delete job.failure;
         job.begin?.();
         try {
           if (job.rotation && !isCurrentProof(proof, job.rotation.from)) throw new SessionGoneError();
-          const applied = job.apply(data);
-          const next = applied instanceof Promise ? await applied : applied;
-          if (!isSameJson(data, next)) {
-            const validated = this.model.validated(next);
-            if (validated instanceof Promise) await validated;
-            const text = this.model.encode(next);
-            principal = this.model.principalOf(next);
-            encoded = text;
-            data = next;
-          }
-          if (job.rotation) proof = job.rotation.proof;
+          const applied = this.#applied(job, content);
+          const next = applied instanceof Promise ? await this.#inTurn(applied, jobs, since) : applied;
+          if (next) content = next;
+          else if ('begin' in job) job.aside = applied as Promise<Content>;
+          if (next && job.rotation) proof = job.rotation.proof;
         } catch (error) {
           job.failure = { error };
         }
       }
+      const { data, encoded, principal } = content;
       const isRotation = proof !== base.record.proof;
       if (data === base.data && !isRotation) {
         if (isRead || !jobs.some(job => job.decides || isDoubtful(job))) return base;
@@ -229,6 +257,30 @@ export class WriteQueue<T extends object> {
       isRead = true;
     }
     throw new SessionConflictError();
+  }
+
+  #applied(job: Job, content: Content): Eventual<Content> {
+    return after(job.apply(content.data), next => {
+      if (isSameJson(content.data, next)) return content;
+      return after(this.model.validated(next), () => {
+        const encoded = this.model.encode(next);
+        return { data: next, encoded, principal: this.model.principalOf(next) };
+      });
+    });
+  }
+
+  /** `undefined` when the others of its batch have to go on without it. Alone, a function may take what time it wants. */
+  async #inTurn(applied: Promise<Content>, jobs: readonly Job[], since: number): Promise<Content | undefined> {
+    if (jobs.length === 1) return applied;
+    const isLate = monotonicNow() - since >= this.times.limits.backendTimeout;
+    try {
+      return await (isLate
+        ? Promise.race([applied, Promise.resolve(undefined)])
+        : this.#turns.within(applied, () => SLOW));
+    } catch (error) {
+      if (error === SLOW) return undefined;
+      throw error;
+    }
   }
 
   #next(

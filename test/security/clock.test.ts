@@ -2,7 +2,10 @@ import 'reflect-metadata';
 
 import fc from 'fast-check';
 
+import { SessionNotFreshError } from 'routing-controllers-sessions';
+
 import type { Clock } from '../support/clock.js';
+import { contextFor } from '../support/in-process.js';
 import { ask, cookieOf, inParallel, type Life, logIn, PoisonedBackend, startLife } from '../support/life.js';
 import { seed } from '../support/seed.js';
 
@@ -117,8 +120,96 @@ describe('A clock that is set by an hour', () => {
   });
 });
 
-describe('Nodes with clocks 30 seconds apart', () => {
-  test("accept each other's records: 3 nodes, 200 sessions, none logged out", async () => {
+describe('A log-in while the clock is a day ahead, which is then set back', () => {
+  const limits = { idleTimeout: DAY, absoluteTimeout: 2 * DAY };
+
+  /** A log-in of that kind, and the node's own time since, in seconds. */
+  async function loggedInAhead(cookie = limits) {
+    const world = new World();
+    const skew = { seconds: DAY };
+    const life = await world.node(new PoisonedBackend(), skew, cookie);
+    const { cookie: header, id } = await logIn(life);
+    world.advance(30);
+    skew.seconds = 0;
+    // Whoever comes first shows the process that its clock was set back.
+    await logIn(life, 'grace');
+    return { world, life, cookie: header, id };
+  }
+
+  test('is dead by its absolute timeout and the skew, with requests in between', async () => {
+    const { world, life, cookie } = await loggedInAhead();
+    for (let hour = 1; hour < 48; hour++) {
+      world.advance(HOUR);
+      expect({ hour, status: await statusFor(life, cookie) }).toEqual({ hour, status: 200 });
+    }
+    world.advance(HOUR - 30);
+    world.advance(60);
+    expect(await statusFor(life, cookie)).toBe(403);
+    expect(life.reasons('expired')).toEqual(['absolute']);
+  });
+
+  test.each([1, 23, 25, 47])('so it is if it is not used for %d hours', async hours => {
+    const limits = { idleTimeout: 2 * DAY, absoluteTimeout: 2 * DAY };
+    const { world, life, cookie } = await loggedInAhead(limits);
+    world.advance(hours * HOUR);
+    expect(await statusFor(life, cookie)).toBe(200);
+    world.advance((48 - hours) * HOUR - 60);
+    expect(await statusFor(life, cookie)).toBe(200);
+    world.advance(60 + 30);
+    expect(await statusFor(life, cookie)).toBe(403);
+  });
+
+  test('so it is if it is used for the first time when it should be dead', async () => {
+    const { world, life, cookie } = await loggedInAhead({ idleTimeout: 2 * DAY, absoluteTimeout: 2 * DAY });
+    world.advance(2 * DAY + 30);
+    expect(await statusFor(life, cookie)).toBe(403);
+  });
+
+  test('is set right once, and its use counts from then on', async () => {
+    const { world, life, cookie, id } = await loggedInAhead();
+    world.advance(25 * HOUR - 30);
+    life.backend.calls.length = 0;
+    for (let n = 0; n < 3; n++) {
+      expect(await statusFor(life, cookie)).toBe(200);
+      world.advance(60);
+    }
+    expect([life.backend.count('update'), life.backend.count('touch')]).toEqual([1, 3]);
+    expect((await life.backend.read(id))!.createdAt).toBe((world.now - 25 * HOUR - 180 + 30) * 1000);
+  });
+
+  test.each([1, HOUR, DAY - 30, DAY, DAY + 30])(
+    'is not fresh for any maxAuthAge %d seconds later, also when the clock shows the time of the log-in again',
+    async seconds => {
+      const { world, life, cookie } = await loggedInAhead();
+      world.advance(seconds);
+      expect((await ask(life, '/fresh/who', { cookie })).body['name']).toBe('SessionNotFreshError');
+    },
+  );
+});
+
+test.each([0, 1_800, HOUR - 60, HOUR - 30, HOUR - 1])(
+  'a maxAuthAge of 60 seconds is over %d seconds after the clock was set back by an hour',
+  async seconds => {
+    const world = new World();
+    const skew = { seconds: 0 };
+    const life = await world.node(new PoisonedBackend(), skew);
+    const { cookie } = await logIn(life);
+    const guard = life.sessions.requireSession({ maxAuthAge: 60 });
+    const enter = async (): Promise<void> => {
+      const ctx = contextFor({ method: 'GET', token: cookie.slice('session='.length) });
+      await guard(ctx, () => Promise.resolve());
+    };
+    world.advance(60);
+    await expect(enter()).resolves.toBeUndefined();
+    skew.seconds = -HOUR;
+    await logIn(life, 'grace');
+    world.advance(seconds);
+    await expect(enter()).rejects.toThrow(SessionNotFreshError);
+  },
+);
+
+describe('Nodes whose clocks differ by 30 seconds either way', () => {
+  test('take what each other wrote: 3 nodes, 200 sessions, none logged out', async () => {
     const world = new World();
     const backend = new PoisonedBackend();
     const nodes = await Promise.all(

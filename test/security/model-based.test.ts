@@ -244,9 +244,10 @@ const poison = fc
   );
 
 const jump = fc.constantFrom(...JUMPS).map(by =>
-  command(`the clock jumps by ${by / SECOND} s`, model => {
-    model.now += by;
-    return Promise.resolve();
+  command(`the clock jumps by ${by / SECOND} s`, async (model, { sessions }) => {
+    model.jump(by);
+    // A cookie that is not a token asks for the time, and for nothing else.
+    await sessions.getSession(contextFor({ token: 'x' }));
   }),
 );
 

@@ -12,6 +12,8 @@ export interface ModelSession {
   token: string;
   createdAt: number;
   lastSeenAt: number;
+  /** The earliest time that the clock was set back to since it was made. */
+  setBackTo: number;
   color: string;
   count: number;
   /** Whether its record is in the store, alive or not. */
@@ -40,17 +42,23 @@ export class SessionModel {
 
   /** The session that a request with this cookie gets; that it was seen is noted, but not every time. */
   load(token: string | undefined): ModelSession | undefined {
+    for (const known of this.stored()) if (known.token === token && known.poisoned === 'no') this.setRight(known);
     const session = this.opened(token);
-    if (session) this.setRight(session);
     if (session && this.now - session.lastSeenAt >= this.limits.touchInterval) this.write(session);
     return session;
   }
 
-  /** Times from before the clock was set back, beyond a minute, count as now. */
+  /** The clock is set, as the process sees at once. */
+  jump(by: number): void {
+    this.now += by;
+    if (by >= -60_000) return;
+    for (const session of this.sessions) session.setBackTo = Math.min(session.setBackTo, this.now);
+  }
+
+  /** Times from before the clock was set back, beyond a minute, count as those that it was set back to. */
   private setRight(session: ModelSession): void {
-    const horizon = this.now + 60_000;
-    if (session.createdAt > horizon) session.createdAt = this.now;
-    if (session.lastSeenAt > horizon) session.lastSeenAt = this.now;
+    if (session.createdAt > session.setBackTo + 60_000) session.createdAt = session.setBackTo;
+    if (session.lastSeenAt > this.now + 60_000) session.lastSeenAt = this.now;
   }
 
   logIn(jar: number, session: Pick<ModelSession, 'user' | 'id' | 'token'>): void {
@@ -59,6 +67,7 @@ export class SessionModel {
       ...session,
       createdAt: this.now,
       lastSeenAt: this.now,
+      setBackTo: Infinity,
       color: 'none',
       count: 0,
       stored: true,
