@@ -30,6 +30,7 @@ export class RequestScope {
 
   constructor(ctx: Context) {
     this.#ctx = ctx;
+    varyByCookie(ctx.res);
   }
 
   get ctx(): Context {
@@ -67,7 +68,7 @@ export class RequestScope {
   }
 
   get #isResponseOver(): boolean {
-    const { res } = this.ctx;
+    const { res } = this.#ctx;
     // An HTTP/2 response has neither `closed` nor `destroyed`; its stream has.
     const { stream } = res as { stream?: { destroyed: boolean } };
     return res.writableEnded || res.closed || res.destroyed || stream?.destroyed === true;
@@ -91,6 +92,11 @@ export class RequestScope {
   /** The last word on the headers; and when the response is sent, the last one on the data. */
   finish(): void {
     finishHeaders(this.#ctx);
+    if (this.#willSeal || !this.#sessions.some(session => session.isOpen)) return;
+    this.#willSeal = true;
+    const seal = () => this.#sessions.forEach(session => session.seal());
+    if (this.#isResponseOver) seal();
+    else this.#ctx.res.once('close', seal);
   }
 }
 

@@ -9,23 +9,23 @@ import type { SessionName, SessionParts } from './parts.js';
 import { isClosed } from './records.js';
 import type { Transport } from './session.js';
 
-/** The recorded properties of the client that logs in. */
+/** What is known of the client that logs in. */
 export interface ClientInfo {
   ip?: string;
   userAgent?: string;
 }
 
-/** The circumstances of a log-in. */
+/** How a log-in comes about. */
 export interface LogInContext {
   transport: Transport;
   client: ClientInfo;
-  /** The sessions that the new one replaces. */
+  /** The sessions that it takes the place of. */
   earlier: readonly SessionName[];
   /** Whether the first of these has to be alive: without it there is no log-in, and the others stay. */
   requireFirst?: boolean;
 }
 
-/** The data of a new session, and its stored form. */
+/** What is to be stored. */
 interface Content {
   data: JsonObject;
   encoded: string;
@@ -35,7 +35,7 @@ interface Content {
 /** A log-in under `maxSessionsPerPrincipal`. */
 interface Limit {
   principal: string;
-  /** The "last seen" times of the sessions that the log-in found, by id. */
+  /** When each of the sessions that the log-in finds was last seen. */
   before: ReadonlyMap<string, number>;
 }
 
@@ -74,8 +74,7 @@ export class LogIn<T extends object> {
     const minted = tokens.mint();
     const record = this.#recordOf(minted, content, context.client, limit);
     const creating = store.create(record);
-    // A collision of 128 random bits means that the generator repeats itself. The existing record is another log-in's, so it
-    // stays.
+    // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
     if (!(creating instanceof Promise ? await creating : creating))
       throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
     this.parts.records.rememberLogIn(record.id);
@@ -107,7 +106,7 @@ export class LogIn<T extends object> {
   ): SessionRecord {
     const { times } = this.parts;
     const now = times.now();
-    // Later than all existing sessions, so that every process that evicts sees the same order, also within a millisecond.
+    // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
     const lastSeenAt = limit ? Math.max(now, ...[...limit.before.values()].map(seen => seen + 1)) : now;
     const record: SessionRecord = {
       id,
@@ -122,14 +121,14 @@ export class LogIn<T extends object> {
     return principal === undefined ? record : { ...record, principal, ...client };
   }
 
-  /** Returns the "last seen" time of each of a principal's sessions. */
+  /** When each of a principal's sessions was last seen. */
   async #seenNow(principal: string): Promise<ReadonlyMap<string, number>> {
     return new Map((await this.parts.records.list(principal)).map(record => [record.id, record.lastSeenAt]));
   }
 
   /**
-   * Ends a principal's surplus sessions, least recently seen first. All processes agree on one order, so that racing log-ins
-   * do not end each other's sessions. A touch since the log-in began does not count, because the log-in is later.
+   * Ends what a principal has too many, the least recently seen at the head. All processes agree on one order, so that
+   * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
    */
   async #evict({ principal, before }: Limit): Promise<void> {
     const records = await this.parts.records.list(principal);

@@ -9,15 +9,16 @@ import type { SessionEventHub, SessionEvents } from './events.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
-/** A record and its decoded data. */
+/** A record and what its data says. */
 export interface StoredState {
   record: SessionRecord;
   data: JsonObject;
 }
 
 /**
- * The reason why an id, or a token, opens no session: no record (`absent`); not a record, in the future, or with data that
- * does not fit the model (`unreadable`); timed out (`expired`); or a token whose secret was exchanged (`superseded`).
+ * Why an id, or a token, opens no session: there is no record (`absent`); what is there is not a record, lies in the future,
+ * or has data that is not the model's (`unreadable`); its time is up (`expired`); or the token's secret was exchanged for
+ * another one (`superseded`).
  */
 export interface Closed {
   closed: 'absent' | 'unreadable' | 'expired' | 'superseded';
@@ -29,10 +30,10 @@ export function isClosed(stored: StoredState | Closed): stored is Closed {
   return 'closed' in stored;
 }
 
-/** The most attempts to correct a record's times when other writes come first. */
+/** How often a record is set right again when other writes come first. */
 const ATTEMPTS = 5;
 
-/** The number of reported records that are remembered. Forgetting one costs a second report. */
+/** How many records are remembered as reported. Forgetting one costs a second report. */
 const REPORTED = 10_000;
 
 /** Of how many log-ins this process remembers how often its clock had been set back by then. */
@@ -47,7 +48,7 @@ interface Decoded {
   data: JsonObject;
 }
 
-/** Reads and validates records. Trusts nothing in the store, because other programs may have written there. */
+/** Reads records and judges them. Trusts nothing that a store may have been made to hold. */
 export class Records<T extends object> {
   readonly #reported = new Recent<true>(REPORTED);
   readonly #logIns = new Recent<number>(LOG_INS);
@@ -62,10 +63,9 @@ export class Records<T extends object> {
   ) {}
 
   /**
-   * Returns the session that a token opens. A copy in this process can only confirm a token; in any other case the store
-   * decides.
+   * The session that a token opens. What is at hand in this process can only say yes: with anything else the store decides.
    *
-   * @param authoritative `true`: always read from the store
+   * @param authoritative always to ask the store
    */
   open(token: VerifiedToken, authoritative: boolean): Eventual<StoredState | Closed> {
     const near = authoritative ? undefined : this.store.near(token.id);
@@ -77,15 +77,15 @@ export class Records<T extends object> {
   }
 
   /**
-   * Returns the living record of an id and its data, as stored now.
+   * The living record of an id and its data, as the store has them now.
    *
-   * @param hash the hash of a token's secret, which must match; left out for a request that was admitted before
+   * @param hash of a token's secret, which must match; left out, whoever asks was admitted before
    */
   read(id: string, hash?: string): Eventual<StoredState | Closed> {
     return after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
   }
 
-  /** Returns the living records of a principal. */
+  /** The living records of a principal. */
   async list(principal: string): Promise<SessionRecord[]> {
     const records: readonly unknown[] = await this.store.listByPrincipal(principal);
     const now = this.times.now();
@@ -106,10 +106,7 @@ export class Records<T extends object> {
     );
   }
 
-  /**
-   * A grace period also ends by the latest time that the clock ever showed, so that setting the clock back does not bring it
-   * back.
-   */
+  /** A grace period does not come back when the clock is set back, so it ends by the latest time that the clock showed. */
   #matches({ proof }: SessionRecord, hash: string, now: number): boolean {
     return proof === hash || (matchesProof(proof, hash, now) && matchesProof(proof, hash, this.times.latest));
   }
@@ -165,9 +162,7 @@ export class Records<T extends object> {
     });
   }
 
-  /**
-   * Stores the corrected times of a record from before the clock was set back, see {@link Times.setRight}, before it is used.
-   */
+  /** Stores the times of a record from before the clock was set back as {@link Times.setRight} has them, before it counts. */
   async #setRight(
     record: SessionRecord,
     hash: string | undefined,

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import type { SessionRecord } from '../core/record.js';
 
-/** The settings of a session's life, in milliseconds. */
+/** The settings of a session's life. Milliseconds. */
 export interface SessionLimits {
   idleTimeout: number;
   absoluteTimeout: number;
@@ -10,13 +10,13 @@ export interface SessionLimits {
   maxSessionsPerPrincipal: number;
 }
 
-/** The greatest difference between the clocks of two nodes, in milliseconds. */
-const CLOCK_SKEW = 60_000;
+/** Clocks of several nodes may differ by this many milliseconds. */
+export const CLOCK_SKEW = 60_000;
 
 /** The instants of one session. */
 type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenAt' | 'expiresAt'>;
 
-/** Decides on a session's times. Each decision uses one reading of the clock, which the caller passes from step to step. */
+/** Decides on a session's times. Each decision takes one reading of the clock, which the caller hands from step to step. */
 export class Times {
   #latest = 0;
   #last = 0;
@@ -28,7 +28,7 @@ export class Times {
     private readonly clock: Clock,
   ) {}
 
-  /** The latest time that the clock ever showed. After the clock was set back, it is in the future. */
+  /** The latest time that the clock ever showed. After it was set back, this is in the future. */
   get latest(): number {
     return this.#latest;
   }
@@ -62,28 +62,33 @@ export class Times {
     return Math.min(lastSeenAt + this.limits.idleTimeout, createdAt + this.limits.absoluteTimeout);
   }
 
-  /** Returns the end of a stored session: its stored expiry, or the one by today's settings if that is earlier. */
+  /** The end of a stored session: what was written when it was last seen, or today's settings where those are shorter. */
   endOf({ createdAt, lastSeenAt, expiresAt }: Instants): number {
     return Math.min(expiresAt, this.expiresAt(createdAt, lastSeenAt));
   }
 
   /**
-   * Returns the timeout by which a session is over, if it is. A session is alive only before both its stored expiry and the
-   * one by today's settings, so that longer timeouts revive nothing.
+   * Whether, and by which timeout, a session is over. It is alive only before both its stored expiry and what today's settings
+   * allow, so that settings that allow more time bring back nothing that was over.
    */
   expiryOf(record: Instants, now: number): 'idle' | 'absolute' | undefined {
     if (now < this.endOf(record)) return undefined;
     return now >= record.createdAt + this.limits.absoluteTimeout ? 'absolute' : 'idle';
   }
 
-  /** Returns whether a touch is due: "last seen" is written at most once per interval. */
+  /** Whether a touch is due: a session's "last seen" is written at most once per interval. */
   isTouchDue(lastSeenAt: number, now: number): boolean {
     return now - lastSeenAt >= this.limits.touchInterval;
   }
 
-  /** Returns whether a record lies in the future by more than the clock skew between nodes. */
-  isAhead(record: Instants, now: number): boolean {
-    return latestOf(record) > now + CLOCK_SKEW;
+  /** Whether a record lies in the future by more than clocks of several nodes differ. */
+  isAhead({ createdAt, authenticatedAt, lastSeenAt }: Instants, now: number): boolean {
+    return Math.max(createdAt, authenticatedAt, lastSeenAt) > now + CLOCK_SKEW;
+  }
+
+  /** Whether this process's clock was set back since, so that a record from the future may well be one of its own. */
+  wasSetBackSince({ createdAt, authenticatedAt, lastSeenAt }: Instants): boolean {
+    return Math.max(createdAt, authenticatedAt, lastSeenAt) <= this.#latest + CLOCK_SKEW;
   }
 
   /**
@@ -106,11 +111,7 @@ export class Times {
   }
 }
 
-function latestOf({ createdAt, authenticatedAt, lastSeenAt }: Instants): number {
-  return Math.max(createdAt, authenticatedAt, lastSeenAt);
-}
-
-/** Returns whether a user authenticated longer ago than `maxAuthAge` milliseconds. A time in the future is not recent. */
+/** Whether a user authenticated longer ago than `maxAuthAge` milliseconds. An instant from the future is not recent. */
 export function isStale(authenticatedAt: number, maxAuthAge: number, now: number): boolean {
   const age = now - authenticatedAt;
   return age > maxAuthAge || age < -CLOCK_SKEW;

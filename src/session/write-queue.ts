@@ -11,11 +11,11 @@ import { isClosed, type Records, type StoredState } from './records.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
-/** The most attempts at a write when other processes keep coming first. */
+/** How often a write is tried when other processes keep coming first. */
 const MAX_ATTEMPTS = 50;
-/** The longest queue of writes to one session. Writes are combined, so that many cost little more than one. */
+/** How many writes may wait for one session. They are combined, so that many cost little more than one. */
 const LONGEST_QUEUE = 10_000;
-/** The longest back-off in milliseconds. Attempts are spread over a random time of up to 2^n ms. */
+/** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
 const MAX_BACKOFF = 64;
 
 /** Tells a function that takes too long from one that fails. */
@@ -23,33 +23,33 @@ const SLOW = new Error('a change takes longer than others can wait');
 
 /** The exchange of a session's token. */
 export interface Rotation {
-  /** The hash of the request's secret. Only the holder of the current secret may exchange it. */
+  /** The hash of the secret that the request came with. Only whoever has the valid one may exchange it. */
   from: string;
-  /** The new proof. */
+  /** The proof that is stored. */
   proof: string;
 }
 
-/** One request's write to a session. */
+/** One request's part in a write to a session. */
 export interface Write {
-  /** The state that the request has read. */
+  /** The state that the request knows. */
   known: StoredState;
-  /** Returns the changed data. Called again on newer data when another process's write comes first. */
+  /** What becomes of a state of the data. Called again on newer data when another process's write comes first. */
   apply(data: JsonObject): Eventual<JsonObject>;
-  /** `true` if `apply` depends on the current data, so that "nothing to write" must be decided on the stored data. */
+  /** Whether `apply` decides by what the data is, so that "nothing to write" has to be decided on what is stored now. */
   decides: boolean;
   rotation?: Rotation;
 }
 
 /** A write under way. */
 interface Job extends Write {
-  /** The reason why the write is left out of its batch: its function or the validation threw, or its caller gave up. */
+  /** Why it is not part of what is written: its own function or the validation threw, or nobody waits for it any more. */
   failure?: { error: unknown; isFinal?: boolean };
-  /** Called when the write is applied for the first time. From then on its waiting time does not count. */
-  begin?(): void;
 }
 
 /** A write that waits for its batch. */
 interface Waiting extends Job {
+  /** Called when the write is applied for the first time: from then on it does not wait for others. */
+  begin(): void;
   settle(stored: StoredState | undefined): void;
   /** Its function's promise, where the others of its batch go on without it. */
   aside?: Promise<unknown>;
@@ -62,20 +62,20 @@ interface Content {
   principal: string | undefined;
 }
 
-/** The queue of writes to one session in this process. */
+/** The writes to one session in this process. */
 interface Queue {
-  /** The running batch, and its start. */
+  /** The batch that runs, and since when. */
   batch: object;
   since: number;
   waiting: Waiting[];
-  /** The state that the last batch stored. */
+  /** What the last batch stored. */
   latest: StoredState | undefined;
   timer: Timer | undefined;
 }
 
 /**
- * The queue through which all data is stored. A write is a compare-and-set: its function is applied to the stored data, and
- * the result is written if the record still has the same version. Otherwise the write is tried again from the newer record.
+ * The one way in which data gets into the store: the functions of a write are applied to what is stored now, if the record is
+ * still at the version that they were applied to. If it is not, once more from there.
  *
  * Writes to one session that meet in this process are combined: those who wait for the batch that runs make up the next one.
  * It is read once and written once; each write is applied in the order in which they came, to what the one before left, and
@@ -98,13 +98,13 @@ export class WriteQueue<T extends object> {
     this.#turns = new Deadlines(times.limits.backendTimeout);
   }
 
-  /** The number of sessions with a queue. */
+  /** How many sessions are being written to. */
   get size(): number {
     return this.#queues.size;
   }
 
   /**
-   * @returns the stored state
+   * @returns what is stored now
    * @throws SessionGoneError when the session is not there any more, or a rotation finds that another one came first
    * @throws SessionConflictError when other processes' writes kept coming first
    * @throws SessionUnavailableError when the backend fails, or the write waited too long for others
@@ -137,16 +137,16 @@ export class WriteQueue<T extends object> {
     const settled = new Promise<StoredState>((resolve, reject) => {
       const settle = (stored: StoredState | undefined): void => {
         begin();
-        // The error of a write's own function is passed on unchanged.
+        // Whatever the function of a write throws is handed on as it is.
         // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
         if (job?.failure) reject(job.failure.error);
         else if (stored) resolve(stored);
       };
       queue.waiting.push((job = { ...write, begin, settle }));
     });
-    // A batch that ends after this write gave up rejects the promise once more, and by then it has no handler.
+    // A batch that comes to its end after this write gave up rejects it once more, with nobody there to hear it.
     settled.catch(() => undefined);
-    // A batch that takes too long, perhaps for ever, does not hold up the next one: the versions keep the two apart.
+    // A batch that takes too long, perhaps for ever, is not waited for: the versions keep the two apart.
     const left = queue.since + this.times.limits.backendTimeout - monotonicNow();
     queue.timer ??= startTimer(() => this.#beginNext(id, queue), Math.max(0, left));
     await this.#patience.within(begun, () => {
@@ -196,14 +196,14 @@ export class WriteQueue<T extends object> {
   }
 
   /**
-   * Awaits only real promises: each one would cost a good part of a write in memory.
+   * Waits only for what is a promise: each would cost a write in memory a good part of what it takes.
    *
-   * The first attempt uses a state that this process has in memory, which may not be the latest. A decision on it counts only
-   * if it turns out to be the stored state: also "nothing to write", an error of a function, and an expiry.
+   * The first state that it tries is one that this process knows, perhaps not the latest. What is decided on it counts only
+   * if it proves to be what is stored: also that there is nothing to write, that a function throws, or that the time is up.
    *
-   * @returns the stored state; writes that failed on their own have a `failure`
+   * @returns what is stored; writes that failed alone have a `failure`
    */
-  async #run(id: string, jobs: readonly Job[], latest: StoredState | undefined): Promise<StoredState> {
+  async #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Promise<StoredState> {
     let base = newest(jobs, latest);
     let isRead = false;
     const since = monotonicNow();
@@ -213,7 +213,7 @@ export class WriteQueue<T extends object> {
       for (const job of jobs) {
         if (job.failure?.isFinal || 'aside' in job) continue;
         delete job.failure;
-        job.begin?.();
+        if ('begin' in job) job.begin();
         try {
           if (job.rotation && !isCurrentProof(proof, job.rotation.from)) throw new SessionGoneError();
           const applied = this.#applied(job, content);
@@ -237,7 +237,7 @@ export class WriteQueue<T extends object> {
       }
       const now = this.times.now();
       if (this.times.expiryOf(base.record, now)) {
-        // A session that expired while an action ran stays dead. But another request may have touched it in the meantime.
+        // What outlived its time while an action ran stays dead. But another request may have been seen in the meantime.
         if (isRead) throw new SessionGoneError();
         base = await this.#read(id);
         isRead = true;
@@ -303,7 +303,7 @@ export class WriteQueue<T extends object> {
   }
 }
 
-/** Returns the newest state in this process's memory. */
+/** The newest state that is known in this process. */
 function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredState {
   const [first, ...others] = jobs;
   if (!first) throw new RangeError('a batch has a write');
@@ -312,12 +312,12 @@ function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredSt
   return newest;
 }
 
-/** Returns whether a write failed on a state that may not be the latest. */
+/** Whether a write failed on a state that may not be the latest. */
 function isDoubtful({ failure }: Job): boolean {
   return failure !== undefined && !failure.isFinal;
 }
 
-/** Returns a separate error for each request, because middleware may write to it. */
+/** An error of its own for another request: middleware may write to it. */
 function another(error: unknown): unknown {
   if (error instanceof SessionGoneError) return new SessionGoneError();
   if (error instanceof SessionConflictError) return new SessionConflictError();
@@ -325,7 +325,7 @@ function another(error: unknown): unknown {
   return error;
 }
 
-/** Retries at once at first; later attempts leave room for the writers of other processes. */
+/** The first attempts follow at once; later ones give writers of other processes room. */
 function backOff(attempt: number): Promise<void> {
   if (attempt < 3) return Promise.resolve();
   const delay = Math.random() * Math.min(2 ** attempt, MAX_BACKOFF);

@@ -64,7 +64,7 @@ describe('A clock that is set by an hour', () => {
     expect(life.events.filter(({ name }) => name !== 'created')).toEqual([]);
   });
 
-  test('a clock set back adds no more than that hour', async () => {
+  test('back gives nobody more than that hour', async () => {
     const world = new World();
     const skew = { seconds: 0 };
     const life = await world.node(new PoisonedBackend(), skew, { idleTimeout: DAY, absoluteTimeout: 2 * DAY });
@@ -102,7 +102,7 @@ describe('A clock that is set by an hour', () => {
     expect(await statusFor(life, cookie)).toBe(403);
   });
 
-  test('a cookie never gets a negative Max-Age, nor one longer than the timeout', async () => {
+  test('a cookie never gets a negative age, nor a longer one than the timeout', async () => {
     const world = new World();
     const skew = { seconds: 0 };
     const life = await world.node(new PoisonedBackend(), skew);
@@ -229,7 +229,7 @@ describe('Nodes whose clocks differ by 30 seconds either way', () => {
     expect(nodes.flatMap(node => node.reasons('rejected'))).toEqual([]);
   });
 
-  test('"last seen" never moves back: a touch by a slow node changes nothing', async () => {
+  test('"last seen" never goes back: a touch by a slow node takes nothing away', async () => {
     const world = new World();
     const backend = new PoisonedBackend();
     const [slow, fast] = [
@@ -245,7 +245,7 @@ describe('Nodes whose clocks differ by 30 seconds either way', () => {
     expect((await backend.read(id))!.lastSeenAt).toBe(before);
   });
 
-  test('500 generated lives: no session outlives its timeouts and the skew, and none ends early', async () => {
+  test('500 generated lives: nobody lives past absolute or idle and the skew, nobody dies before', async () => {
     const world = new World();
     const backend = new PoisonedBackend();
     const limits = { idleTimeout: HOUR, absoluteTimeout: 4 * HOUR, touchInterval: 0 };
