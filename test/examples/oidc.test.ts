@@ -48,7 +48,7 @@ describe('the example with OpenID Connect', () => {
     const back = await throughProvider(client);
     await client.get(back).expect(302);
     await client.get(back).expect(403);
-    expect(provider.redeemed).toBe(1);
+    expect(provider.exchanges).toBe(1);
   });
 
   test('an answer to the log-in of another browser is refused: nobody can be logged in as somebody else', async () => {
@@ -58,7 +58,7 @@ describe('the example with OpenID Connect', () => {
     await throughProvider(victim);
     await victim.get(back).expect(401);
     await victim.get('/me').expect(403);
-    expect(provider.redeemed).toBe(0);
+    expect(provider.exchanges).toBe(0);
   });
 
   test('a stolen code is worth nothing without the verifier of its log-in', async () => {
@@ -85,7 +85,7 @@ describe('the example with OpenID Connect', () => {
     provider.answer = claims;
     const client = new Client(url);
     await client.get(await throughProvider(client)).expect(401);
-    expect(provider.redeemed).toBe(1);
+    expect(provider.exchanges).toBe(1);
     await client.get('/me').expect(403);
   });
 });

@@ -9,8 +9,8 @@ import type { ProviderSettings } from '../../examples/oidc/provider.js';
 export class TestProvider {
   /** What the next ID token has in place of what is right. */
   answer: Record<string, unknown> = {};
-  /** How many codes were exchanged since the last visit of /authorize. */
-  redeemed = 0;
+  /** How often the application came with a code since the last visit of /authorize. */
+  exchanges = 0;
 
   readonly #codes = new Map<string, URLSearchParams>();
   readonly #server: Server = createServer((request, response) => {
@@ -55,7 +55,7 @@ export class TestProvider {
     if (pathname === '/.well-known/openid-configuration') {
       reply(200, { issuer, authorization_endpoint: `${issuer}/authorize`, token_endpoint: `${issuer}/token` });
     } else if (pathname === '/authorize') {
-      this.redeemed = 0;
+      this.exchanges = 0;
       const isRight =
         asked.get('response_type') === 'code' &&
         asked.get('scope')?.split(' ').includes('openid') === true &&
@@ -70,6 +70,7 @@ export class TestProvider {
       });
       reply(302, {}, { Location: `${redirectUri}?${back.toString()}` });
     } else if (pathname === '/token' && request.method === 'POST') {
+      this.exchanges++;
       const form = new URLSearchParams(await text(request));
       const code = form.get('code') ?? '';
       const login = this.#codes.get(code);
@@ -87,7 +88,6 @@ export class TestProvider {
         reply(400, { error: 'invalid_grant' });
         return;
       }
-      this.redeemed++;
       const exp = Math.floor(Date.now() / 1000) + 300;
       const claims = { iss: issuer, aud: clientId, sub: 'user-1', name: 'Ada', exp, nonce: login.get('nonce') };
       const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
