@@ -40,7 +40,7 @@ export default tseslint.config(
   },
   {
     // Controllers in tests answer from methods that need no `this` and hand on whatever a response body held.
-    files: ['test/**/*.ts', 'bench/**/*.ts', 'docs/**/*.ts', 'playground/**/*.ts'],
+    files: ['test/**/*.ts', 'bench/**/*.ts', 'docs/**/*.ts', 'playground/**/*.ts', 'examples/**/*.ts'],
     rules: {
       '@typescript-eslint/no-extraneous-class': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',

@@ -25,13 +25,15 @@ export interface MarkdownDocument {
   links: readonly { target: string; line: number }[];
 }
 
-/** All documents for readers: those at the root, and docs/ as a whole. */
+/** All documents for readers: those at the root, and docs/ and examples/ as a whole. */
 export function documents(): MarkdownDocument[] {
   const atRoot = readdirSync(root).filter(name => name.endsWith('.md'));
-  const inDocs = readdirSync(path.join(root, 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter(name => name.endsWith('.md'))
-    .map(name => path.posix.join('docs', name.split(path.sep).join('/')));
-  return [...atRoot, ...inDocs].sort().map(readDocument);
+  const inFolders = ['docs', 'examples'].flatMap(folder =>
+    readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter(name => name.endsWith('.md'))
+      .map(name => path.posix.join(folder, name.split(path.sep).join('/'))),
+  );
+  return [...atRoot, ...inFolders].sort().map(readDocument);
 }
 
 /** @param file relative to the root */
