@@ -45,7 +45,9 @@ async function start(guards: Make[], how: 'in a row' | 'nested') {
         if (how === 'in a row') for (const guard of made) await guard(ctx, () => note(ctx, nothing) as Promise<void>);
         else {
           await made.reduceRight<() => Promise<unknown>>(
-            (next, guard) => () => guard(ctx, () => note(ctx, next as () => Promise<void>) as Promise<void>),
+            (next, guard) => async () => {
+              await guard(ctx, () => note(ctx, next as () => Promise<void>) as Promise<void>);
+            },
             nothing,
           )();
         }

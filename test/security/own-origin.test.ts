@@ -73,7 +73,7 @@ test.each([
   const headers = { host: 'shop.example', origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' };
   const ctx = new Koa().createContext({ method, headers, socket: {} } as never, { headersSent: true } as never);
   let ran = false;
-  const guarded = sessions.requireSession({ autoError: false })(ctx as Context, () =>
+  const guarded = sessions.requireSession({ autoError: false })(ctx, () =>
     Promise.resolve(void (ran = true)),
   );
   if (passes) await guarded;
@@ -269,7 +269,7 @@ describe('authenticate believes a proxy where the application does', () => {
     const { backend } = await startLife();
     const app = withApp ? await start(false, true) : undefined;
     const sessions = app?.app.sessions ?? new SessionCookie({ secretKey: SECRET, dataModel: User, backend });
-    const cookie = app?.cookie ?? (await signIn(sessions as SessionCookie<User>, { username: 'ada' }));
+    const cookie = app?.cookie ?? (await signIn(sessions, { username: 'ada' }));
     const asked = (origin: string) =>
       sessions.authenticate(upgrade(cookie, { ':authority': 'shop.example', origin }, 2));
     expect((await asked('https://shop.example'))?.data.username).toBe('ada');
