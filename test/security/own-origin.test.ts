@@ -73,9 +73,7 @@ test.each([
   const headers = { host: 'shop.example', origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' };
   const ctx = new Koa().createContext({ method, headers, socket: {} } as never, { headersSent: true } as never);
   let ran = false;
-  const guarded = sessions.requireSession({ autoError: false })(ctx, () =>
-    Promise.resolve(void (ran = true)),
-  );
+  const guarded = sessions.requireSession({ autoError: false })(ctx, () => Promise.resolve(void (ran = true)));
   if (passes) await guarded;
   else await expect(guarded).rejects.toMatchObject({ code: 'ERR_SESSION_CROSS_ORIGIN' });
   expect(ran).toBe(passes);
