@@ -1,16 +1,7 @@
 /**
- * Names, in a model, the properties that `createSession` may leave out because they have a default. Types cannot see defaults.
- *
- * ```ts
- * class UserSession {
- *   [OptionalProps]?: 'visits' | 'theme';
- *   @IsString() @Principal() username!: string;
- *   @IsInt() visits = 0;
- *   @IsString() theme = 'light';
- * }
- * ```
- *
- * Properties that are optional (`theme?: string`) need no mention.
+ * Names, in a model, the properties that `createSession` may leave out because they have a default, which types cannot see:
+ * `[OptionalProps]?: 'visits' | 'theme';` beside `visits = 0` and `theme = 'light'`. Properties that are optional
+ * (`theme?: string`) need no mention.
  */
 export const OptionalProps: unique symbol = Symbol('routing-controllers-sessions: OptionalProps');
 

@@ -39,6 +39,10 @@ export class LiveSession<T extends object> implements Session<T> {
   #data: T | undefined;
   #ended = false;
   #sealed = false;
+  /** The properties that the application assigned in this request. */
+  readonly #assigned = new Set<string>();
+  /** Whether the data is an instance that the application made. */
+  #isGiven = false;
 
   /** @param isNew whether the session was made in this request */
   constructor(
@@ -72,6 +76,7 @@ export class LiveSession<T extends object> implements Session<T> {
       );
     }
     this.#data = this.#parts.model.instanceFrom(data);
+    this.#isGiven ||= this.#data === data;
   }
 
   get principal(): string | undefined {
@@ -158,7 +163,12 @@ export class LiveSession<T extends object> implements Session<T> {
    */
   seal(): void {
     this.#sealed = true;
-    if (this.#data) deepFreeze(this.#data);
+    const data = this.#data as Record<string, unknown> | undefined;
+    if (!data) return;
+    Object.freeze(data);
+    // What the application assigned may be an object that it goes on using elsewhere.
+    if (this.#isGiven) return;
+    for (const key of Object.keys(data)) if (!this.#assigned.has(key)) deepFreeze(data[key]);
   }
 
   /** Notes that something else ended it: a log-in that replaced it, or a revocation that this very request made. */
@@ -216,6 +226,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const known = this.#stored;
     const assigned = this.#data === undefined ? NO_CHANGES : model.changes(known.data, this.#data);
     if (assigned.size === 0 && !change && !rotation) return;
+    for (const key of assigned.keys()) this.#assigned.add(key);
     let overwritten: readonly string[] = [];
     const apply = (data: JsonObject): Eventual<JsonObject> => {
       if (this.#ended) throw new SessionGoneError();
@@ -257,6 +268,7 @@ export class LiveSession<T extends object> implements Session<T> {
       const { model } = this.#parts;
       const meanwhile = model.changes(applyChanges(before.data, saved), this.#data);
       this.#data = model.refreshed(this.#data, applyChanges(stored.data, meanwhile));
+      if (this.#sealed) deepFreeze(this.#data);
     } catch (error) {
       // The changes made during the write cannot be stored. This write is done; the next one reports them.
       if (!(error instanceof InvalidSessionDataError)) throw error;

@@ -48,10 +48,9 @@ class FailingBackend extends InMemoryBackend {
 
 /** By what the user sees. */
 const rows: Record<string, () => Promise<void> | void> = {
-  '`this.sessions.createSession is not a function`': async () => {
+  'at start: `nothing is injected into its constructor`': () => {
     register();
-    const { body } = await request(server(controllerByEsbuild())).post('/esbuild').expect(500);
-    expect(body).toMatchObject({ message: 'this.sessions.createSession is not a function' });
+    expect(() => void server(controllerByEsbuild())).toThrow('nothing is injected into its constructor');
   },
 
   'at start: `the container has no SessionCookie`': () => {

@@ -541,7 +541,7 @@ describe('withSessionSecurity', () => {
 
     test.each([
       ['a class that the container does not know', AdminCookie, 'cookies: AdminCookie is neither'],
-      ['something else', 'SessionCookie', 'cookies: SessionCookie is neither'],
+      ['something else', 'SessionCookie', "cookies: 'SessionCookie' is neither"],
       ['nothing', undefined, 'cookies: undefined is neither'],
     ])('%s in place of a cookie service', (_name, cookies, message) => {
       Container.reset();

@@ -1,6 +1,12 @@
 import 'reflect-metadata';
 
-import { InMemoryBackend, type SessionBackend, SessionCookie } from 'routing-controllers-sessions';
+import {
+  InMemoryBackend,
+  Principal,
+  type SessionBackend,
+  SessionCookie,
+  SessionData,
+} from 'routing-controllers-sessions';
 
 import { Tokens } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
@@ -179,6 +185,11 @@ test('LC-10: a sweep of 10,000 records yields to requests in between, and leaves
   expect(turns).toBeGreaterThanOrEqual(9);
 });
 
+@SessionData
+class Anything {
+  @Principal() name?: string;
+}
+
 describe('the sweeper of a SessionCookie', () => {
   beforeEach(() => void jest.useFakeTimers());
   afterEach(() => void jest.useRealTimers());
@@ -204,7 +215,7 @@ describe('the sweeper of a SessionCookie', () => {
   ])('on a %p sweeps at least %i times in ten intervals, until close', async (Backend, least) => {
     const backend = new Backend();
     const secretKey = '0123456789abcdef0123456789abcdef';
-    const sessions = new SessionCookie({ secretKey, dataModel: Object, backend, sweepInterval: 60 });
+    const sessions = new SessionCookie({ secretKey, dataModel: Anything, backend, sweepInterval: 60 });
     await sessions.listSessions('ada');
     await jest.advanceTimersByTimeAsync(10 * MINUTE);
     expect(backend.sweeps).toBeGreaterThanOrEqual(least);

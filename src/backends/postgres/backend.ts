@@ -64,7 +64,7 @@ export class PostgresBackend extends SessionBackend {
     const { pool, table } = constructorOptions(options, OPTIONS, 'PostgresBackend', EXAMPLE);
     if (pool === undefined) throw refusal('PostgresBackend', 'pool', 'undefined', POOL.instead);
     this.#pool = pool;
-    this.#table = new Table(table ?? DEFAULT_TABLE);
+    this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
   }
 
   /** Makes the table and its indexes if they do not exist. See {@link migrate}. */
@@ -187,7 +187,7 @@ export class PostgresBackend extends SessionBackend {
 export async function migrate(pool: PostgresPool, options: MigrateOptions = {}): Promise<void> {
   if (!POOL.holds(pool)) throw refusal('migrate', 'pool', shown(pool), POOL.instead);
   const { table } = checkedOptions(options, MIGRATION, 'migrate');
-  await migrateTable(pool, new Table(table ?? DEFAULT_TABLE));
+  await migrateTable(pool, new Table(table === undefined ? DEFAULT_TABLE : table));
 }
 
 async function migrateTable(pool: PostgresPool, table: Table): Promise<void> {

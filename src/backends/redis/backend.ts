@@ -78,7 +78,7 @@ export class RedisBackend extends SessionBackend {
     if (client === undefined) throw refusal('RedisBackend', 'client', 'undefined', CLIENT.instead);
     if (hasClientSideCache(client)) {
       throw new SessionConfigurationError(
-        "client: its clientSideCache may still have what was ended; leave that out, and use this backend's nearCache",
+        "client: refuses a clientSideCache, which may still have ended sessions; leave it out, and use this backend's nearCache",
       );
     }
     this.#client = client;
