@@ -15,6 +15,7 @@ describe('the example with WebSockets', () => {
   let server: Server;
   let sockets: Sockets;
   let host: string;
+  let opened: WebSocket[] = [];
 
   beforeEach(async () => {
     const { app, sessions } = createApp('a-secret-of-the-tests-32-bytes-long', clock.now);
@@ -26,6 +27,8 @@ describe('the example with WebSockets', () => {
   });
   afterEach(() => {
     Container.reset();
+    for (const socket of opened) socket.terminate();
+    opened = [];
     server.closeAllConnections();
     server.close();
   });
@@ -37,7 +40,11 @@ describe('the example with WebSockets', () => {
     return { client, socket, greeting: await heard(socket) };
   }
 
-  const open = (headers: Record<string, string>) => new WebSocket(`ws://${host}`, { headers });
+  const open = (headers: Record<string, string>) => {
+    const socket = new WebSocket(`ws://${host}`, { headers });
+    opened.push(socket);
+    return socket;
+  };
   const heard = async (socket: WebSocket) => {
     const [text] = (await once(socket, 'message')) as [Buffer];
     return JSON.parse(text.toString()) as unknown;
@@ -53,18 +60,15 @@ describe('the example with WebSockets', () => {
       { from: 'bob', text: 'tea?' },
       { from: 'bob', text: 'tea?' },
     ]);
-    ada.socket.terminate();
-    bob.socket.terminate();
   });
 
   test('a socket without a session is refused, and one that a page of another origin opens', async () => {
-    const { client, socket } = await member('ada');
+    const { client } = await member('ada');
     const cookie = `session=${client.cookie() ?? ''}`;
     for (const headers of [{}, { cookie: 'session=invented' }, { cookie, origin: 'https://evil.example' }]) {
       const [error] = (await once(open(headers), 'error')) as [Error];
       expect(error.message).toContain('403');
     }
-    socket.terminate();
   });
 
   test('a log-out closes the sockets of its session, and no others', async () => {
@@ -75,7 +79,6 @@ describe('the example with WebSockets', () => {
     const echo = heard(bob.socket);
     bob.socket.send('still here');
     expect(await echo).toEqual({ from: 'bob', text: 'still here' });
-    bob.socket.terminate();
   });
 
   test('an expired session loses its sockets at the next check', async () => {
