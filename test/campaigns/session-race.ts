@@ -41,8 +41,16 @@ class RaceSession {
   @Principal() username!: string;
   count!: number;
   shared?: number;
-  [field: `field${number}`]: number;
+  [field: `field${number}`]: number | undefined;
+
+  /** Declares the fields: a property that the model does not declare is not stored. */
+  constructor() {
+    for (let n = 1; n <= MOST_FIELDS; n++) this[`field${n}`] = undefined;
+  }
 }
+
+/** More assignments than one race makes. */
+const MOST_FIELDS = 60;
 
 interface Jar {
   user: string | null;
@@ -87,6 +95,7 @@ export class SessionRaces {
   async start({ jars: users, clients, touchDue }: RacePlan): Promise<Race> {
     this.#store = new InMemoryBackend();
     this.#ledger = new RaceLedger(ABSOLUTE_TIMEOUT * 1000);
+    this.#values = 0;
     const jars: Jar[] = [];
     for (const user of users) {
       const jar: Jar = { user, token: undefined, history: [] };
