@@ -44,8 +44,10 @@ class OutageController {
 
   @Post('/count')
   async count(@CurrentSession() session: Session<OutageSession>) {
-    const { count } = await session.update(data => {
-      data.count++;
+    // What the update returns may hold the increments of other requests of its batch, too.
+    let count = 0;
+    await session.update(data => {
+      count = ++data.count;
     });
     return { count };
   }

@@ -78,8 +78,8 @@ function itHolds(atATime: number, open: () => Promise<Store> | Store): void {
       await requests(small, few.alive[0]!);
       const taken = await requests(large, alive[1]!);
       const least = await requests(small, few.alive[1]!);
-      // Redis prolongs an index if a millisecond has passed since it last did: one command more.
-      const isMore = (name: string): boolean => Math.abs(taken[name]! - least[name]!) > 1;
+      // Redis prolongs an index, and a name in it, if a millisecond has passed since it last did: two commands more.
+      const isMore = (name: string): boolean => Math.abs(taken[name]! - least[name]!) > 2;
       expect(Object.keys(taken).filter(isMore)).toEqual([]);
       expect(Math.min(...Object.values(taken))).toBeGreaterThan(0);
     },
