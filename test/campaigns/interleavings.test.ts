@@ -33,8 +33,8 @@ function tabs(programs: readonly Step[][], processOf: (tab: number) => number, t
   return { jars: ['ada'], clients, touchDue };
 }
 
-async function walk(phases: 1 | 2, plans: Iterable<RacePlan>): Promise<number> {
-  const races = new SessionRaces(phases);
+async function walk(phases: 1 | 2, plans: Iterable<RacePlan>, limit?: number): Promise<number> {
+  const races = new SessionRaces(phases, limit);
   let orders = 0;
   for (const plan of plans) {
     try {
@@ -82,6 +82,32 @@ describe('CC-1: in every interleaving no session is revived, no write is lost, a
     async () => {
       const plans = [...programsFor(3, SHORT)].map(programs => tabs(programs, apart, false));
       expect(await walk(1, plans)).toBeGreaterThan(15_000);
+    },
+    TIMEOUT,
+  );
+
+  test(
+    'of a session that is ended by its id while another request exchanges its token',
+    async () => {
+      const plans = [tabs([['endById'], ['rotate']], inOne, false), tabs([['endById'], ['rotate']], apart, true)];
+      expect(await walk(2, plans)).toBeGreaterThan(10);
+    },
+    TIMEOUT,
+  );
+
+  test(
+    'of a log-in that evicts a session while another request exchanges its token',
+    async () => {
+      // The second log-in of the start has evicted the first.
+      const plan: RacePlan = {
+        jars: ['ada', 'ada'],
+        clients: [
+          { process: 0, jar: 1, requests: [['rotate']] },
+          { process: 1, jar: 0, requests: [['login']] },
+        ],
+        touchDue: false,
+      };
+      expect(await walk(1, [plan], 1)).toBeGreaterThan(10);
     },
     TIMEOUT,
   );

@@ -17,7 +17,7 @@ import { type Lineage, RaceLedger } from '../support/race-ledger.js';
 import { Scheduler, SchedulerBackend } from '../support/scheduler-backend.js';
 
 /** What one request does with its session, one after the other; `[]` only loads it. */
-export type Step = 'assign' | 'update' | 'rotate' | 'end' | 'endAll' | 'endOthers' | 'login';
+export type Step = 'assign' | 'update' | 'rotate' | 'end' | 'endById' | 'endAll' | 'endOthers' | 'login';
 
 export interface ClientPlan {
   /** Which server process answers it. */
@@ -83,7 +83,11 @@ export class SessionRaces {
   /** Answers those that have no session. Whatever it asks of the store but to read is a problem. */
   readonly #anonymous: SessionCookie<RaceSession>;
 
-  constructor(phases: 1 | 2) {
+  /** @param limit the number of sessions that a user may have */
+  constructor(
+    phases: 1 | 2,
+    private readonly limit = Infinity,
+  ) {
     this.scheduler = new Scheduler(phases, (effect, client) => {
       this.#ledger.note(effect);
       this.#ledger.assert(client !== 'anonymous' || effect.call === 'read', `an anonymous request did ${effect.call}`);
@@ -120,6 +124,7 @@ export class SessionRaces {
       touchInterval: TOUCH_INTERVAL,
       sweepInterval: 0,
       backendTimeout: 60,
+      maxSessionsPerPrincipal: this.limit,
       clock: () => this.#now,
     });
   }
@@ -189,8 +194,10 @@ export class SessionRaces {
     }
     if (step === 'login') {
       const before = sent === undefined ? undefined : ledger.lineages.get(idOf(sent));
+      const older = this.limit === 1 ? ledger.living(user) : [];
       assigned.length = 0;
       const { id } = await sessions.createSession({ username: user, count: 0 }, ctx);
+      ledger.assert(!older.some(({ alive }) => alive), 'a log-in left a session over the limit');
       ledger.assert(ledger.lineages.has(id), 'logged in before the record was stored');
       const isOpen = before?.alive === true && sent !== undefined && before.proof === hashOf(sent);
       ledger.assert(!isOpen, 'logged in before the earlier session was ended');
@@ -218,7 +225,9 @@ export class SessionRaces {
         ledger.assert(sent === undefined || lineage.proof !== hashOf(sent), 'rotated before the old token was dead');
         break;
       case 'end':
-        await session.end();
+      case 'endById':
+        if (step === 'end') await session.end();
+        else await sessions.endSession(id, ctx);
         ledger.assert(!ledger.isAlive(id), 'ended before the record was gone');
         assigned.length = 0;
         break;
@@ -245,7 +254,7 @@ export class SessionRaces {
 }
 
 function endsOwn(step: Step): boolean {
-  return step === 'end' || step === 'endAll' || step === 'endOthers';
+  return step === 'end' || step === 'endById' || step === 'endAll' || step === 'endOthers';
 }
 
 function isSame(data: RaceSession, lineage: Lineage): boolean {
