@@ -3,14 +3,16 @@ import { afterPendingInput, monotonicNow, startTimer, type Timer } from '../core
 interface Pending {
   expire: () => void;
   at: number;
+  isExtended: boolean;
 }
 
 /**
  * Gives promises a deadline. All calls of one instance have the same, so that they expire in the order in which they began.
  * One timer watches the oldest call, because a timer for each would cost more than the call.
  *
- * Pending input is read before a call expires: after the process was busy for longer than the deadline, the answer has often
- * arrived.
+ * Time in which the process was too busy to take an answer is not the engine's. A timer that fires late shows such a time, and
+ * what is due then gets once as much again, at most another deadline: an operation of several commands can finish, whose next
+ * command leaves only when the answer to the last was taken. Pending input is read before a call expires.
  */
 export class Deadlines {
   readonly #milliseconds: number;
@@ -27,7 +29,11 @@ export class Deadlines {
    */
   within<R>(promise: Promise<R>, onExpired: () => Error, onLate?: () => void): Promise<R> {
     return new Promise<R>((resolve, reject) => {
-      const call: Pending = { at: monotonicNow() + this.#milliseconds, expire: () => reject(onExpired()) };
+      const call: Pending = {
+        at: monotonicNow() + this.#milliseconds,
+        expire: () => reject(onExpired()),
+        isExtended: false,
+      };
       this.#pending.add(call);
       this.#timer ??= startTimer(this.#onTimer, this.#milliseconds);
       promise.then(
@@ -55,11 +61,25 @@ export class Deadlines {
   }
 
   readonly #onTimer = (): void => {
-    const due = monotonicNow();
+    const now = monotonicNow();
     const [oldest] = this.#pending;
-    if (oldest && oldest.at <= due) afterPendingInput(() => this.#expire(due));
-    else this.#rearm(due);
+    const late = oldest ? now - oldest.at : -1;
+    if (late >= 0 && (late < 1 || oldest?.isExtended)) {
+      afterPendingInput(() => this.#expire(now));
+      return;
+    }
+    if (late > 0) this.#extendTo(now + Math.min(late, this.#milliseconds));
+    this.#rearm(now);
   };
+
+  /** Extends what expires before `at`. The calls stay in order, because a new one expires later than that. */
+  #extendTo(at: number): void {
+    for (const call of this.#pending) {
+      if (call.at >= at) break;
+      call.at = at;
+      call.isExtended = true;
+    }
+  }
 
   #expire(due: number): void {
     for (const call of this.#pending) {

@@ -15,8 +15,8 @@ class UserSession {
 }
 
 /** Seconds, and milliseconds that are well past them. */
-const BACKEND_TIMEOUT = 0.5;
-const BUSY = 800;
+const BACKEND_TIMEOUT = 1;
+const BUSY = 2_000;
 
 /** Work that lets the event loop do nothing else. */
 function block(milliseconds: number): void {
@@ -51,22 +51,21 @@ describeWith('redis', 'a process that is busy for longer than backendTimeout', (
     return token!;
   }
 
-  test('takes the answers that came meanwhile: of 6 requests at once, 6 succeed, each of 3 times', async () => {
-    for (let round = 0; round < 3; round++) {
-      const tokens = await Promise.all(Array.from({ length: 6 }, () => logIn()));
-      const loads = tokens.map(token => sessions.getSession(contextFor({ token })));
-      // The commands leave in this turn; their answers come while the process looks away.
-      await new Promise(resolve => setImmediate(resolve));
-      block(BUSY);
-      const loaded = await Promise.all(loads);
-      expect(loaded.map(session => session?.data.username)).toEqual(Array(6).fill('ada'));
-    }
+  test('takes the answers that came meanwhile: of 6 requests at once, 6 succeed', async () => {
+    const tokens = await Promise.all(Array.from({ length: 6 }, () => logIn()));
+    const loads = tokens.map(token => sessions.getSession(contextFor({ token })));
+    // The commands leave in this turn; their answers come while the process is busy.
+    await new Promise(resolve => setImmediate(resolve));
+    block(BUSY);
+    const loaded = await Promise.all(loads);
+    expect(loaded.map(session => session?.data.username)).toEqual(Array(6).fill('ada'));
     expect(unavailable).toEqual([]);
   });
 
-  test('so do writes', async () => {
+  test('gives writes of several commands as much time again: the server has lost the scripts, and 6 of 6 succeed', async () => {
     const tokens = await Promise.all(Array.from({ length: 6 }, () => logIn()));
     const loaded = await Promise.all(tokens.map(token => sessions.getSession(contextFor({ token }))));
+    await client.scriptFlush();
     const updates = loaded.map(session => session!.update(data => data.visits++));
     await new Promise(resolve => setImmediate(resolve));
     block(BUSY);
