@@ -227,33 +227,27 @@ export class WriteQueue<T extends object> {
       }
       const { data, encoded, principal } = content;
       const isRotation = proof !== base.record.proof;
-      if (data === base.data && !isRotation) {
-        if (isRead || !jobs.some(job => job.decides || isDoubtful(job))) return base;
-        const stored = await this.#read(id);
-        if (stored.record.version === base.record.version) return base;
-        base = stored;
-        isRead = true;
-        continue;
-      }
+      const isUnchanged = data === base.data && !isRotation;
+      if (isUnchanged && (isRead || !jobs.some(job => job.decides || isDoubtful(job)))) return base;
       const now = this.times.now();
-      if (this.times.expiryOf(base.record, now)) {
-        // What outlived its time while an action ran stays dead. But another request may have been seen in the meantime.
-        if (isRead) throw new SessionGoneError();
-        base = await this.#read(id);
-        isRead = true;
-        continue;
+      const isOver = this.times.expiryOf(base.record, now) !== undefined;
+      // A session that ran out while an action ran stays dead. Another request may have been seen in the meantime, though.
+      if (isOver && isRead) throw new SessionGoneError();
+      if (!isUnchanged && !isOver) {
+        const record = this.#next(base.record, { data: encoded, principal, proof }, now);
+        const { version } = base.record;
+        const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
+        const outcome = written instanceof Promise ? await written : written;
+        if (outcome === 'updated') {
+          this.records.remember(record, data);
+          return { record, data };
+        }
+        if (outcome === 'gone') throw new SessionGoneError();
+        await backOff(attempt);
       }
-      const record = this.#next(base.record, { data: encoded, principal, proof }, now);
-      const { version } = base.record;
-      const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
-      const outcome = written instanceof Promise ? await written : written;
-      if (outcome === 'updated') {
-        this.records.remember(record, data);
-        return { record, data };
-      }
-      if (outcome === 'gone') throw new SessionGoneError();
-      await backOff(attempt);
-      base = await this.#read(id);
+      const stored = await this.#read(id);
+      if (isUnchanged && stored.record.version === base.record.version) return base;
+      base = stored;
       isRead = true;
     }
     throw new SessionConflictError();
