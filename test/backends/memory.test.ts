@@ -4,21 +4,16 @@ import fc from 'fast-check';
 import { InMemoryBackend, type SessionRecord } from 'routing-controllers-sessions';
 
 import { seed } from '../support/seed.js';
+import { sessionRecord } from '../support/session-record.js';
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f'];
 const PRINCIPALS = [undefined, 'ada', 'bob'];
 const MAX_SESSIONS = 4;
 
 function recordOf(id: string, principal: string | undefined, version: number, lastSeenAt: number): SessionRecord {
-  const times = { createdAt: 0, authenticatedAt: 0, lastSeenAt, expiresAt: 1e6 };
-  return {
-    id,
-    data: 'x',
-    proof: `proof of ${lastSeenAt}`,
-    version,
-    ...times,
-    ...(principal === undefined ? {} : { principal }),
-  };
+  const times = { createdAt: 0, lastSeenAt, expiresAt: 1e6 };
+  const owner = principal === undefined ? {} : { principal };
+  return sessionRecord({ id, data: 'x', proof: `proof of ${lastSeenAt}`, version, ...times, ...owner });
 }
 
 type Step = [kind: 'create' | 'update' | 'touch' | 'delete' | 'end', id: string, principal: string | undefined];
