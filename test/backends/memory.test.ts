@@ -5,6 +5,7 @@ import { InMemoryBackend, type SessionRecord } from 'routing-controllers-session
 
 import { seed } from '../support/seed.js';
 import { sessionRecord } from '../support/session-record.js';
+import { rounds } from '../support/rounds.js';
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f'];
 const PRINCIPALS = [undefined, 'ada', 'bob'];
@@ -70,7 +71,8 @@ async function take([kind, id, principal]: Step, now: number, backend: InMemoryB
   }
 }
 
-test('500 generated histories: the least recently seen record is dropped, and the index of principals is correct', async () => {
+const histories = rounds(500);
+test(`${histories} generated histories: the least recently seen record is dropped, and the index of principals is correct`, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async steps => {
       const backend = new InMemoryBackend({ maxSessions: MAX_SESSIONS });
@@ -90,6 +92,6 @@ test('500 generated histories: the least recently seen record is dropped, and th
         }
       }
     }),
-    { seed, numRuns: 500 },
+    { seed, numRuns: histories },
   );
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 
 import { ask, askRaw, cookieOf, type Life, logIn, startLife, statusOf } from '../support/life.js';
 import { seed } from '../support/seed.js';
+import { counted, rounds } from '../support/rounds.js';
 
 const POST = { method: 'POST' };
 
@@ -57,7 +58,8 @@ describe('Whatever is in the cookie header', () => {
   );
   const text = fc.array(letter, { maxLength: 60 }).map(letters => letters.join(''));
 
-  test('2,000 generated headers: anonymous, nothing read, set, echoed or printed', async () => {
+  const headers = rounds(2_000);
+  test(`${counted(headers)} generated headers: anonymous, nothing read, set, echoed or printed`, async () => {
     const [secret = '', mac = ''] = token.split('.');
     const piece = fc.oneof(
       text,
@@ -85,19 +87,20 @@ describe('Whatever is in the cookie header', () => {
             expect(JSON.stringify([answer.headers, answer.text])).not.toContain(value.trim());
         }
       }),
-      { seed, numRuns: 2_000 },
+      { seed, numRuns: headers },
     );
-    expect({ tried, calls: life.backend.calls }).toEqual({ tried: 2_000, calls: [] });
+    expect({ tried, calls: life.backend.calls }).toEqual({ tried: headers, calls: [] });
   });
 
-  test('1,000 generated headers before and behind a valid cookie do it no harm', async () => {
+  const around = rounds(1_000);
+  test(`${counted(around)} generated headers before and behind a valid cookie do it no harm`, async () => {
     const others = text.map(value => value.replaceAll('session=', 'other='));
     await fc.assert(
       fc.asyncProperty(others, others, async (before, behind) => {
         const answer = await ask(life, '/guarded/who', { cookie: `${before};session=${token};${behind}` });
         expect(answer.status).toBe(200);
       }),
-      { seed, numRuns: 1_000 },
+      { seed, numRuns: around },
     );
   });
 
@@ -245,7 +248,8 @@ describe('Whatever is in the backend', () => {
     }
   });
 
-  test('1,000 generated records: a session or none, never a 5xx', async () => {
+  const generated = rounds(1_000);
+  test(`${counted(generated)} generated records: a session or none, never a 5xx`, async () => {
     const odd = fc.oneof(fc.anything(), fc.double(), fc.integer(), fc.string());
     const change = fc.record(
       {
@@ -277,12 +281,13 @@ describe('Whatever is in the backend', () => {
         expect(optional.status).toBe(200);
         expect([200, 403]).toContain(guarded.status);
       }),
-      { seed, numRuns: 1_000 },
+      { seed, numRuns: generated },
     );
-    expect(tried).toBe(1_000);
+    expect(tried).toBe(generated);
   });
 
-  test('2,000 generated texts for data, most of them JSON of some shape: never a 5xx', async () => {
+  const texts = rounds(2_000);
+  test(`${counted(texts)} generated texts for data, most of them JSON of some shape: never a 5xx`, async () => {
     const { cookie, id } = await logIn(life);
     const record = (await life.backend.read(id))!;
     const own = record.data.slice(0, record.data.indexOf('{'));
@@ -306,7 +311,7 @@ describe('Whatever is in the backend', () => {
         const answer = await ask(life, '/optional/who', { cookie });
         expect(answer.status).toBe(200);
       }),
-      { seed, numRuns: 2_000 },
+      { seed, numRuns: texts },
     );
   });
 
