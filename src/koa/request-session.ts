@@ -24,7 +24,7 @@ const MAX_CANDIDATES = 4;
 
 const NOTHING: readonly VerifiedToken[] = [];
 
-/** What the guards around the running code decided. */
+/** The decisions of the guards around the running code. */
 interface Verdict {
   /** A session that did not pass a guard's `check` is no session to what stands below it. */
   readonly admitted: boolean;
@@ -143,7 +143,7 @@ export class RequestSession<T extends object = object> {
     this.#session?.withdraw();
   }
 
-  /** Whether anybody can assign to its data. */
+  /** `true` if application code can assign to the session's data. */
   get isOpen(): boolean {
     return this.#session !== undefined;
   }
