@@ -55,8 +55,10 @@ export class LogIn<T extends object> {
    * @throws SessionUnavailableError when the backend fails
    */
   async create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
-    const { model, times } = this.parts;
+    const { model, times, store } = this.parts;
     const plain = await model.create(data);
+    const settled = store.settled();
+    if (settled) await settled;
     const content: Content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
     const { principal } = content;
     if (principal === undefined || !Number.isFinite(times.limits.maxSessionsPerPrincipal))

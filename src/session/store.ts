@@ -1,10 +1,13 @@
 import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
+import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub } from './events.js';
+import { MachineClock } from './machine-clock.js';
+import type { NodeClock } from './node-clock.js';
 import { Orphans } from './orphans.js';
 import type { Times } from './times.js';
 
@@ -19,6 +22,7 @@ export class Store {
   readonly orphans: Orphans;
   readonly #find: () => SessionBackend;
   readonly #deadlines: Deadlines;
+  readonly #machine = new MachineClock();
   #backend: SessionBackend | undefined;
   #atOnce: AtOnce | undefined;
 
@@ -27,6 +31,7 @@ export class Store {
     find: () => SessionBackend,
     private readonly times: Times,
     private readonly events: SessionEventHub,
+    private readonly clock: NodeClock,
   ) {
     this.#find = find;
     this.#deadlines = new Deadlines(times.limits.backendTimeout);
@@ -90,17 +95,41 @@ export class Store {
    */
   async sweep(): Promise<void> {
     try {
-      await this.#found().deleteExpired(this.times.now() - SWEEP_GRACE);
+      const backend = this.#found();
+      await backend.deleteExpired(await this.#overBefore());
     } catch (error) {
       this.#report('deleteExpired', error);
     }
   }
 
+  /** Asks for the engine's time at most once a minute. `undefined`: it has none of its own, or does not say. */
+  engineNow(): Promise<number | undefined> {
+    this.#found();
+    return this.clock.engineNow();
+  }
+
+  /** What to wait for before the node's time may decide anything: a node whose clock is wrong learns it first. */
+  settled(): Promise<unknown> | undefined {
+    this.#found();
+    return this.clock.settled();
+  }
+
+  /** What expired before that time is over by all clocks, and may be removed: a removed record cannot be missed. */
+  async #overBefore(): Promise<number> {
+    const engine = this.clock.hasEngine ? await this.clock.engineNow() : this.#machine.now();
+    if (engine === undefined)
+      throw new Error('the session backend did not tell its time, without which nothing is removed');
+    return Math.min(this.times.now(), engine) - SWEEP_GRACE;
+  }
+
   #found(): SessionBackend {
     if (this.#backend) return this.#backend;
-    this.#backend = this.#find();
-    this.#atOnce = atOnceOf(this.#backend);
-    return this.#backend;
+    const backend = this.#find();
+    this.#backend = backend;
+    this.#atOnce = atOnceOf(backend);
+    const ask = engineClockOf(backend);
+    if (ask) this.clock.attach(() => this.#deadlines.within(ask(), () => this.#late('its time')));
+    return backend;
   }
 
   #writes(): AtOnceWrites | undefined {
@@ -119,14 +148,18 @@ export class Store {
   ): Promise<R> {
     const backend = this.#found();
     try {
-      const expired = () =>
-        new Error(`the session backend did not answer ${operation} within ${this.times.limits.backendTimeout} ms`);
-      const answer = await this.#deadlines.within(run(backend), expired, onLate);
+      const settled = this.clock.settled();
+      const answer = await this.#deadlines.within(run(backend), () => this.#late(operation), onLate);
+      if (settled && !(await settled)) this.clock.doWithout();
       this.orphans.catchUp();
       return answer;
     } catch (error) {
       throw this.#failure(operation, error);
     }
+  }
+
+  #late(asked: string): Error {
+    return new Error(`the session backend did not answer ${asked} within ${this.times.limits.backendTimeout} ms`);
   }
 
   /** Calls a backend that answers synchronously. */

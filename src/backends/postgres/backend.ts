@@ -1,5 +1,6 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
+import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
 import { START_UP_CHECK } from '../../core/start-up.js';
@@ -85,6 +86,12 @@ export class PostgresBackend extends SessionBackend {
         if (error instanceof SessionConfigurationError)
           process.emitWarning(`PostgresBackend: ${error.message}`, 'SessionConfigurationWarning');
       });
+  }
+
+  /** @internal The server's time in epoch milliseconds. */
+  async [ENGINE_CLOCK](): Promise<number> {
+    const { rows } = await this.#run('now', this.#table.now, []);
+    return Number(rows[0]?.[0]);
   }
 
   async create(record: SessionRecord): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, trueOrFalse } from '../../core/checks.js';
+import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
 import { Pace } from '../pace.js';
@@ -14,6 +15,7 @@ import {
   type RedisNodeClient,
 } from './client.js';
 import { ClusterStore } from './cluster-store.js';
+import { clock } from './scripts.js';
 import { Layout } from './layout.js';
 import { NearCache } from './near-cache.js';
 import { SingleStore, type RedisStore } from './single-store.js';
@@ -95,6 +97,11 @@ export class RedisBackend extends SessionBackend {
   /** @internal The near-cache; disabled where `read` is overridden or spied on. */
   get [AT_ONCE](): AtOnce | undefined {
     return this.#atOnce;
+  }
+
+  /** @internal The server's time in epoch milliseconds; in a cluster that of one of its masters. */
+  async [ENGINE_CLOCK](): Promise<number> {
+    return Number(await clock.run(this.#client, [this.#layout.recordKey('')], []));
   }
 
   create(record: SessionRecord): Promise<boolean> {

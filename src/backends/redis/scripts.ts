@@ -33,6 +33,12 @@ local function addToIndex(key, member, ttl)
 end
 `;
 
+/** A script and not TIME itself, because all kinds of clients run scripts, and on a master. */
+export const clock = new Script(`
+local time = redis.call('TIME')
+return time[1] * 1000 + math.floor(time[2] / 1000)
+`);
+
 /** With one server, a record and its index change in one step. */
 const TOGETHER = `
 local function index(prefix, principal, member, ttl)
