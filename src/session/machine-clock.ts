@@ -10,7 +10,7 @@ const TRIAL = 86_400_000;
  */
 export class MachineClock {
   /** The system's clock minus the monotonic one, as it is believed. */
-  #believed = Infinity;
+  #believed = Date.now() - monotonicNow();
   #doubtedSince = Infinity;
 
   now(): number {

@@ -81,8 +81,7 @@ export class NodeClock {
   /** Returns the engine's time, asked for at most once a minute; `undefined` if it has none, or does not say. */
   async engineNow(): Promise<number | undefined> {
     if (this.#ask === undefined) return undefined;
-    const isDue = !this.#isSettled || monotonicNow() - this.#askedAt >= INTERVAL;
-    if (isDue && !(await this.#measure(this.#ask))) this.#askedAt = monotonicNow();
+    if (!this.#isSettled || monotonicNow() - this.#askedAt >= INTERVAL) await this.#measure(this.#ask);
     return this.#carriedOn();
   }
 
@@ -100,7 +99,8 @@ export class NodeClock {
       this.#askedAt = end;
       this.#isSettled = true;
     } catch {
-      // What else the engine is asked for fails as well, and is reported.
+      // An engine that is away fails what else it is asked for, and that is reported.
+      if (this.#isSettled) this.doWithout();
       return false;
     }
     this.#compare();

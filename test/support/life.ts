@@ -142,6 +142,7 @@ export const EVENT_NAMES = [
   'rejected',
   'conflict',
   'unavailable',
+  'clock',
 ] as const satisfies readonly SessionEventName[];
 
 export type LifeSettings<B extends SessionBackend = PoisonedBackend> = Partial<
