@@ -69,7 +69,8 @@ export class ClusterStore implements RedisStore {
   async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     const text = await this.#load(id);
     if (text === undefined) return false;
-    const { createdAt } = decode(id, text);
+    // Another program's text has no time of a log-in.
+    const createdAt = decode(id, text).createdAt || 0;
     let principal = text.slice(0, text.indexOf(' '));
     const ttl = ttlOf({ lastSeenAt, expiresAt });
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
