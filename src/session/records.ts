@@ -39,6 +39,10 @@ const REPORTED = 10_000;
 /** Of how many log-ins this process remembers how often its clock had been set back by then. */
 const LOG_INS = 10_000;
 
+/** The factor by which more records are looked at when too few of a user's live, and the number at which that ends. */
+const LOOKS = 4;
+const MOST_LOOKS = 10_000;
+
 /** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
 const DECODED = 1_000;
 const MAX_DECODED_CHARS = 2_048;
@@ -85,9 +89,20 @@ export class Records<T extends object> {
     return after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
   }
 
-  /** The living records of a principal. */
-  async list(principal: string): Promise<SessionRecord[]> {
-    const records: readonly unknown[] = await this.store.listByPrincipal(principal);
+  /**
+   * Returns the living records of a principal, the newest first: at most `most`. The store may still have dead ones, so that
+   * more are looked at if too few live, within a bound.
+   */
+  async list(principal: string, most: number): Promise<SessionRecord[]> {
+    for (let limit = most; ; limit *= LOOKS) {
+      const records = await this.store.listByPrincipal(principal, limit);
+      const living = this.#living(records);
+      if (records.length < limit || living.length >= most || limit >= Math.max(most, MOST_LOOKS))
+        return living.sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1)).slice(0, most);
+    }
+  }
+
+  #living(records: readonly unknown[]): SessionRecord[] {
     const now = this.times.now();
     return records.filter(
       (record): record is SessionRecord =>

@@ -82,12 +82,28 @@ export class Store {
     return this.#call('delete', backend => backend.delete(id));
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#call('listByPrincipal', backend => backend.listByPrincipal(principal));
+  listByPrincipal(principal: string, limit: number): Promise<SessionRecord[]> {
+    return this.#call('listByPrincipal', backend => backend.listByPrincipal(principal, limit));
   }
 
-  deleteByPrincipal(principal: string, exceptId: string | undefined): Promise<string[]> {
-    return this.#call('deleteByPrincipal', backend => backend.deleteByPrincipal(principal, exceptId));
+  /**
+   * Ends a principal's sessions. Each batch of a long call has the whole deadline, so that any number can be ended, and an
+   * engine that stopped answering is still noticed in time.
+   *
+   * @param onEnded gets the ids of each batch as soon as it is ended
+   */
+  deleteByPrincipal(
+    principal: string,
+    exceptId: string | undefined,
+    onEnded: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    let renew = (): void => undefined;
+    const note = (ids: readonly string[]): void => {
+      renew();
+      onEnded(ids);
+    };
+    const run = (backend: SessionBackend): Promise<string[]> => backend.deleteByPrincipal(principal, exceptId, note);
+    return this.#call('deleteByPrincipal', run, undefined, given => (renew = given));
   }
 
   /**
@@ -139,17 +155,19 @@ export class Store {
 
   /**
    * @param onLate called when the backend answers after the deadline
+   * @param onWatched see {@link Deadlines.within}
    * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
    */
   async #call<R>(
     operation: keyof SessionBackend,
     run: (backend: SessionBackend) => Promise<R>,
     onLate?: () => void,
+    onWatched?: (renew: () => void) => void,
   ): Promise<R> {
     const backend = this.#found();
     try {
       const settled = this.clock.settled();
-      const answer = await this.#deadlines.within(run(backend), () => this.#late(operation), onLate);
+      const answer = await this.#deadlines.within(run(backend), () => this.#late(operation), onLate, onWatched);
       if (settled && !(await settled)) this.clock.doWithout();
       this.orphans.catchUp();
       return answer;

@@ -125,14 +125,19 @@ export class RedisBackend extends SessionBackend {
     return this.#changing(id, this.#store.delete(id));
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#store.listByPrincipal(principal);
+  listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+    return this.#store.listByPrincipal(principal, limit);
   }
 
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    const ended = await this.#store.deleteByPrincipal(principal, exceptId);
-    for (const id of ended) this.#near?.forget(id);
-    return ended;
+  deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    return this.#store.deleteByPrincipal(principal, exceptId, ids => {
+      for (const id of ids) this.#near?.forget(id);
+      onEnded?.(ids);
+    });
   }
 
   /**
