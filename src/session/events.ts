@@ -40,6 +40,11 @@ export interface SessionEvents {
   /** A backend call failed or took too long. `error` is the engine's own: for the log, not for clients. */
   unavailable: SessionEvent & { operation: string; error: unknown };
   /**
+   * A sweep ended, or has lasted for another minute. It `removed` so many expired records since the last report; the oldest
+   * that is left could have been removed so many seconds ago (`behind`), with 0 at the end.
+   */
+  swept: SessionEvent & { removed: number; behind: number };
+  /**
    * This node's clock differs from the engine's by more than a minute. It is `ahead` by so many seconds, or behind by as many
    * below zero. Reported when it is found, and once an hour while it lasts.
    */

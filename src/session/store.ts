@@ -4,10 +4,13 @@ import { SessionConfigurationError, SessionError, SessionUnavailableError } from
 import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
+import { sweepOf } from '../core/sweep.js';
+import { monotonicNow } from '../core/timers.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub } from './events.js';
 import { MachineClock } from './machine-clock.js';
 import type { NodeClock } from './node-clock.js';
+import { SweepNews } from './sweep-news.js';
 import { Orphans } from './orphans.js';
 import type { Times } from './times.js';
 
@@ -111,8 +114,15 @@ export class Store {
    */
   async sweep(): Promise<void> {
     try {
-      const backend = this.#found();
-      await backend.deleteExpired(await this.#overBefore());
+      const sweep = sweepOf(this.#found());
+      const overBefore = await this.#overBefore();
+      const begun = monotonicNow();
+      const news = new SweepNews((removed, reached) => {
+        const due = overBefore + monotonicNow() - begun;
+        const behind = reached === undefined ? 0 : Math.max(0, Math.round((due - reached) / 1000));
+        this.events.emit('swept', { removed, behind, time: new Date(this.times.now()) });
+      });
+      news.end(await sweep(overBefore, news.onBatch));
     } catch (error) {
       this.#report('deleteExpired', error);
     }

@@ -142,6 +142,7 @@ export const EVENT_NAMES = [
   'rejected',
   'conflict',
   'unavailable',
+  'swept',
   'clock',
 ] as const satisfies readonly SessionEventName[];
 
