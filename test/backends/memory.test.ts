@@ -95,3 +95,26 @@ test(`${histories} generated histories: the least recently seen record is droppe
     { seed, numRuns: histories },
   );
 });
+
+describe('a user with many sessions', () => {
+  it('is logged out at one instant, though the sessions are removed in batches between requests', async () => {
+    const backend = new InMemoryBackend();
+    const records = Array.from({ length: 3_500 }, (_, n) => recordOf(`${n}`, 'ada', 1, n));
+    for (const each of records) await backend.create(each);
+    const batches: number[] = [];
+    const revoking = backend.deleteByPrincipal('ada', '7', ids => batches.push(ids.length));
+    expect(backend.size).toBe(2_500);
+    const found = await Promise.all(records.map(({ id }) => backend.read(id)));
+    expect(found.filter(Boolean)).toEqual([records[7]]);
+    expect(await backend.touch('0', 9e5, 1e6)).toBe(false);
+    expect(await backend.update(records[0]!, 1)).toBe('gone');
+    expect(await backend.delete('0')).toBe(false);
+    // A log-in that comes meanwhile counts as later, and a second revocation has nothing left but that.
+    expect(await backend.create(recordOf('late', 'ada', 1, 0))).toBe(true);
+    expect(await backend.deleteByPrincipal('ada', '7')).toEqual(['late']);
+    expect(new Set(await revoking)).toEqual(new Set(records.map(({ id }) => id).filter(id => id !== '7')));
+    expect(batches).toEqual([1_000, 1_000, 1_000, 499]);
+    expect(backend.size).toBe(1);
+    expect((await backend.listByPrincipal('ada')).map(({ id }) => id)).toEqual(['7']);
+  });
+});

@@ -50,6 +50,8 @@ function processOn(backend: SessionBackend, options: Partial<SessionCookieOption
     backend,
     sweepInterval: 0,
     backendTimeout: 60,
+    // Many tests log one user in very often.
+    maxSessionsPerPrincipal: Infinity,
     clock: () => now,
     ...options,
   });

@@ -149,14 +149,14 @@ describe('Whatever is in the backend', () => {
   }
 
   /** It is not trusted, said so once, and the user can log in and out again. */
-  async function expectUntrusted({ cookie, id }: { cookie: string; id: string }): Promise<void> {
+  async function expectUntrusted({ cookie, id }: { cookie: string; id: string }, reason = 'data'): Promise<void> {
     life.events.length = life.backend.calls.length = 0;
     for (let n = 0; n < 2; n++) {
       expect((await ask(life, '/guarded/visit', { ...POST, cookie })).status).toBe(403);
       const optional = await ask(life, '/optional/who', { cookie });
       expect([optional.status, optional.body, optional.setCookies]).toEqual([200, { id: null, data: null }, []]);
     }
-    expect(life.events).toMatchObject([{ name: 'rejected', reason: 'data', id }]);
+    expect(life.events).toMatchObject([{ name: 'rejected', reason, id }]);
     expect(life.backend.calls).toEqual(Array(4).fill('read'));
 
     const again = await ask(life, '/open/login', { ...POST, cookie });
@@ -213,12 +213,36 @@ describe('Whatever is in the backend', () => {
         (value): [string, () => unknown] => [`${time}: ${String(value)}`, () => ({ [time]: value })],
       ),
     ),
-    ...['createdAt', 'authenticatedAt', 'lastSeenAt'].map((time): [string, () => unknown] => [
-      `${time} more than a minute ahead`,
-      () => ({ [time]: minutes(1) + 1 }),
-    ]),
   ])('%s: not trusted, reported once, and the user can log in and out', async (_, make) => {
     await expectUntrusted(await planted(await make()));
+  });
+
+  test.each(['createdAt', 'authenticatedAt'])(
+    '%s as far ahead as a session can live: not trusted, reported once as such, and the user can log in and out',
+    async time => expectUntrusted(await planted({ [time]: minutes(14 * 24 * 60) }), 'clock'),
+  );
+
+  test('a log-in less far ahead is set right: it counts as made now, and as too old for what is sensitive', async () => {
+    const ahead = minutes(14 * 24 * 60) - 1;
+    const times = { createdAt: ahead, authenticatedAt: ahead, expiresAt: minutes(28 * 24 * 60) };
+    const { cookie, id } = await planted(times);
+    expect((await ask(life, '/fresh/who', { cookie })).body['name']).toBe('SessionNotFreshError');
+    life.backend.planted.delete(id);
+    expect((await ask(life, '/guarded/who', { cookie })).status).toBe(200);
+    const record = (await life.backend.read(id))!;
+    expect([record.createdAt, record.expiresAt]).toEqual([minutes(0), minutes(7 * 24 * 60)]);
+  });
+
+  test.each([1, 14 * 24 * 60, 1e6])('lastSeenAt %d minutes ahead counts as now, and is not written', async ahead => {
+    const { cookie } = await planted({ lastSeenAt: minutes(ahead) + 1, expiresAt: minutes(1e6) });
+    life.backend.calls.length = life.events.length = 0;
+    expect((await ask(life, '/guarded/who', { cookie })).status).toBe(200);
+    expect(life.backend.calls).toEqual(['read']);
+    const now = life.clock.now();
+    life.clock.advance(14 * 86_400);
+    expect((await ask(life, '/guarded/who', { cookie })).status).toBe(403);
+    expect(life.reasons('expired')).toEqual(['absolute']);
+    life.clock.advance((now - life.clock.now()) / 1000);
   });
 
   test.each(['createdAt', 'authenticatedAt', 'lastSeenAt'])(
@@ -321,7 +345,7 @@ describe('Whatever is in the backend', () => {
     const [record] = await fresh.backend.listByPrincipal('ada');
     const broken = [
       { ...record!, id: 'a', createdAt: NaN },
-      { ...record!, id: 'b', lastSeenAt: fresh.clock.now() + 3_600_000 },
+      { ...record!, id: 'b', lastSeenAt: '2026' as unknown as number },
       { ...record!, id: 'c', version: '1' as unknown as number },
     ];
     fresh.backend.listByPrincipal = () => Promise.resolve([...broken, record!]);
