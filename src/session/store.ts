@@ -2,6 +2,7 @@ import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
 import type { Eventual } from '../core/eventual.js';
+import { findingsOf, type StoreFinding } from '../core/findings.js';
 import type { SessionRecord } from '../core/record.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub } from './events.js';
@@ -13,6 +14,9 @@ import type { Times } from './times.js';
  * lives.
  */
 const SWEEP_GRACE = 3_600_000;
+
+/** An id that no session has. */
+const NOBODY = 'A'.repeat(22);
 
 /** The backend as the session wing uses it: every call has a deadline, and every failure is one error. */
 export class Store {
@@ -101,6 +105,23 @@ export class Store {
     return this.#call('deleteByPrincipal', run, undefined, given => (renew = given));
   }
 
+  /** Returns what is wrong with the store, that it does not answer included. */
+  async findings(): Promise<StoreFinding[]> {
+    const look = async (backend: SessionBackend): Promise<StoreFinding[]> => {
+      const find = findingsOf(backend);
+      if (find) return find();
+      await backend.read(NOBODY);
+      return [];
+    };
+    try {
+      return await this.#call('read', look);
+    } catch (error) {
+      // Thrown as it is where there is no backend at all.
+      if (!(error instanceof SessionUnavailableError)) throw error;
+      return [unanswered(error.cause)];
+    }
+  }
+
   /**
    * Removes expired records. Has no deadline, because a large store needs time; after a failure, the next sweep tries again.
    */
@@ -181,4 +202,15 @@ export class Store {
   #report(operation: string, error: unknown): void {
     this.events.emit('unavailable', { operation, error, time: new Date(this.times.now()) });
   }
+}
+
+function unanswered(cause: unknown): StoreFinding {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return cause instanceof SessionConfigurationError
+    ? { code: 'STORE_CONFIGURATION', message: reason, advice: 'No session works until then' }
+    : {
+        code: 'STORE_UNAVAILABLE',
+        message: `The session backend does not answer: ${reason}`,
+        advice: 'Requests with a session are 503 until it does: look at its server, and at the network in between',
+      };
 }
