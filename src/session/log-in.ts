@@ -9,23 +9,23 @@ import type { SessionName, SessionParts } from './parts.js';
 import { isClosed } from './records.js';
 import type { Transport } from './session.js';
 
-/** What is known of the client that logs in. */
+/** The client that logs in, as far as it is known. */
 export interface ClientInfo {
   ip?: string;
   userAgent?: string;
 }
 
-/** How a log-in comes about. */
+/** The circumstances of a log-in. */
 export interface LogInContext {
   transport: Transport;
   client: ClientInfo;
   /** The sessions that it takes the place of. */
   earlier: readonly SessionName[];
-  /** Whether the first of these has to be alive: without it there is no log-in, and the others stay. */
+  /** `true`: the first of these must be alive. Otherwise there is no log-in, and the others stay. */
   requireFirst?: boolean;
 }
 
-/** What is to be stored. */
+/** The data to store, in the forms that the record needs. */
 interface Content {
   data: JsonObject;
   encoded: string;
@@ -36,7 +36,7 @@ interface Content {
 interface Limit {
   principal: string;
   most: number;
-  /** When each of the sessions that the log-in finds was last seen. */
+  /** The "last seen" times of the principal's sessions when the log-in begins, by id. */
   before: ReadonlyMap<string, number>;
 }
 
@@ -68,8 +68,10 @@ export class LogIn<T extends object> {
    * @throws SessionUnavailableError when the backend fails
    */
   async create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
-    const { model, times } = this.parts;
+    const { model, times, store } = this.parts;
     const plain = await model.create(data);
+    const settled = store.settled();
+    if (settled) await settled;
     const content: Content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
     const { principal } = content;
     const { maxSessionsPerPrincipal: most } = times.limits;
@@ -106,7 +108,7 @@ export class LogIn<T extends object> {
     return new LiveSession(this.parts, { record, data: content.data }, { transport, hash: minted.hash, isNew: true });
   }
 
-  /** What is over is not there, also where its record still is. That it may end after this is seen when it is ended. */
+  /** An expired session counts as absent. One that ends after this check is noticed when it is replaced. */
   async #assertAlive(session: SessionName | undefined): Promise<void> {
     if (!session || isClosed(await this.parts.records.read(session.id))) throw new SessionGoneError();
   }
@@ -135,7 +137,7 @@ export class LogIn<T extends object> {
     return principal === undefined ? record : { ...record, principal, ...client };
   }
 
-  /** When each of a principal's newest sessions was last seen. */
+  /** Returns the "last seen" times of a principal's newest sessions by id. */
   async #seenNow(principal: string, most: number): Promise<ReadonlyMap<string, number>> {
     const records = await this.parts.records.list(principal, most + EVICTED_AT_ONCE);
     return new Map(records.map(record => [record.id, record.lastSeenAt]));

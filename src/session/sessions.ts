@@ -9,6 +9,7 @@ import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
 import { LiveSession } from './live-session.js';
 import { Locks } from './locks.js';
 import { LogIn, type LogInContext } from './log-in.js';
+import { NodeClock } from './node-clock.js';
 import type { SessionName, SessionParts } from './parts.js';
 import { type Closed, isClosed, Records } from './records.js';
 import type { SessionInfo, Transport } from './session.js';
@@ -38,8 +39,13 @@ export class Sessions<T extends object> implements SessionParts<T> {
     clock: Clock,
     backend: () => SessionBackend,
   ) {
-    this.times = new Times(limits, clock);
-    this.store = new Store(backend, this.times, events);
+    const node = new NodeClock(
+      clock,
+      () => this.times.forget(),
+      ahead => events.emit('clock', { ahead: Math.round(ahead / 1000), time: new Date(this.times.now()) }),
+    );
+    this.times = new Times(limits, () => node.now());
+    this.store = new Store(backend, this.times, events, node);
     this.records = new Records(model, this.store, this.times, events);
     this.touches = new Touches(this.store, this.times);
     this.queue = new WriteQueue(model, this.store, this.records, this.times);

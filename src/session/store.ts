@@ -1,13 +1,19 @@
 import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
+import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
 import { findingsOf, type StoreFinding } from '../core/findings.js';
 import type { SessionRecord } from '../core/record.js';
+import { sweepOf } from '../core/sweep.js';
+import { monotonicNow } from '../core/timers.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub } from './events.js';
+import { MachineClock } from './machine-clock.js';
+import type { NodeClock } from './node-clock.js';
+import { SweepNews } from './sweep-news.js';
 import { Orphans } from './orphans.js';
-import type { Times } from './times.js';
+import { CLOCK_SKEW, type Times } from './times.js';
 
 /**
  * The delay before an expired record is removed, because a node whose clock runs ahead must not remove a session that still
@@ -23,6 +29,7 @@ export class Store {
   readonly orphans: Orphans;
   readonly #find: () => SessionBackend;
   readonly #deadlines: Deadlines;
+  readonly #machine = new MachineClock();
   #backend: SessionBackend | undefined;
   #atOnce: AtOnce | undefined;
 
@@ -31,6 +38,7 @@ export class Store {
     find: () => SessionBackend,
     private readonly times: Times,
     private readonly events: SessionEventHub,
+    private readonly clock: NodeClock,
   ) {
     this.#find = find;
     this.#deadlines = new Deadlines(times.limits.backendTimeout);
@@ -114,7 +122,9 @@ export class Store {
       return [];
     };
     try {
-      return await this.#call('read', look);
+      const findings = await this.#call('read', look);
+      const ahead = (await this.clock.ahead()) ?? 0;
+      return Math.abs(ahead) > CLOCK_SKEW ? [...findings, wrongClock(ahead)] : findings;
     } catch (error) {
       // Thrown as it is where there is no backend at all.
       if (!(error instanceof SessionUnavailableError)) throw error;
@@ -127,17 +137,48 @@ export class Store {
    */
   async sweep(): Promise<void> {
     try {
-      await this.#found().deleteExpired(this.times.now() - SWEEP_GRACE);
+      const sweep = sweepOf(this.#found());
+      const overBefore = await this.#overBefore();
+      const begun = monotonicNow();
+      const news = new SweepNews((removed, reached) => {
+        const due = overBefore + monotonicNow() - begun;
+        const behind = reached === undefined ? 0 : Math.max(0, Math.round((due - reached) / 1000));
+        this.events.emit('swept', { removed, behind, time: new Date(this.times.now()) });
+      });
+      news.end(await sweep(overBefore, news.onBatch));
     } catch (error) {
       this.#report('deleteExpired', error);
     }
   }
 
+  /** Asks for the engine's time at most once a minute. `undefined`: it has none of its own, or does not say. */
+  engineNow(): Promise<number | undefined> {
+    this.#found();
+    return this.clock.engineNow();
+  }
+
+  /** What to wait for before the node's time may decide anything: a node whose clock is wrong learns it first. */
+  settled(): Promise<unknown> | undefined {
+    this.#found();
+    return this.clock.settled();
+  }
+
+  /** What expired before that time is over by all clocks, and may be removed: a removed record cannot be missed. */
+  async #overBefore(): Promise<number> {
+    const engine = this.clock.hasEngine ? await this.clock.engineNow() : this.#machine.now();
+    if (engine === undefined)
+      throw new Error('the session backend did not tell its time, without which nothing is removed');
+    return Math.min(this.times.now(), engine) - SWEEP_GRACE;
+  }
+
   #found(): SessionBackend {
     if (this.#backend) return this.#backend;
-    this.#backend = this.#find();
-    this.#atOnce = atOnceOf(this.#backend);
-    return this.#backend;
+    const backend = this.#find();
+    this.#backend = backend;
+    this.#atOnce = atOnceOf(backend);
+    const ask = engineClockOf(backend);
+    if (ask) this.clock.attach(() => this.#deadlines.within(ask(), () => this.#late('its time')));
+    return backend;
   }
 
   #writes(): AtOnceWrites | undefined {
@@ -158,14 +199,18 @@ export class Store {
   ): Promise<R> {
     const backend = this.#found();
     try {
-      const expired = () =>
-        new Error(`the session backend did not answer ${operation} within ${this.times.limits.backendTimeout} ms`);
-      const answer = await this.#deadlines.within(run(backend), expired, onLate, onWatched);
+      const settled = this.clock.settled();
+      const answer = await this.#deadlines.within(run(backend), () => this.#late(operation), onLate, onWatched);
+      if (settled && !(await settled)) this.clock.doWithout();
       this.orphans.catchUp();
       return answer;
     } catch (error) {
       throw this.#failure(operation, error);
     }
+  }
+
+  #late(asked: string): Error {
+    return new Error(`the session backend did not answer ${asked} within ${this.times.limits.backendTimeout} ms`);
   }
 
   /** Calls a backend that answers synchronously. */
@@ -213,4 +258,13 @@ function unanswered(cause: unknown): StoreFinding {
         message: `The session backend does not answer: ${reason}`,
         advice: 'Requests with a session are 503 until it does: look at its server, and at the network in between',
       };
+}
+
+function wrongClock(ahead: number): StoreFinding {
+  const seconds = Math.round(Math.abs(ahead) / 1000);
+  return {
+    code: 'CLOCK',
+    message: `This process's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of the session store`,
+    advice: 'Synchronise the clocks of all machines (NTP), this one and that of the store',
+  };
 }

@@ -82,22 +82,22 @@ describe('LmdbBackend', () => {
   it('close during a sweep ends it after the batch, and the sweep returns the number of removed records', async () => {
     const made = folder();
     const backend = new LmdbBackend({ path: made });
-    await Promise.all(Array.from({ length: 120 }, () => backend.create(record())));
+    await Promise.all(Array.from({ length: 240 }, () => backend.create(record())));
     const rest = jest.spyOn(Pace.prototype, 'rest').mockImplementation(() => backend.close());
     const removed = await backend.deleteExpired(2);
     rest.mockRestore();
     expect(removed).toBeGreaterThan(0);
     const again = new LmdbBackend({ path: made });
-    expect(removed + (await again.deleteExpired(2))).toBe(120);
+    expect(removed + (await again.deleteExpired(2))).toBe(240);
     await again.close();
-    expect(removed).toBeLessThan(120);
+    expect(removed).toBeLessThan(240);
   });
 
   it('rests between the batches of a sweep, and not after the last one', async () => {
     const backend = new LmdbBackend({ path: folder() });
-    await Promise.all(Array.from({ length: 120 }, () => backend.create(record())));
+    await Promise.all(Array.from({ length: 240 }, () => backend.create(record())));
     const rest = jest.spyOn(Pace.prototype, 'rest').mockResolvedValue();
-    expect(await backend.deleteExpired(2)).toBe(120);
+    expect(await backend.deleteExpired(2)).toBe(240);
     expect(rest).toHaveBeenCalledTimes(2);
     expect(await backend.deleteExpired(2)).toBe(0);
     expect(rest).toHaveBeenCalledTimes(2);

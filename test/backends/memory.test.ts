@@ -4,21 +4,17 @@ import fc from 'fast-check';
 import { InMemoryBackend, type SessionRecord } from 'routing-controllers-sessions';
 
 import { seed } from '../support/seed.js';
+import { sessionRecord } from '../support/session-record.js';
+import { rounds } from '../support/rounds.js';
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f'];
 const PRINCIPALS = [undefined, 'ada', 'bob'];
 const MAX_SESSIONS = 4;
 
 function recordOf(id: string, principal: string | undefined, version: number, lastSeenAt: number): SessionRecord {
-  const times = { createdAt: 0, authenticatedAt: 0, lastSeenAt, expiresAt: 1e6 };
-  return {
-    id,
-    data: 'x',
-    proof: `proof of ${lastSeenAt}`,
-    version,
-    ...times,
-    ...(principal === undefined ? {} : { principal }),
-  };
+  const times = { createdAt: 0, lastSeenAt, expiresAt: 1e6 };
+  const owner = principal === undefined ? {} : { principal };
+  return sessionRecord({ id, data: 'x', proof: `proof of ${lastSeenAt}`, version, ...times, ...owner });
 }
 
 type Step = [kind: 'create' | 'update' | 'touch' | 'delete' | 'end', id: string, principal: string | undefined];
@@ -75,7 +71,8 @@ async function take([kind, id, principal]: Step, now: number, backend: InMemoryB
   }
 }
 
-test('500 generated histories: the least recently seen record is dropped, and the index of principals is correct', async () => {
+const histories = rounds(500);
+test(`${histories} generated histories: the least recently seen record is dropped, and the index of principals is correct`, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async steps => {
       const backend = new InMemoryBackend({ maxSessions: MAX_SESSIONS });
@@ -95,7 +92,7 @@ test('500 generated histories: the least recently seen record is dropped, and th
         }
       }
     }),
-    { seed, numRuns: 500 },
+    { seed, numRuns: histories },
   );
 });
 

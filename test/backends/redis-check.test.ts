@@ -132,6 +132,21 @@ describeWith('redis', 'check()', () => {
     await until(async () => (await sessions.check()).length === 0, 'the server');
   });
 
+  it.each([
+    [3 * 3_600_000, '10800 s ahead of'],
+    [-120_000, '120 s behind'],
+    [30_000, undefined],
+  ])("compares this process's clock with the server's: %d ms", async (difference, words) => {
+    const sessions = new SessionCookie({
+      dataModel: UserSession,
+      secretKey: 'k'.repeat(32),
+      backend: new RedisBackend({ client: await connected(await start()) }),
+      clock: () => Date.now() + difference,
+    });
+    const message = expect.stringContaining(words ?? '') as string;
+    expect(await sessions.check()).toMatchObject(words === undefined ? [] : [{ code: 'CLOCK', message }]);
+  });
+
   it('looks at the primary that Sentinel names', async () => {
     const primary = await start([...SOUND, '--maxmemory-policy', 'allkeys-lru']);
     const watcher = await startSentinel('sessions', primary.port);

@@ -1,8 +1,10 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
+import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
 import { START_UP_CHECK } from '../../core/start-up.js';
+import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './pool.js';
 import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './table.js';
@@ -87,6 +89,17 @@ export class PostgresBackend extends SessionBackend {
       });
   }
 
+  /** @internal Disabled where `deleteExpired` is overridden or spied on. */
+  get [SWEEP](): Sweep | undefined {
+    return this.deleteExpired === ownSweep ? (now, onBatch) => this.#sweep(now, onBatch) : undefined;
+  }
+
+  /** @internal The server's time in epoch milliseconds. */
+  async [ENGINE_CLOCK](): Promise<number> {
+    const { rows } = await this.#run('now', this.#table.now, []);
+    return Number(rows[0]?.[0]);
+  }
+
   async create(record: SessionRecord): Promise<boolean> {
     const { rowCount } = await this.#run('create', this.#table.create, this.#parameters(record));
     return rowCount === 1;
@@ -133,7 +146,11 @@ export class PostgresBackend extends SessionBackend {
     return again(revoke).catch(explain(table));
   }
 
-  async deleteExpired(now: number): Promise<number> {
+  deleteExpired(now: number): Promise<number> {
+    return this.#sweep(now);
+  }
+
+  async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     let from = -Infinity;
     const pace = new Pace(RESTS_OF_A_DISK);
@@ -143,6 +160,7 @@ export class PostgresBackend extends SessionBackend {
       if (rows.length < SWEEP_BATCH) return deleted;
       // The rows that the last batch deleted stay in the index until a vacuum; the next batch begins behind them.
       from = Math.max(...rows.map(([expiresAt]) => expiresAt as number));
+      onBatch?.(rows.length, from);
       await pace.rest();
       if (this.#isClosed) return deleted;
     }
@@ -258,3 +276,6 @@ type Row = [
   ip: string | null,
   userAgent: string | null,
 ];
+
+// eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
+const ownSweep = PostgresBackend.prototype.deleteExpired;

@@ -101,6 +101,10 @@ export class Table {
     return `UPDATE ${this.#quoted} AS stored SET ${changes} FROM ${this.#sharedLock} WHERE stored.id = $1 AND stored.version = $13`;
   }
 
+  get now(): string {
+    return 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::double precision';
+  }
+
   get touch(): string {
     return (
       `UPDATE ${this.#quoted} SET last_seen_at = greatest(last_seen_at, $2), ` +

@@ -1,6 +1,7 @@
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, trueOrFalse } from '../../core/checks.js';
+import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
@@ -16,6 +17,7 @@ import {
   type RedisNodeClient,
 } from './client.js';
 import { ClusterStore } from './cluster-store.js';
+import { clock } from './scripts.js';
 import { Layout } from './layout.js';
 import { NearCache } from './near-cache.js';
 import { nodeOfCluster, primaryOnly, type PrimaryOnly } from './primary.js';
@@ -120,6 +122,11 @@ export class RedisBackend extends SessionBackend {
     return [
       { code: 'REDIS_CLUSTER_NODE', message: `RedisBackend: ${error.message}`, advice: 'No session works until then' },
     ];
+  }
+
+  /** @internal The server's time in epoch milliseconds; in a cluster that of one of its masters. */
+  async [ENGINE_CLOCK](): Promise<number> {
+    return Number(await clock.run(this.#client, [this.#layout.recordKey('')], []));
   }
 
   create(record: SessionRecord): Promise<boolean> {

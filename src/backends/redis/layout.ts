@@ -88,8 +88,9 @@ export function decode(id: string, text: string): SessionRecord {
 
 /**
  * Returns the milliseconds for which Redis keeps a record that was just seen. A duration and not an instant, so that a server
- * whose clock is off expires no record early.
+ * whose clock is off expires no record early. A record that was seen in the future is kept until it expires.
  */
 export function ttlOf({ lastSeenAt, expiresAt }: { lastSeenAt: number; expiresAt: number }): number {
-  return Math.min(Math.ceil(Math.max(0, expiresAt - lastSeenAt)) + GRACE, LONGEST_TTL);
+  const seen = Math.min(lastSeenAt, Date.now());
+  return Math.min(Math.ceil(Math.max(0, expiresAt - seen)) + GRACE, LONGEST_TTL);
 }

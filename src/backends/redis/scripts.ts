@@ -64,6 +64,12 @@ local function namesOf(index, limit)
 end
 `;
 
+/** A script and not TIME itself, because all kinds of clients run scripts, and on a master. */
+export const clock = new Script(`
+local time = redis.call('TIME')
+return time[1] * 1000 + math.floor(time[2] / 1000)
+`);
+
 /** With one server, a record and its index change in one step. */
 const TOGETHER = `
 -- Drops names of records that Redis has forgotten: some at each log-in, at a place that the clock chooses, so that there are
