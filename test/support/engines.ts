@@ -82,16 +82,25 @@ export async function startRedis(options: string[] = []): Promise<PrivateServer>
   return startServer(port, folder, () => spawn(program, args, { stdio: 'ignore' }));
 }
 
-/** A Sentinel that watches one master. */
-export async function startSentinel(name: string, masterPort: number): Promise<PrivateServer> {
+/**
+ * A Sentinel that watches one master.
+ *
+ * @param settings of its `sentinel` directive, for that master
+ */
+export async function startSentinel(
+  name: string,
+  masterPort: number,
+  settings: Record<string, number> = {},
+): Promise<PrivateServer> {
   const program = findProgram('redis-server');
   if (program === undefined) throw new Error('redis-server is not installed');
   const port = await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), 'rcs-sentinel-'));
   const config = path.join(folder, 'sentinel.conf');
+  const more = Object.entries(settings).map(([setting, value]) => `sentinel ${setting} ${name} ${value}\n`);
   writeFileSync(
     config,
-    `bind 127.0.0.1\nport ${port}\ndir ${folder}\nsentinel monitor ${name} 127.0.0.1 ${masterPort} 1\n`,
+    `bind 127.0.0.1\nport ${port}\ndir ${folder}\nsentinel monitor ${name} 127.0.0.1 ${masterPort} 1\n${more.join('')}`,
   );
   return startServer(port, folder, () => spawn(program, [config, '--sentinel'], { stdio: 'ignore' }));
 }
