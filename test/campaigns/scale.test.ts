@@ -209,12 +209,11 @@ describeWith('postgres', 'PostgresBackend', () => {
 
   /** A pool that tells of each statement before it is run. */
   function telling(tell: (statement: Statement) => Promise<unknown> | void): PostgresPool {
-    const query = async (on: Pool | PoolClient, statement: Statement): Promise<Result> => {
+    const query = async (on: PoolClient, statement: Statement): Promise<Result> => {
       await tell(statement);
       return on.query(statement);
     };
     return {
-      query: statement => query(hasty, statement),
       connect: async () => {
         const client = await hasty.connect();
         return {
