@@ -1,13 +1,12 @@
 import 'reflect-metadata';
 
 import type { ChildProcess } from 'node:child_process';
-import { Pool, type PoolClient } from 'pg';
+import { Pool } from 'pg';
 import { Get, JsonController } from 'routing-controllers';
 import { InMemoryBackend, RequireSession, SessionCookie } from 'routing-controllers-sessions';
 import { signIn } from 'routing-controllers-sessions/testing';
 import { Pace } from '../../src/backends/pace.js';
 import { migrate, PostgresBackend } from '../../src/backends/postgres/backend.js';
-import type { PostgresPool, Result, Statement } from '../../src/backends/postgres/pool.js';
 import { Table } from '../../src/backends/postgres/table.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
@@ -16,6 +15,7 @@ import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, postgresUrl, startPostgres, until } from '../support/engines.js';
 import { Gate } from '../support/gate.js';
+import { interceptedPool } from '../support/intercepted-pool.js';
 import { SECRET, startApp } from '../support/app.js';
 import { UserSession } from '../support/life.js';
 import { sessionRecord } from '../support/session-record.js';
@@ -27,21 +27,6 @@ class Guarded {
   guarded() {
     return {};
   }
-}
-
-/** A pool whose clients send each statement as the test wants it. */
-function intercepted(own: Pool, send: (client: PoolClient, statement: Statement) => Promise<Result>): PostgresPool {
-  return {
-    connect: async () => {
-      const client = await own.connect();
-      return {
-        query: statement => send(client, statement),
-        release: destroy => client.release(destroy),
-        on: (event, listener) => client.on(event, listener),
-        off: (event, listener) => client.off(event, listener),
-      };
-    },
-  };
 }
 
 describeWith('postgres', 'on a real server', () => {
@@ -186,7 +171,7 @@ describeWith('postgres', 'on a real server', () => {
     it('sends one prepared statement for each operation; ending all of a user’s sessions is a transaction of two', async () => {
       const backend = await open();
       const sent: (string | undefined)[] = [];
-      const counting = intercepted(pool, (client, statement) => {
+      const counting = interceptedPool(pool, (client, statement) => {
         sent.push(statement.name ?? statement.text.split(' ', 1)[0]);
         return client.query(statement);
       });
@@ -240,7 +225,7 @@ describeWith('postgres', 'on a real server', () => {
       const login = record({ principal: 'ada' });
       const client = await pool.connect();
       await client.query('BEGIN');
-      const onClient = intercepted(pool, (_, statement) => client.query(statement));
+      const onClient = interceptedPool(pool, (_, statement) => client.query(statement));
       await new PostgresBackend({ pool: onClient, table: tableOf.get(backend)! }).create(login);
       const revocation = backend.deleteByPrincipal('ada');
       await until(async () => {
@@ -328,7 +313,7 @@ describeWith('postgres', 'on a real server', () => {
 
       it('a table that is there, or is being made, is none', async () => {
         const asked: string[] = [];
-        const watched = intercepted(pool, (client, statement) => {
+        const watched = interceptedPool(pool, (client, statement) => {
           asked.push(statement.name ?? statement.text);
           return client.query(statement);
         });
@@ -356,7 +341,7 @@ describeWith('postgres', 'on a real server', () => {
       const kept = record({ principal: 'ada' });
       await backend.create(kept);
       const own = new Pool({ connectionString: engine.url, max: 1 });
-      const losing = intercepted(own, async (client, statement) => {
+      const losing = interceptedPool(own, async (client, statement) => {
         if (statement.text.startsWith('WITH')) {
           const lost = new Promise(resolve => client.once('end', resolve));
           const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
@@ -389,7 +374,7 @@ describeWith('postgres', 'on a real server', () => {
       const own = new Pool({ connectionString: engine.url, max: 1 });
       const isCutOff = new Gate();
       const isNoticed = new Gate();
-      const silent = intercepted(own, async (client, statement) => {
+      const silent = interceptedPool(own, async (client, statement) => {
         if (!statement.text.startsWith('WITH')) return client.query(statement);
         isCutOff.open();
         await isNoticed.opened;

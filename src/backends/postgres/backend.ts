@@ -170,8 +170,10 @@ export class PostgresBackend extends SessionBackend {
           return query({ text: this.#table.revoke, values });
         }),
       ).catch(explain(this.#table.name));
-      for (const [id] of rows) if (id !== null) ended.push(fromColumn(id as string));
-      if (rows.length < REVOKE_BATCH) return ended;
+      const ids = rows.flatMap(([id]) => (id === null ? [] : [fromColumn(id as string)]));
+      for (const id of ids) ended.push(id);
+      const lookedAt = Number(rows[0]?.[1]);
+      if (lookedAt < REVOKE_BATCH && ids.length === lookedAt) return ended;
     }
   }
 

@@ -1,12 +1,9 @@
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../../core/timers.js';
-import { cancelStatement } from './cancel.js';
+import { endStatement } from './cancel.js';
 import { sqlStateOf, type PostgresClient, type PostgresPool, type Result, type Statement } from './pool.js';
 
 /** Sends one statement and returns its result. */
 export type Query = (statement: Pick<Statement, 'name' | 'text' | 'values'>) => Promise<Result>;
-
-/** The time that a cancelled statement has to end before its connection is closed, in milliseconds. */
-const GRACE = 1000;
 
 /**
  * The longest wait of a transaction for its next statement, in milliseconds. A client that is cut off in between would
@@ -76,10 +73,10 @@ export class Connections {
     } finally {
       const release = (): void => {
         // A late request to cancel would hit the connection's next statement.
-        client.release(!isWhole || deadline.cancelling !== undefined);
+        client.release(!isWhole || deadline.ending !== undefined);
         client.off('error', ignore);
       };
-      if (deadline.cancelling) void deadline.cancelling.then(release);
+      if (deadline.ending) void deadline.ending.then(release);
       else release();
     }
   }
@@ -87,8 +84,8 @@ export class Connections {
 
 /** The deadline of one operation on one connection. */
 class Deadline {
-  /** The request to cancel the operation's statement, once there is one. */
-  cancelling: Promise<void> | undefined;
+  /** The attempts to end the operation's statement, once there are any. */
+  ending: Promise<void> | undefined;
   readonly #at: number;
 
   constructor(private readonly timeout: number) {
@@ -106,14 +103,14 @@ class Deadline {
       if (left === Infinity) return await answer;
       const unanswered = new Promise<never>((_, reject) => {
         timer = startTimer(() => {
-          timer = startTimer(() => reject(this.#error()), GRACE);
-          this.cancelling ??= cancelStatement(client);
+          this.ending = endStatement(client);
+          void this.ending.then(() => reject(this.#error()));
         }, left);
       });
       return await Promise.race([answer, unanswered]);
     } catch (error) {
-      if (this.cancelling) throw this.#error(error);
-      if (sqlStateOf(error) === undefined) this.cancelling = cancelStatement(client);
+      if (this.ending) throw this.#error(error);
+      if (sqlStateOf(error) === undefined) this.ending = endStatement(client);
       throw error;
     } finally {
       stopTimer(timer);

@@ -6,14 +6,17 @@ export interface PostgresPool {
 export interface PostgresClient {
   query(statement: Statement): Promise<Result>;
   release(destroy?: boolean): void;
-  on(event: 'error', listener: (error: Error) => void): unknown;
-  off(event: 'error', listener: (error: Error) => void): unknown;
+  /** `drain`: the server has answered the last statement. `end`: the connection is closed. */
+  on(event: ClientEvent, listener: () => void): unknown;
+  off(event: ClientEvent, listener: () => void): unknown;
   /** The server's address and the key of the connection there, which a request to cancel its statement needs. */
   readonly host?: unknown;
   readonly port?: unknown;
   readonly processID?: unknown;
   readonly secretKey?: unknown;
 }
+
+export type ClientEvent = 'error' | 'drain' | 'end';
 
 export interface Statement {
   /** The name of the prepared statement, once for each connection. */

@@ -119,14 +119,14 @@ export class Table {
   }
 
   /**
-   * Ends a batch of the principal's sessions but $2. Returns a row for each that it looked at, without an id for one that
-   * another statement has ended or taken over meanwhile.
+   * Ends a batch of the principal's sessions but $2. It finds a row by its place, and so leaves one that another statement
+   * has changed at the same moment. Returns their ids, at least one row, and with each the number that the batch looked at.
    */
   get revoke(): string {
     return (
-      `WITH looked_at AS MATERIALIZED (SELECT id FROM ${this.quoted} WHERE principal = $1 AND id IS DISTINCT FROM $2 LIMIT ${REVOKE_BATCH}), ` +
-      `ended AS (DELETE FROM ${this.quoted} WHERE id = ANY (ARRAY(SELECT id FROM looked_at)) AND principal = $1 RETURNING id) ` +
-      'SELECT ended.id FROM looked_at LEFT JOIN ended USING (id)'
+      `WITH looked_at AS MATERIALIZED (SELECT ctid FROM ${this.quoted} WHERE principal = $1 AND id IS DISTINCT FROM $2 LIMIT ${REVOKE_BATCH}), ` +
+      `ended AS (DELETE FROM ${this.quoted} WHERE ctid = ANY (ARRAY(SELECT ctid FROM looked_at)) AND principal = $1 RETURNING id) ` +
+      'SELECT ended.id, looked.n FROM (SELECT count(*) AS n FROM looked_at) AS looked LEFT JOIN ended ON true'
     );
   }
 
