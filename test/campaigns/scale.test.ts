@@ -224,7 +224,7 @@ describeWith('postgres', 'PostgresBackend', () => {
     return { table, filling };
   }
 
-  itHolds(700, async () => {
+  itHolds(1_000, async () => {
     const { table, filling } = await newTable();
     let rows = 0;
     const tell = async (statement: Statement): Promise<void> => {

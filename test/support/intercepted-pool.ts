@@ -13,7 +13,7 @@ export function interceptedPool(
         query: statement => send(client, statement),
         release: destroy => client.release(destroy),
         on: (event, listener) => client.on(event as 'error', listener),
-        off: (event, listener) => client.off(event as 'error', listener),
+        off: (event, listener) => client.off(event, listener),
       };
     },
   };

@@ -19,11 +19,11 @@ const INTERVAL = 100;
  * @returns a promise for the end of the statement, or of the attempts. Never rejects.
  */
 export async function endStatement(client: PostgresClient): Promise<void> {
-  let isOver = false;
-  const end = (): void => void (isOver = true);
+  let left = REQUESTS;
+  const end = (): void => void (left = 0);
   client.on('drain', end);
   client.on('end', end);
-  for (let request = 0; request < REQUESTS && !isOver; request++) {
+  while (left-- > 0) {
     await cancelStatement(client);
     await new Promise<void>(resolve => startTimer(resolve, INTERVAL));
   }
