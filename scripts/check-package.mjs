@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { checkToolChains } from './check-tool-chains.mjs';
 import { freePort } from './test-support.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -46,11 +47,9 @@ try {
   const consumer = path.join(work, 'consumer');
   mkdirSync(consumer);
   writeFileSync(path.join(consumer, 'package.json'), JSON.stringify({ name: 'consumer', private: true }));
-  run(
-    'npm',
-    ['install', '--silent', '--no-audit', '--no-fund', tarball, ...[...peers, ...tools].map(version)],
-    consumer,
-  );
+  const install = (folder, packages) =>
+    run('npm', ['install', '--silent', '--no-audit', '--no-fund', tarball, ...peers.map(version), ...packages], folder);
+  install(consumer, tools.map(version));
 
   for (const [type, name] of [
     ['commonjs', 'CommonJS'],
@@ -91,6 +90,8 @@ try {
   writeFileSync(path.join(consumer, 'module', 'once.mjs'), once.join('\n'));
   run('node', ['once.mjs'], path.join(consumer, 'module'));
   say('require and import get one and the same module');
+
+  checkToolChains(path.join(work, 'tool-chains'), install, say);
 
   await getStarted(path.join(work, 'getting-started'), tarball, version);
   say('docs/getting-started.md works word for word');

@@ -26,8 +26,8 @@ const leavesOut = mode === undefined && !namesFiles;
 if (leavesOut) args.push(...withoutSlowTests);
 else if (mode === '--rest') args.push(...Object.keys(slowTests));
 
-/** Random tests run fewer rounds where a person waits for them. A number that the environment sets is kept. */
-const fewerRounds = { RACES: '100', SEQUENCES: '100', FLOOD: '10000' };
+/** Random tests run a tenth of their rounds where a person waits for them. */
+const fewerRounds = { ROUNDS: 'few' };
 const isShort = leavesOut && process.env.CI !== 'true';
 
 process.exitCode = runTool('jest', args, isShort ? { ...fewerRounds, ...process.env } : {});

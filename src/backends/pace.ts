@@ -7,24 +7,33 @@ import { setTimeout as wait } from 'node:timers/promises';
  */
 export const RESTS_OF_A_DISK = 99;
 
+/** The rests of work that lasts: a fifth of the time is enough for more than an engine can be given to remove later. */
+const FEWEST_RESTS = 4;
+
+/** The milliseconds after which work has twice its first share of the time; after twice as many, three times as much. */
+const PATIENCE = 5_000;
+
 /** Milliseconds. Even the smallest batch is followed by several requests, and a slow engine still gets its sweep. */
 const SHORTEST_REST = 5;
 const LONGEST_REST = 1_000;
 
 /**
  * The pace of background work, done in small batches beside requests. The rest after each batch depends on how long the batch
- * took, the engine's time included: when the machine or the engine is busy, the work slows down.
+ * took, the engine's time included: when the machine or the engine is busy, the work slows down. The longer it lasts, the
+ * larger its share of the time gets, up to a fifth, so that it keeps up with what comes however much that is.
  */
 export class Pace {
-  #begun = performance.now();
+  readonly #started = performance.now();
+  #begun = this.#started;
 
-  /** @param rests the length of a rest in multiples of the work before it: 9 leaves nine tenths of the time to requests */
+  /** @param rests the length of the first rest in multiples of the work before it: 9 leaves nine tenths of the time to requests */
   constructor(private readonly rests = 9) {}
 
   /** Waits after a batch if there is another one to do. */
   async rest(): Promise<void> {
-    const worked = performance.now() - this.#begun;
-    await wait(Math.min(Math.max(worked * this.rests, SHORTEST_REST), LONGEST_REST));
+    const now = performance.now();
+    const rests = Math.max(FEWEST_RESTS, this.rests / (1 + (now - this.#started) / PATIENCE));
+    await wait(Math.min(Math.max((now - this.#begun) * rests, SHORTEST_REST), LONGEST_REST));
     this.#begun = performance.now();
   }
 }

@@ -17,10 +17,10 @@ const seen = new WeakSet<Function>();
 export function checkInjectedServices({ target, controllerMetadata }: ActionMetadata): void {
   if (seen.has(target)) return;
   seen.add(target);
-  const names = parametersOf(target);
-  if (names.length === 0) return;
   const types = Reflect.getMetadata('design:paramtypes', target) as unknown[] | undefined;
-  const doubtful = names.filter((_name, index) => types?.[index] === undefined || types[index] === Object);
+  const doubtful = propertiesOf(target)
+    .filter((_name, index) => types?.[index] === undefined || types[index] === Object)
+    .filter(name => name !== undefined);
   if (doubtful.length === 0) return;
   const instance = madeBy(controllerMetadata);
   if (!instance) return;
@@ -35,14 +35,18 @@ export function checkInjectedServices({ target, controllerMetadata }: ActionMeta
   process.emitWarning(message, 'SessionConfigurationWarning');
 }
 
-/** Returns the parameters of a constructor that it assigns to properties of the same names, in their order. */
-function parametersOf(target: Function): string[] {
+/** Returns the properties that a constructor assigns its parameters to, in their order, also in minified code. */
+function propertiesOf(target: Function): (string | undefined)[] {
   const source = Function.prototype.toString.call(target);
   const list = /\bconstructor\s*\(([^()]*)\)\s*\{/.exec(source)?.[1] ?? '';
-  return list
-    .split(',')
-    .map(parameter => parameter.trim())
-    .filter(name => /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name) && source.includes(`this.${name} = ${name}`));
+  return list.split(',').map(parameter => {
+    const [name] = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.exec(parameter.trim()) ?? [];
+    if (name === undefined) return undefined;
+    return new RegExp(
+      `this\\.([\\p{ID_Continue}$]+)\\s*=\\s*${name.replaceAll('$', '\\$&')}(?![\\p{ID_Continue}$])`,
+      'u',
+    ).exec(source)?.[1];
+  });
 }
 
 function madeBy(controller: ActionMetadata['controllerMetadata']): Record<string, unknown> | undefined {

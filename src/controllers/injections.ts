@@ -27,7 +27,7 @@ function assertModel(declared: unknown, { settings }: CookieService, place: stri
   );
 }
 
-/** Whether a class is another one, or extends it. */
+/** Returns `true` for a class itself and for its subclasses. */
 export function derivesFrom(type: Function, ancestor: Function): boolean {
   return type === ancestor || Object.prototype.isPrototypeOf.call(ancestor, type);
 }

@@ -43,7 +43,7 @@ function assertNoModel(controller: Function): void {
   );
 }
 
-/** What is wrong with a guarded place, if anything is. */
+/** Returns the reason why a requirement would guard nothing; `undefined` if it guards a route. */
 function faultOf(
   type: Function,
   method: string | undefined,

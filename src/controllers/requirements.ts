@@ -65,7 +65,7 @@ export interface ActionRequirements {
 }
 
 /**
- * What an action requires. A subclass and a method that overrides another keep what was required above, and may change
+ * Returns the requirements of an action. A subclass and a method that overrides another keep what was required above, and may change
  * single options: classes from the root down, then methods from the root down, each over what came before. Checks add up.
  *
  * @throws SessionConfigurationError when the cookie of an injection is ambiguous
@@ -165,7 +165,7 @@ function refine(above: RequireSessionOptions[], level: readonly RequireSessionOp
 
 type SessionCheck = RequireSessionOptions['check'];
 
-/** What narrows adds up: a check that stands further down is asked as well, after the one above it. */
+/** Combines two checks: the inner one is asked after the outer one, and both have to hold. */
 function bothOf(above: SessionCheck, below: SessionCheck): SessionCheck {
   if (!above || !below) return above ?? below;
   return async (data, session) => (await above(data, session)) && below(data, session);

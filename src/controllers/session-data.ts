@@ -19,7 +19,7 @@ const OPTIONS: OptionTable = Object.freeze({ ...COOKIE, ...MODEL });
 type SessionDataDecorator = (target: object, member?: string | symbol, place?: unknown) => void;
 
 /**
- * What it stands on is session data: a class is the model; a controller's property or an action's parameter gets the
+ * Marks session data: a class is the model; a controller's property or an action's parameter gets the
  * value of this request. A parameter or property requires a session as `@RequireSession()` would. The class that it is
  * declared with must be the model of the cookie service, or an ancestor of it: anything else is refused when the server is
  * made.

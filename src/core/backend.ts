@@ -46,15 +46,29 @@ export abstract class SessionBackend {
   /** Removes a record. `true`: this call removed it. Idempotent. */
   abstract delete(id: string): Promise<boolean>;
 
-  /** Returns all records of a principal in any order, possibly with expired ones among them. */
-  abstract listByPrincipal(principal: string): Promise<SessionRecord[]>;
+  /**
+   * Returns the records of a principal, possibly with expired ones among them: with `limit` at most so many, those with the
+   * latest `createdAt`, latest first; without it all, in any order. The work depends on `limit`, and not on the number of
+   * records that the principal has.
+   */
+  abstract listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]>;
 
   /**
    * Ends all sessions of a principal but `exceptId`, and returns the ids of those that it ended. There is one instant between
    * the call and its answer at which every existing session of that principal is ended. A `create` that overlaps the call is
    * either ended by it or counts as later. Any number of them cannot keep the call from answering.
+   *
+   * Many sessions are ended in batches, which hold up neither the engine nor this process. When the call rejects or its
+   * process dies in between, those that were ended stay ended, and the next call ends the others.
+   *
+   * @param onEnded called after each batch with its ids, so that the caller sees a long call get on; optional, as each of the
+   *   ids is in the answer, too
    */
-  abstract deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]>;
+  abstract deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]>;
 
   /**
    * Physical clean-up: removes records with `expiresAt <= now`, in batches that do not hold up requests, and returns their

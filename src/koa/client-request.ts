@@ -21,7 +21,7 @@ export function clientRequestOf(ctx: Context): ClientRequest {
 }
 
 /**
- * What a request that never became a Koa request says.
+ * The facts of a request that never became a Koa request.
  *
  * @param app decides whether a proxy is believed, as for its own requests; without one none is
  */

@@ -4,7 +4,7 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY']);
 
 export const NO_ORIGINS: ReadonlySet<string> = new Set();
 
-/** Whether a request's method changes nothing, so that it may come from anywhere (RFC 9110, 9.2.1; QUERY has a body). */
+/** Returns whether a request's method changes nothing, so that it may come from anywhere (RFC 9110, 9.2.1; QUERY has a body). */
 export function isSafeMethod(method: string): boolean {
   return SAFE_METHODS.has(method);
 }
@@ -48,7 +48,7 @@ function isWeb(origin: string): boolean {
 /** An origin of an app's own scheme, as `capacitor://localhost` or `chrome-extension://…`: what browsers call opaque. */
 const APP_ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@*]*$/i;
 
-/** Whether a value is an origin as a browser sends it: scheme, host and port alone. */
+/** Returns whether a value is an origin as a browser sends it: scheme, host and port alone. */
 export function isOrigin(value: unknown): value is string {
   // A browser sends an origin, never a pattern: a pattern would match nothing, in silence.
   if (typeof value !== 'string' || value.includes('*')) return false;
@@ -57,7 +57,7 @@ export function isOrigin(value: unknown): value is string {
   return origin === 'null' ? APP_ORIGIN.test(value) : origin === value;
 }
 
-/** Whether a value names an origin, or is the `null` of a page that has none. */
+/** Returns whether a value names an origin, or is the `null` of a page that has none. */
 export function isOriginOrNull(value: unknown): boolean {
   return value === 'null' || isOrigin(value);
 }

@@ -72,7 +72,10 @@ export interface SessionCookieOptions<T extends object> {
   secure?: boolean | 'auto';
   /** `false`. CHIPS: a jar of its own for each top-level site. */
   partitioned?: boolean;
-  /** Default: no limit. One more log-in ends the least recently seen session. */
+  /**
+   * The most sessions of one principal; 100. One more log-in ends the least recently seen session. `Infinity`: no limit.
+   * Sessions without a principal are not limited.
+   */
   maxSessionsPerPrincipal?: number;
   /**
    * Other origins that may send unsafe requests with this cookie; none. Of the web, as `https://app.example.com`, and of
@@ -154,7 +157,7 @@ export const OPTIONS = Object.freeze({
   sameSite: { default: 'lax', check: oneOf('lax', 'strict', 'none') },
   secure: { default: 'auto', check: oneOf(true, false, 'auto') },
   partitioned: { default: false, check: trueOrFalse },
-  maxSessionsPerPrincipal: { default: Infinity, check: LIMIT },
+  maxSessionsPerPrincipal: { default: 100, check: LIMIT },
   trustedOrigins: { default: Object.freeze([]), check: ORIGINS },
   backendTimeout: { default: 2, check: seconds(0.001, LONGEST.hour), unit: 'seconds' },
   sweepInterval: { default: 600, check: seconds(0, LONGEST.year), unit: 'seconds' },
@@ -206,8 +209,9 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
     const { name } = dataModel;
     throw refuse('dataModel', `the class ${name}, which is not marked`, `@SessionData above class ${name}`);
   }
-  if (options.maxSessionsPerPrincipal !== Infinity)
-    assertPrincipal(dataModel, `maxSessionsPerPrincipal: ${options.maxSessionsPerPrincipal}`);
+  const { maxSessionsPerPrincipal = Infinity } = own;
+  if (maxSessionsPerPrincipal !== Infinity)
+    assertPrincipal(dataModel, `maxSessionsPerPrincipal: ${maxSessionsPerPrincipal}`);
   if (!COOKIE_NAME.test(options.name))
     throw refuse('name', JSON.stringify(options.name), "letters, digits and any of !#$%&'*+-.^_`|~ (RFC 6265)");
   if (!options.path.startsWith('/')) throw refuse('path', JSON.stringify(options.path), "a path from '/' on");

@@ -22,7 +22,7 @@ export class RequestScope {
   /** Private, because whatever shows this object would show the request's cookies with it. */
   readonly #ctx: Context;
   readonly #sessions: RequestSession[] = [];
-  /** How many guards are at work: each settles what happened in it. */
+  /** The number of guards at work. Each settles what happened in it. */
   #running = 0;
   #willSeal = false;
   /** Those of the controller that serves the request. */
@@ -54,13 +54,13 @@ export class RequestScope {
     this.#running--;
   }
 
-  /** Whether a guard is at work, which will settle the request. */
+  /** `true` while a guard is at work, which will settle the request. */
   get isRunning(): boolean {
     return this.#running > 0;
   }
 
   /**
-   * Whether the response was sent, or cannot be any more, and no guard is at work. Code that runs now is a callback of
+   * `true` if the response was sent, or cannot be sent any more, and no guard is at work. Code that runs now is a callback of
    * something that outlived the request: a timer, or a connection that other requests share.
    */
   get isOver(): boolean {
@@ -74,7 +74,7 @@ export class RequestScope {
     return res.writableEnded || res.closed || res.destroyed || stream?.destroyed === true;
   }
 
-  /** Whether there is anything to save. Asked first, so that a request that changed nothing waits for nothing. */
+  /** `true` if there is anything to save. Checked first, so that a request that changed nothing waits for nothing. */
   get isUnsettled(): boolean {
     return this.#sessions.some(session => session.isUnsettled);
   }

@@ -24,7 +24,7 @@ const MAX_CANDIDATES = 4;
 
 const NOTHING: readonly VerifiedToken[] = [];
 
-/** What the guards around the running code decided. */
+/** The decisions of the guards around the running code. */
 interface Verdict {
   /** A session that did not pass a guard's `check` is no session to what stands below it. */
   readonly admitted: boolean;
@@ -37,9 +37,8 @@ const ADMITTED: Verdict = Object.freeze({ admitted: true, trustedOrigins: NO_ORI
 export class RequestSession<T extends object = object> {
   /** The tokens with a right MAC that the request brought: none, one, or several different ones. */
   #presented: readonly VerifiedToken[] | undefined;
-  #loading: Eventual<void> | 'not yet' = 'not yet';
-  /** `true` if the session was read from the store itself, not from a copy in this process. */
-  #authoritative = false;
+  /** The load of the session, and whether it reads from the store itself instead of a copy in this process. */
+  #loading: { done: Eventual<void>; authoritative: boolean } | undefined;
   #session: LiveSession<T> | undefined;
   /** The other sessions of the request's tokens: two living ones, or one whose data cannot be read. */
   #others: readonly SessionName[] = [];
@@ -79,14 +78,11 @@ export class RequestSession<T extends object = object> {
    * @param authoritative `true`: read from the store itself, once more if the first read did not
    */
   load(authoritative = false): Eventual<void> {
-    if (this.#loading === 'not yet') {
-      this.#authoritative = authoritative;
-      this.#loading = this.#load(authoritative);
-    } else if (authoritative && !this.#authoritative) {
-      this.#authoritative = true;
-      this.#loading = after(this.#loading, () => this.#session?.refresh());
-    }
-    return this.#loading;
+    const loading = this.#loading;
+    if (!loading) this.#loading = { done: this.#load(authoritative), authoritative };
+    else if (authoritative && !loading.authoritative)
+      this.#loading = { done: after(loading.done, () => this.#session?.refresh()), authoritative };
+    return this.#loading?.done;
   }
 
   /** Returns the session as the action may see it, loaded if need be. */
@@ -127,8 +123,7 @@ export class RequestSession<T extends object = object> {
       this.#session?.markEnded({ clear: false });
       this.#session = session;
       this.#others = [];
-      this.#loading = undefined;
-      this.#authoritative = true;
+      this.#loading = { done: undefined, authoritative: true };
       this.#verdict = { ...this.#verdict, admitted: true };
       this.#presented = NOTHING;
       return session;
@@ -148,7 +143,7 @@ export class RequestSession<T extends object = object> {
     this.#session?.withdraw();
   }
 
-  /** Whether anybody can assign to its data. */
+  /** `true` if application code can assign to the session's data. */
   get isOpen(): boolean {
     return this.#session !== undefined;
   }

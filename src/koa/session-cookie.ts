@@ -134,15 +134,17 @@ export class SessionCookie<T extends object> {
     return this.#service.current;
   }
 
-  /** Returns a user's living sessions, newest first. */
+  /** Returns a user's living sessions, newest first: at most 1,000. */
   listSessions(principal: string): Promise<SessionInfo[]> {
     return this.#service.list(principal);
   }
 
   /**
-   * Ends all sessions of a user, or all but one: after a change of password, for example.
+   * Ends all sessions of a user, or all but one: after a change of password, for example. Very many are ended in batches,
+   * which together may take longer than `backendTimeout`.
    *
    * @returns the number of ended sessions
+   * @throws SessionUnavailableError when the backend fails; some of the sessions may be ended, and the next call ends the others
    */
   endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
     return this.#service.endAllOf(principal, checkedOptions(options, EXCEPTION, 'endSessions').except);

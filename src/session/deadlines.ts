@@ -25,9 +25,15 @@ export class Deadlines {
 
   /**
    * Returns a promise that settles as `promise` does, or rejects with the error of `onExpired` after the deadline. `onLate`
-   * is called when `promise` settles after the deadline, either way.
+   * is called when `promise` settles after the deadline, either way. `onWatched` gets a function that gives the promise the
+   * whole time again, for work in steps.
    */
-  within<R>(promise: Promise<R>, onExpired: () => Error, onLate?: () => void): Promise<R> {
+  within<R>(
+    promise: Promise<R>,
+    onExpired: () => Error,
+    onLate?: () => void,
+    onWatched?: (renew: () => void) => void,
+  ): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const call: Pending = {
         at: monotonicNow() + this.#milliseconds,
@@ -36,6 +42,7 @@ export class Deadlines {
       };
       this.#pending.add(call);
       this.#timer ??= startTimer(this.#onTimer, this.#milliseconds);
+      onWatched?.(() => this.#renew(call));
       promise.then(
         result => {
           if (this.#settle(call)) resolve(result);
@@ -58,6 +65,14 @@ export class Deadlines {
   #settle(call: Pending): boolean {
     call.expire = nothing;
     return this.#pending.delete(call);
+  }
+
+  /** Moves a call to the end of the order. */
+  #renew(call: Pending): void {
+    if (!this.#pending.delete(call)) return;
+    call.at = monotonicNow() + this.#milliseconds;
+    call.isExtended = false;
+    this.#pending.add(call);
   }
 
   readonly #onTimer = (): void => {

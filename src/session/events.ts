@@ -29,16 +29,26 @@ export interface SessionEvents {
   /**
    * A cookie was not accepted: not a token (`malformed`), not signed by this service (`signature`), no such session
    * (`unknown`), a token that was exchanged for another one since (`superseded`), tokens of two living sessions
-   * (`duplicate`), a record that cannot be trusted (`data`, once per session and process); or the request came from a page
-   * of another origin (`cross-origin`).
+   * (`duplicate`), a record that cannot be trusted (`data`) or was made too far in the future (`clock`), both once per session
+   * and process; or the request came from a page of another origin (`cross-origin`).
    */
   rejected: SessionEvent & {
-    reason: 'malformed' | 'signature' | 'unknown' | 'superseded' | 'duplicate' | 'data' | 'cross-origin';
+    reason: 'malformed' | 'signature' | 'unknown' | 'superseded' | 'duplicate' | 'data' | 'clock' | 'cross-origin';
   };
   /** Two requests changed the same properties at once; the later commit won. */
   conflict: SessionEvent & { id: string; properties: readonly string[] };
   /** A backend call failed or took too long. `error` is the engine's own: for the log, not for clients. */
   unavailable: SessionEvent & { operation: string; error: unknown };
+  /**
+   * A sweep ended, or has lasted for another minute. It `removed` so many expired records since the last report; the oldest
+   * that is left could have been removed so many seconds ago (`behind`), with 0 at the end.
+   */
+  swept: SessionEvent & { removed: number; behind: number };
+  /**
+   * This node's clock differs from the engine's by more than a minute. It is `ahead` by so many seconds, or behind by as many
+   * below zero. Reported when it is found, and once an hour while it lasts.
+   */
+  clock: SessionEvent & { ahead: number };
 }
 
 /** The names of the events, for `on` and `off`. */
@@ -66,6 +76,7 @@ export class SessionEventHub {
     const listeners = this.#listeners.get(name) as Set<SessionEventListener<E>> | undefined;
     if (!listeners?.size) {
       if (name === 'unavailable') this.#unheard.warn(event as SessionEvents['unavailable']);
+      if (name === 'clock') warnOfClock(event as SessionEvents['clock']);
       return;
     }
     for (const listener of [...listeners]) {
@@ -93,6 +104,16 @@ class UnheardFailures {
     const detail = `${messageOf(error)}\nListen to it: sessions.on('unavailable', ({ operation, error }) => log(operation, error))`;
     process.emitWarning(`The session backend failed: ${operation}`, { type: 'SessionUnavailableWarning', detail });
   }
+}
+
+/** Tells of a wrong clock where nobody listens. */
+function warnOfClock({ ahead }: SessionEvents['clock']): void {
+  const by = `${Math.abs(ahead)} seconds ${ahead > 0 ? 'ahead of' : 'behind'}`;
+  const detail = "Keep it right, as with NTP. Listen to it: sessions.on('clock', ({ ahead }) => log(ahead))";
+  process.emitWarning(`This machine's clock is ${by} that of the session backend`, {
+    type: 'SessionClockWarning',
+    detail,
+  });
 }
 
 function messageOf(error: unknown): string {

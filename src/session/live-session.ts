@@ -41,7 +41,7 @@ export class LiveSession<T extends object> implements Session<T> {
   #sealed = false;
   /** The properties that the application assigned in this request. */
   readonly #assigned = new Set<string>();
-  /** Whether the data is an instance that the application made. */
+  /** `true` if the application made the instance. */
   #isGiven = false;
 
   /** @param isNew whether the session was made in this request */
@@ -166,7 +166,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const data = this.#data as Record<string, unknown> | undefined;
     if (!data) return;
     Object.freeze(data);
-    // What the application assigned may be an object that it goes on using elsewhere.
+    // The application may go on using an object that it assigned.
     if (this.#isGiven) return;
     for (const key of Object.keys(data)) if (!this.#assigned.has(key)) deepFreeze(data[key]);
   }

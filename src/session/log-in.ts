@@ -9,23 +9,23 @@ import type { SessionName, SessionParts } from './parts.js';
 import { isClosed } from './records.js';
 import type { Transport } from './session.js';
 
-/** What is known of the client that logs in. */
+/** The client that logs in, as far as it is known. */
 export interface ClientInfo {
   ip?: string;
   userAgent?: string;
 }
 
-/** How a log-in comes about. */
+/** The circumstances of a log-in. */
 export interface LogInContext {
   transport: Transport;
   client: ClientInfo;
   /** The sessions that it takes the place of. */
   earlier: readonly SessionName[];
-  /** Whether the first of these has to be alive: without it there is no log-in, and the others stay. */
+  /** `true`: the first of these must be alive. Otherwise there is no log-in, and the others stay. */
   requireFirst?: boolean;
 }
 
-/** What is to be stored. */
+/** The data to store, in the forms that the record needs. */
 interface Content {
   data: JsonObject;
   encoded: string;
@@ -35,9 +35,22 @@ interface Content {
 /** A log-in under `maxSessionsPerPrincipal`. */
 interface Limit {
   principal: string;
-  /** When each of the sessions that the log-in finds was last seen. */
+  most: number;
+  /** The "last seen" times of the principal's sessions when the log-in begins, by id. */
   before: ReadonlyMap<string, number>;
 }
+
+/**
+ * The most sessions that one log-in ends. A user may have any number from a time without a limit: each log-in then ends so many
+ * of them, and takes no longer than that.
+ */
+const EVICTED_AT_ONCE = 50;
+
+/**
+ * The number of log-ins of one user that other processes may be making beside one. Where the limit leaves more room than that,
+ * a log-in does not look again.
+ */
+const BESIDE = 50;
 
 /** Makes sessions. */
 export class LogIn<T extends object> {
@@ -55,14 +68,16 @@ export class LogIn<T extends object> {
    * @throws SessionUnavailableError when the backend fails
    */
   async create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
-    const { model, times } = this.parts;
+    const { model, times, store } = this.parts;
     const plain = await model.create(data);
+    const settled = store.settled();
+    if (settled) await settled;
     const content: Content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
     const { principal } = content;
-    if (principal === undefined || !Number.isFinite(times.limits.maxSessionsPerPrincipal))
-      return this.#store(content, context);
+    const { maxSessionsPerPrincipal: most } = times.limits;
+    if (principal === undefined || !Number.isFinite(most)) return this.#store(content, context);
     return this.locks.hold(principal, async () =>
-      this.#store(content, context, { principal, before: await this.#seenNow(principal) }),
+      this.#store(content, context, { principal, most, before: await this.#seenNow(principal, most) }),
     );
   }
 
@@ -93,7 +108,7 @@ export class LogIn<T extends object> {
     return new LiveSession(this.parts, { record, data: content.data }, { transport, hash: minted.hash, isNew: true });
   }
 
-  /** What is over is not there, also where its record still is. That it may end after this is seen when it is ended. */
+  /** An expired session counts as absent. One that ends after this check is noticed when it is replaced. */
   async #assertAlive(session: SessionName | undefined): Promise<void> {
     if (!session || isClosed(await this.parts.records.read(session.id))) throw new SessionGoneError();
   }
@@ -107,7 +122,8 @@ export class LogIn<T extends object> {
     const { times } = this.parts;
     const now = times.now();
     // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
-    const lastSeenAt = limit ? Math.max(now, ...[...limit.before.values()].map(seen => seen + 1)) : now;
+    let lastSeenAt = now;
+    for (const seen of limit?.before.values() ?? []) lastSeenAt = Math.max(lastSeenAt, seen + 1);
     const record: SessionRecord = {
       id,
       data: encoded,
@@ -121,18 +137,20 @@ export class LogIn<T extends object> {
     return principal === undefined ? record : { ...record, principal, ...client };
   }
 
-  /** When each of a principal's sessions was last seen. */
-  async #seenNow(principal: string): Promise<ReadonlyMap<string, number>> {
-    return new Map((await this.parts.records.list(principal)).map(record => [record.id, record.lastSeenAt]));
+  /** Returns the "last seen" times of a principal's newest sessions by id. */
+  async #seenNow(principal: string, most: number): Promise<ReadonlyMap<string, number>> {
+    const records = await this.parts.records.list(principal, most + EVICTED_AT_ONCE);
+    return new Map(records.map(record => [record.id, record.lastSeenAt]));
   }
 
   /**
    * Ends what a principal has too many, the least recently seen at the head. All processes agree on one order, so that
    * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
    */
-  async #evict({ principal, before }: Limit): Promise<void> {
-    const records = await this.parts.records.list(principal);
-    const surplus = records.length - this.parts.times.limits.maxSessionsPerPrincipal;
+  async #evict({ principal, most, before }: Limit): Promise<void> {
+    if (before.size + BESIDE < most) return;
+    const records = await this.parts.records.list(principal, most + EVICTED_AT_ONCE);
+    const surplus = records.length - most;
     if (surplus <= 0) return;
     const seen = (record: SessionRecord) => before.get(record.id) ?? record.lastSeenAt;
     records.sort((a, b) => seen(a) - seen(b) || (a.id < b.id ? -1 : 1));

@@ -16,8 +16,8 @@ export interface StoredState {
 }
 
 /**
- * Why an id, or a token, opens no session: there is no record (`absent`); what is there is not a record, lies in the future,
- * or has data that is not the model's (`unreadable`); its time is up (`expired`); or the token's secret was exchanged for
+ * Why an id, or a token, opens no session: there is no record (`absent`); what is there is not a record, has data that is
+ * not the model's, or lies so far in the future that nobody can say when it was made (`unreadable`); its time is up (`expired`); or the token's secret was exchanged for
  * another one (`superseded`).
  */
 export interface Closed {
@@ -38,6 +38,10 @@ const REPORTED = 10_000;
 
 /** Of how many log-ins this process remembers how often its clock had been set back by then. */
 const LOG_INS = 10_000;
+
+/** The factor by which more records are looked at when too few of a user's live, and the number at which that ends. */
+const LOOKS = 4;
+const MOST_LOOKS = 10_000;
 
 /** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
 const DECODED = 1_000;
@@ -85,15 +89,24 @@ export class Records<T extends object> {
     return after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
   }
 
-  /** The living records of a principal. */
-  async list(principal: string): Promise<SessionRecord[]> {
-    const records: readonly unknown[] = await this.store.listByPrincipal(principal);
+  /**
+   * Returns the living records of a principal, the newest first: at most `most`. The store may still have dead ones, so that
+   * more are looked at if too few live, within a bound.
+   */
+  async list(principal: string, most: number): Promise<SessionRecord[]> {
+    for (let limit = most; ; limit *= LOOKS) {
+      const records = await this.store.listByPrincipal(principal, limit);
+      const living = this.#living(records);
+      if (records.length < limit || living.length >= most || limit >= Math.max(most, MOST_LOOKS))
+        return living.sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1)).slice(0, most);
+    }
+  }
+
+  #living(records: readonly unknown[]): SessionRecord[] {
     const now = this.times.now();
     return records.filter(
       (record): record is SessionRecord =>
-        isSessionRecord(record, (record as Partial<SessionRecord> | null)?.id) &&
-        !this.#isForged(record, now) &&
-        !this.times.expiryOf(record, now),
+        isSessionRecord(record, (record as Partial<SessionRecord> | null)?.id) && !this.times.expiryOf(record, now),
     );
   }
 
@@ -101,7 +114,8 @@ export class Records<T extends object> {
     return (
       isSessionRecord(record, id) &&
       this.#matches(record, hash, now) &&
-      this.#madeBy(record, now) === undefined &&
+      this.#setBackTo(record) === undefined &&
+      !this.times.isAhead(record, now) &&
       !this.times.expiryOf(record, now)
     );
   }
@@ -119,11 +133,12 @@ export class Records<T extends object> {
     this.#logIns.set(id, this.times.setBacks);
   }
 
-  /** A time by which a record from before the clock was set back was made; `undefined` for any other record. */
-  #madeBy(record: SessionRecord, now: number): number | undefined {
+  /**
+   * A time by which a session was made that this process made before its clock was set back; `undefined` for any other one.
+   */
+  #setBackTo(record: SessionRecord): number | undefined {
     const setBacks = this.times.setBacks === 0 ? undefined : this.#logIns.get(record.id);
-    const seen = setBacks === undefined ? undefined : this.times.setBackBefore(record, setBacks);
-    return seen ?? (this.times.isAhead(record, now) ? now : undefined);
+    return setBacks === undefined ? undefined : this.times.setBackBefore(record, setBacks);
   }
 
   /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
@@ -141,10 +156,9 @@ export class Records<T extends object> {
     if (record === undefined) return { closed: 'absent', id };
     if (!isSessionRecord(record, id)) return this.#reject({ id });
     if (hash !== undefined && !this.#matches(record, hash, now)) return closed('superseded', record);
-    const madeBy = this.#madeBy(record, now);
-    if (madeBy === undefined) return this.#decode(record, now);
-    if (attempts === 0 || !this.times.wasSetBackSince(record)) return this.#reject(record);
-    return this.#setRight(record, hash, { now, madeBy, attempts });
+    const setBackTo = this.#setBackTo(record);
+    if (setBackTo === undefined && !this.times.isAhead(record, now)) return this.#decode(record, now);
+    return this.#setRight(record, hash, { now, setBackTo, attempts });
   }
 
   #decode(record: SessionRecord, now: number): Eventual<StoredState | Closed> {
@@ -162,23 +176,29 @@ export class Records<T extends object> {
     });
   }
 
-  /** Stores the times of a record from before the clock was set back as {@link Times.setRight} has them, before it counts. */
+  /**
+   * Stores the times of a record that lies in the future as {@link Times.setRight} has them, before it counts. The engine's
+   * clock decides, if it has one: it may be this node's clock that is behind, and then the record is right.
+   */
   async #setRight(
     record: SessionRecord,
     hash: string | undefined,
-    { now, madeBy, attempts }: { now: number; madeBy: number; attempts: number },
+    { now, setBackTo, attempts }: { now: number; setBackTo: number | undefined; attempts: number },
   ): Promise<StoredState | Closed> {
-    const right = { ...record, ...this.times.setRight(record, now, madeBy), version: record.version + 1 };
+    const engine = setBackTo === undefined ? await this.store.engineNow() : undefined;
+    const madeBy = setBackTo ?? Math.max(now, engine ?? now);
+    if (setBackTo === undefined && !this.times.isAhead(record, madeBy)) return this.#decode(record, now);
+    const isSure = setBackTo !== undefined || engine !== undefined || this.times.wasSetBackSince(record);
+    if (attempts === 0 || (!isSure && this.times.isTooFarAhead(record, now))) return this.#reject(record, 'clock');
+    // An idle timeout that is counted from a wrong clock would end a session in use, so that time stays as it is.
+    const seenBy = isSure ? Math.max(now, madeBy) : Infinity;
+    const right = { ...record, ...this.times.setRight(record, madeBy, seenBy), version: record.version + 1 };
     if ((await this.store.update(right, record.version)) === 'updated') return this.#decode(right, now);
     return this.#judge(await this.store.read(record.id), record.id, hash, now, attempts - 1);
   }
 
-  #isForged(record: SessionRecord, now: number): boolean {
-    return this.times.isAhead(record, now) && !this.times.wasSetBackSince(record);
-  }
-
-  #reject(record: { id: string; principal?: string }): Closed {
-    this.#reportOnce('rejected', record, { reason: 'data' });
+  #reject(record: { id: string; principal?: string }, reason: 'data' | 'clock' = 'data'): Closed {
+    this.#reportOnce('rejected', record, { reason });
     return closed('unreadable', record);
   }
 

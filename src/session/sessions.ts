@@ -9,6 +9,7 @@ import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
 import { LiveSession } from './live-session.js';
 import { Locks } from './locks.js';
 import { LogIn, type LogInContext } from './log-in.js';
+import { NodeClock } from './node-clock.js';
 import type { SessionName, SessionParts } from './parts.js';
 import { type Closed, isClosed, Records } from './records.js';
 import type { SessionInfo, Transport } from './session.js';
@@ -16,6 +17,9 @@ import { Store } from './store.js';
 import { type SessionLimits, Times } from './times.js';
 import { Touches } from './touches.js';
 import { WriteQueue } from './write-queue.js';
+
+/** The most sessions of a principal that are listed. Nobody looks at more, and a list must not grow with what others do. */
+export const LISTED = 1_000;
 
 /** The sessions of one cookie service, from log-in to log-out. */
 export class Sessions<T extends object> implements SessionParts<T> {
@@ -35,8 +39,13 @@ export class Sessions<T extends object> implements SessionParts<T> {
     clock: Clock,
     backend: () => SessionBackend,
   ) {
-    this.times = new Times(limits, clock);
-    this.store = new Store(backend, this.times, events);
+    const node = new NodeClock(
+      clock,
+      () => this.times.forget(),
+      ahead => events.emit('clock', { ahead: Math.round(ahead / 1000), time: new Date(this.times.now()) }),
+    );
+    this.times = new Times(limits, () => node.now());
+    this.store = new Store(backend, this.times, events, node);
     this.records = new Records(model, this.store, this.times, events);
     this.touches = new Touches(this.store, this.times);
     this.queue = new WriteQueue(model, this.store, this.records, this.times);
@@ -67,30 +76,37 @@ export class Sessions<T extends object> implements SessionParts<T> {
     return ended;
   }
 
-  /** Ends all sessions of a principal but one. Returns the ids of the ended ones. */
+  /** Ends all sessions of a principal but one, each reported as soon as it is ended. Returns the ids of the ended ones. */
   async endAll(principal: unknown, exceptId: string | undefined): Promise<string[]> {
     const text = principalText(principal);
     if (text === undefined) return [];
-    const ids = await this.store.deleteByPrincipal(text, exceptId);
-    for (const id of ids) this.events.emit('ended', { ...this.eventOf({ id, principal: text }), reason: 'revoked' });
+    const told = new Set<string>();
+    const tell = (ids: readonly string[]): void => {
+      for (const id of ids) {
+        if (told.has(id)) continue;
+        told.add(id);
+        this.events.emit('ended', { ...this.eventOf({ id, principal: text }), reason: 'revoked' });
+      }
+    };
+    const ids = await this.store.deleteByPrincipal(text, exceptId, tell);
+    // A backend need not name them before.
+    if (told.size < ids.length) tell(ids);
     return ids;
   }
 
-  /** Returns the living sessions of a principal, newest first. */
+  /** Returns the living sessions of a principal, newest first: at most {@link LISTED}. */
   async list(principal: unknown, currentId: string | undefined): Promise<SessionInfo[]> {
     const text = principalText(principal);
-    const records = text === undefined ? [] : await this.records.list(text);
-    return records
-      .sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1))
-      .map(record => ({
-        id: record.id,
-        current: record.id === currentId,
-        createdAt: new Date(record.createdAt),
-        lastSeenAt: new Date(record.lastSeenAt),
-        expiresAt: new Date(this.times.endOf(record)),
-        ...(record.ip === undefined ? {} : { ip: record.ip }),
-        ...(record.userAgent === undefined ? {} : { userAgent: record.userAgent }),
-      }));
+    const records = text === undefined ? [] : await this.records.list(text, LISTED);
+    return records.map(record => ({
+      id: record.id,
+      current: record.id === currentId,
+      createdAt: new Date(record.createdAt),
+      lastSeenAt: new Date(record.lastSeenAt),
+      expiresAt: new Date(this.times.endOf(record)),
+      ...(record.ip === undefined ? {} : { ip: record.ip }),
+      ...(record.userAgent === undefined ? {} : { userAgent: record.userAgent }),
+    }));
   }
 
   eventOf({ id, principal }: SessionName): SessionEvent & { id: string } {

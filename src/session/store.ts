@@ -1,10 +1,16 @@
 import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
+import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
+import { sweepOf } from '../core/sweep.js';
+import { monotonicNow } from '../core/timers.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub } from './events.js';
+import { MachineClock } from './machine-clock.js';
+import type { NodeClock } from './node-clock.js';
+import { SweepNews } from './sweep-news.js';
 import { Orphans } from './orphans.js';
 import type { Times } from './times.js';
 
@@ -19,6 +25,7 @@ export class Store {
   readonly orphans: Orphans;
   readonly #find: () => SessionBackend;
   readonly #deadlines: Deadlines;
+  readonly #machine = new MachineClock();
   #backend: SessionBackend | undefined;
   #atOnce: AtOnce | undefined;
 
@@ -27,6 +34,7 @@ export class Store {
     find: () => SessionBackend,
     private readonly times: Times,
     private readonly events: SessionEventHub,
+    private readonly clock: NodeClock,
   ) {
     this.#find = find;
     this.#deadlines = new Deadlines(times.limits.backendTimeout);
@@ -77,12 +85,28 @@ export class Store {
     return this.#call('delete', backend => backend.delete(id));
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#call('listByPrincipal', backend => backend.listByPrincipal(principal));
+  listByPrincipal(principal: string, limit: number): Promise<SessionRecord[]> {
+    return this.#call('listByPrincipal', backend => backend.listByPrincipal(principal, limit));
   }
 
-  deleteByPrincipal(principal: string, exceptId: string | undefined): Promise<string[]> {
-    return this.#call('deleteByPrincipal', backend => backend.deleteByPrincipal(principal, exceptId));
+  /**
+   * Ends a principal's sessions. Each batch of a long call has the whole deadline, so that any number can be ended, and an
+   * engine that stopped answering is still noticed in time.
+   *
+   * @param onEnded gets the ids of each batch as soon as it is ended
+   */
+  deleteByPrincipal(
+    principal: string,
+    exceptId: string | undefined,
+    onEnded: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    let renew = (): void => undefined;
+    const note = (ids: readonly string[]): void => {
+      renew();
+      onEnded(ids);
+    };
+    const run = (backend: SessionBackend): Promise<string[]> => backend.deleteByPrincipal(principal, exceptId, note);
+    return this.#call('deleteByPrincipal', run, undefined, given => (renew = given));
   }
 
   /**
@@ -90,17 +114,48 @@ export class Store {
    */
   async sweep(): Promise<void> {
     try {
-      await this.#found().deleteExpired(this.times.now() - SWEEP_GRACE);
+      const sweep = sweepOf(this.#found());
+      const overBefore = await this.#overBefore();
+      const begun = monotonicNow();
+      const news = new SweepNews((removed, reached) => {
+        const due = overBefore + monotonicNow() - begun;
+        const behind = reached === undefined ? 0 : Math.max(0, Math.round((due - reached) / 1000));
+        this.events.emit('swept', { removed, behind, time: new Date(this.times.now()) });
+      });
+      news.end(await sweep(overBefore, news.onBatch));
     } catch (error) {
       this.#report('deleteExpired', error);
     }
   }
 
+  /** Asks for the engine's time at most once a minute. `undefined`: it has none of its own, or does not say. */
+  engineNow(): Promise<number | undefined> {
+    this.#found();
+    return this.clock.engineNow();
+  }
+
+  /** What to wait for before the node's time may decide anything: a node whose clock is wrong learns it first. */
+  settled(): Promise<unknown> | undefined {
+    this.#found();
+    return this.clock.settled();
+  }
+
+  /** What expired before that time is over by all clocks, and may be removed: a removed record cannot be missed. */
+  async #overBefore(): Promise<number> {
+    const engine = this.clock.hasEngine ? await this.clock.engineNow() : this.#machine.now();
+    if (engine === undefined)
+      throw new Error('the session backend did not tell its time, without which nothing is removed');
+    return Math.min(this.times.now(), engine) - SWEEP_GRACE;
+  }
+
   #found(): SessionBackend {
     if (this.#backend) return this.#backend;
-    this.#backend = this.#find();
-    this.#atOnce = atOnceOf(this.#backend);
-    return this.#backend;
+    const backend = this.#find();
+    this.#backend = backend;
+    this.#atOnce = atOnceOf(backend);
+    const ask = engineClockOf(backend);
+    if (ask) this.clock.attach(() => this.#deadlines.within(ask(), () => this.#late('its time')));
+    return backend;
   }
 
   #writes(): AtOnceWrites | undefined {
@@ -110,23 +165,29 @@ export class Store {
 
   /**
    * @param onLate called when the backend answers after the deadline
+   * @param onWatched see {@link Deadlines.within}
    * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
    */
   async #call<R>(
     operation: keyof SessionBackend,
     run: (backend: SessionBackend) => Promise<R>,
     onLate?: () => void,
+    onWatched?: (renew: () => void) => void,
   ): Promise<R> {
     const backend = this.#found();
     try {
-      const expired = () =>
-        new Error(`the session backend did not answer ${operation} within ${this.times.limits.backendTimeout} ms`);
-      const answer = await this.#deadlines.within(run(backend), expired, onLate);
+      const settled = this.clock.settled();
+      const answer = await this.#deadlines.within(run(backend), () => this.#late(operation), onLate, onWatched);
+      if (settled && !(await settled)) this.clock.doWithout();
       this.orphans.catchUp();
       return answer;
     } catch (error) {
       throw this.#failure(operation, error);
     }
+  }
+
+  #late(asked: string): Error {
+    return new Error(`the session backend did not answer ${asked} within ${this.times.limits.backendTimeout} ms`);
   }
 
   /** Calls a backend that answers synchronously. */

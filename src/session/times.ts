@@ -33,6 +33,11 @@ export class Times {
     return this.#latest;
   }
 
+  /** Forgets what the clock showed so far, because it was wrong. */
+  forget(): void {
+    this.#latest = this.#last = 0;
+  }
+
   now(): number {
     const now = this.clock();
     if (now > this.#latest) this.#latest = now;
@@ -81,34 +86,47 @@ export class Times {
     return now - lastSeenAt >= this.limits.touchInterval;
   }
 
-  /** Whether a record lies in the future by more than clocks of several nodes differ. */
-  isAhead({ createdAt, authenticatedAt, lastSeenAt }: Instants, now: number): boolean {
-    return Math.max(createdAt, authenticatedAt, lastSeenAt) > now + CLOCK_SKEW;
+  /**
+   * Whether a session's log-in lies in the future by more than clocks of several nodes differ. That it was seen in the future
+   * only means that it was seen: such a time counts as now.
+   */
+  isAhead(record: Instants, now: number): boolean {
+    return latestOf(record) > now + CLOCK_SKEW;
+  }
+
+  /** Whether it lies so far ahead that a session which was set right would be over if it was this clock that is behind. */
+  isTooFarAhead(record: Instants, now: number): boolean {
+    return latestOf(record) >= now + this.limits.absoluteTimeout;
   }
 
   /** Whether this process's clock was set back since, so that a record from the future may well be one of its own. */
-  wasSetBackSince({ createdAt, authenticatedAt, lastSeenAt }: Instants): boolean {
-    return Math.max(createdAt, authenticatedAt, lastSeenAt) <= this.#latest + CLOCK_SKEW;
+  wasSetBackSince(record: Instants): boolean {
+    return latestOf(record) <= this.#latest + CLOCK_SKEW;
   }
 
   /**
-   * The instants of a record from before the clock was set back, on the clock as it is now. Its age is not known any more:
-   * the session counts as made when the clock had just been set back, where that was seen, or now, so that it does not outlive
-   * its absolute timeout by what the clock was set back; and its user as authenticated too long ago for any `maxAuthAge`.
+   * The instants of a record that was made by a clock that was ahead, on the clock as it is now. Its age is not known: the
+   * session counts as made at the latest time that it can have been made, so that it does not outlive its absolute timeout by
+   * what the clock was ahead; and its user as authenticated too long ago for any `maxAuthAge`.
    *
    * @param madeBy a time by which the session was made
+   * @param seenBy a time by which it was seen last
    */
-  setRight({ createdAt, authenticatedAt, lastSeenAt, expiresAt }: Instants, now: number, madeBy = now): Instants {
+  setRight({ createdAt, authenticatedAt, lastSeenAt, expiresAt }: Instants, madeBy: number, seenBy: number): Instants {
     const horizon = madeBy + CLOCK_SKEW;
     const made = createdAt > horizon ? madeBy : createdAt;
-    const seen = lastSeenAt > now + CLOCK_SKEW ? now : lastSeenAt;
+    const seen = lastSeenAt > seenBy + CLOCK_SKEW ? seenBy : lastSeenAt;
     return {
       createdAt: made,
-      authenticatedAt: authenticatedAt > horizon ? now - this.limits.absoluteTimeout : authenticatedAt,
+      authenticatedAt: authenticatedAt > horizon ? madeBy - this.limits.absoluteTimeout : authenticatedAt,
       lastSeenAt: seen,
       expiresAt: Math.min(expiresAt, this.expiresAt(made, seen)),
     };
   }
+}
+
+function latestOf({ createdAt, authenticatedAt }: Instants): number {
+  return Math.max(createdAt, authenticatedAt);
 }
 
 /** Whether a user authenticated longer ago than `maxAuthAge` milliseconds. An instant from the future is not recent. */

@@ -11,9 +11,9 @@ import { isClosed, type Records, type StoredState } from './records.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
-/** How often a write is tried when other processes keep coming first. */
+/** The number of attempts while writes of other processes keep coming first. */
 const MAX_ATTEMPTS = 50;
-/** How many writes may wait for one session. They are combined, so that many cost little more than one. */
+/** The most writes that wait for one session. They are combined, so many cost little more than one. */
 const LONGEST_QUEUE = 10_000;
 /** From here on, attempts are spread over a random time of up to 2^n ms, at most this. */
 const MAX_BACKOFF = 64;
@@ -33,9 +33,9 @@ export interface Rotation {
 export interface Write {
   /** The state that the request knows. */
   known: StoredState;
-  /** What becomes of a state of the data. Called again on newer data when another process's write comes first. */
+  /** Returns the new state of the data. Called again on newer data when another process's write comes first. */
   apply(data: JsonObject): Eventual<JsonObject>;
-  /** Whether `apply` decides by what the data is, so that "nothing to write" has to be decided on what is stored now. */
+  /** `true` if `apply` depends on the data, so that "nothing to write" counts only on the stored state. */
   decides: boolean;
   rotation?: Rotation;
 }
@@ -55,7 +55,7 @@ interface Waiting extends Job {
   aside?: Promise<unknown>;
 }
 
-/** What a batch makes of a state, one write after another. */
+/** The state that a batch has reached, one write after another. */
 interface Content {
   data: JsonObject;
   encoded: string;
@@ -68,7 +68,7 @@ interface Queue {
   batch: object;
   since: number;
   waiting: Waiting[];
-  /** What the last batch stored. */
+  /** The state that the last batch stored. */
   latest: StoredState | undefined;
   timer: Timer | undefined;
 }
@@ -85,7 +85,7 @@ interface Queue {
 export class WriteQueue<T extends object> {
   readonly #queues = new Map<string, Queue>();
   readonly #patience: Deadlines;
-  /** How long a function may take where others of its batch wait for it. */
+  /** The deadline of a function that others of its batch wait for. */
   readonly #turns: Deadlines;
 
   constructor(
@@ -98,7 +98,7 @@ export class WriteQueue<T extends object> {
     this.#turns = new Deadlines(times.limits.backendTimeout);
   }
 
-  /** How many sessions are being written to. */
+  /** The number of sessions that are being written to. */
   get size(): number {
     return this.#queues.size;
   }
@@ -227,33 +227,27 @@ export class WriteQueue<T extends object> {
       }
       const { data, encoded, principal } = content;
       const isRotation = proof !== base.record.proof;
-      if (data === base.data && !isRotation) {
-        if (isRead || !jobs.some(job => job.decides || isDoubtful(job))) return base;
-        const stored = await this.#read(id);
-        if (stored.record.version === base.record.version) return base;
-        base = stored;
-        isRead = true;
-        continue;
-      }
+      const isUnchanged = data === base.data && !isRotation;
+      if (isUnchanged && (isRead || !jobs.some(job => job.decides || isDoubtful(job)))) return base;
       const now = this.times.now();
-      if (this.times.expiryOf(base.record, now)) {
-        // What outlived its time while an action ran stays dead. But another request may have been seen in the meantime.
-        if (isRead) throw new SessionGoneError();
-        base = await this.#read(id);
-        isRead = true;
-        continue;
+      const isOver = this.times.expiryOf(base.record, now) !== undefined;
+      // A session that ran out while an action ran stays dead. Another request may have been seen in the meantime, though.
+      if (isOver && isRead) throw new SessionGoneError();
+      if (!isUnchanged && !isOver) {
+        const record = this.#next(base.record, { data: encoded, principal, proof }, now);
+        const { version } = base.record;
+        const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
+        const outcome = written instanceof Promise ? await written : written;
+        if (outcome === 'updated') {
+          this.records.remember(record, data);
+          return { record, data };
+        }
+        if (outcome === 'gone') throw new SessionGoneError();
+        await backOff(attempt);
       }
-      const record = this.#next(base.record, { data: encoded, principal, proof }, now);
-      const { version } = base.record;
-      const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
-      const outcome = written instanceof Promise ? await written : written;
-      if (outcome === 'updated') {
-        this.records.remember(record, data);
-        return { record, data };
-      }
-      if (outcome === 'gone') throw new SessionGoneError();
-      await backOff(attempt);
-      base = await this.#read(id);
+      const stored = await this.#read(id);
+      if (isUnchanged && stored.record.version === base.record.version) return base;
+      base = stored;
       isRead = true;
     }
     throw new SessionConflictError();
@@ -269,7 +263,7 @@ export class WriteQueue<T extends object> {
     });
   }
 
-  /** `undefined` when the others of its batch have to go on without it. Alone, a function may take what time it wants. */
+  /** Returns `undefined` if the others of the batch have to go on without it. Alone, a function may take any time. */
   async #inTurn(applied: Promise<Content>, jobs: readonly Job[], since: number): Promise<Content | undefined> {
     if (jobs.length === 1) return applied;
     const isLate = monotonicNow() - since >= this.times.limits.backendTimeout;
@@ -303,7 +297,7 @@ export class WriteQueue<T extends object> {
   }
 }
 
-/** The newest state that is known in this process. */
+/** Returns the newest state that this process knows. */
 function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredState {
   const [first, ...others] = jobs;
   if (!first) throw new RangeError('a batch has a write');
@@ -312,7 +306,7 @@ function newest(jobs: readonly Job[], latest: StoredState | undefined): StoredSt
   return newest;
 }
 
-/** Whether a write failed on a state that may not be the latest. */
+/** Returns whether a write failed on a state that may not be the latest. */
 function isDoubtful({ failure }: Job): boolean {
   return failure !== undefined && !failure.isFinal;
 }

@@ -150,8 +150,8 @@ class RemoteBackend extends SessionBackend {
     return this.#channel.call(this.#number, 'delete', [id]);
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#channel.call(this.#number, 'listByPrincipal', [principal]);
+  listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+    return this.#channel.call(this.#number, 'listByPrincipal', limit === undefined ? [principal] : [principal, limit]);
   }
 
   deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {

@@ -82,27 +82,65 @@ describe('LmdbBackend', () => {
   it('close during a sweep ends it after the batch, and the sweep returns the number of removed records', async () => {
     const made = folder();
     const backend = new LmdbBackend({ path: made });
-    await Promise.all(Array.from({ length: 120 }, () => backend.create(record())));
+    await Promise.all(Array.from({ length: 240 }, () => backend.create(record())));
     const rest = jest.spyOn(Pace.prototype, 'rest').mockImplementation(() => backend.close());
     const removed = await backend.deleteExpired(2);
     rest.mockRestore();
     expect(removed).toBeGreaterThan(0);
     const again = new LmdbBackend({ path: made });
-    expect(removed + (await again.deleteExpired(2))).toBe(120);
+    expect(removed + (await again.deleteExpired(2))).toBe(240);
     await again.close();
-    expect(removed).toBeLessThan(120);
+    expect(removed).toBeLessThan(240);
   });
 
   it('rests between the batches of a sweep, and not after the last one', async () => {
     const backend = new LmdbBackend({ path: folder() });
-    await Promise.all(Array.from({ length: 120 }, () => backend.create(record())));
+    await Promise.all(Array.from({ length: 240 }, () => backend.create(record())));
     const rest = jest.spyOn(Pace.prototype, 'rest').mockResolvedValue();
-    expect(await backend.deleteExpired(2)).toBe(120);
+    expect(await backend.deleteExpired(2)).toBe(240);
     expect(rest).toHaveBeenCalledTimes(2);
     expect(await backend.deleteExpired(2)).toBe(0);
     expect(rest).toHaveBeenCalledTimes(2);
     rest.mockRestore();
     await backend.close();
+  });
+
+  it('ends many sessions of one user in transactions of 50, so that other writes come in between', async () => {
+    const backend = new LmdbBackend({ path: folder() });
+    await Promise.all(Array.from({ length: 2_100 }, () => backend.create(record({ principal: 'ada' }))));
+    const sizes: number[] = [];
+    const between: Promise<boolean>[] = [];
+    const late: SessionRecord[] = [];
+    const ended = await backend.deleteByPrincipal('ada', undefined, ids => {
+      sizes.push(ids.length);
+      const one = record({ principal: 'ada' });
+      late.push(one);
+      between.push(backend.create(one));
+    });
+    expect([ended.length, sizes.length, Math.max(...sizes)]).toEqual([2_100, 42, 50]);
+    // A log-in that overlaps the call counts as later.
+    expect(new Set(await Promise.all(between))).toEqual(new Set([true]));
+    expect((await backend.listByPrincipal('ada')).length).toBe(late.length);
+    await backend.close();
+  });
+
+  it('a revocation whose process goes away half-way keeps what it has done, and the next one ends the rest', async () => {
+    const made = folder();
+    const backend = new LmdbBackend({ path: made });
+    await Promise.all(Array.from({ length: 300 }, () => backend.create(record({ principal: 'ada' }))));
+    let closed: Promise<void> | undefined;
+    const named: string[] = [];
+    const revoking = backend.deleteByPrincipal('ada', undefined, ids => {
+      named.push(...ids);
+      closed = backend.close();
+    });
+    await expect(revoking).rejects.toThrow('LmdbBackend is closed');
+    await closed;
+    const again = new LmdbBackend({ path: made });
+    expect((await again.listByPrincipal('ada')).length).toBe(300 - named.length);
+    expect((await again.deleteByPrincipal('ada')).length + named.length).toBe(300);
+    expect(await again.listByPrincipal('ada')).toEqual([]);
+    await again.close();
   });
 
   it('rejects an id that is longer than the contract allows, and stores nothing of it', async () => {

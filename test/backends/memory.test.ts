@@ -4,21 +4,17 @@ import fc from 'fast-check';
 import { InMemoryBackend, type SessionRecord } from 'routing-controllers-sessions';
 
 import { seed } from '../support/seed.js';
+import { sessionRecord } from '../support/session-record.js';
+import { rounds } from '../support/rounds.js';
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f'];
 const PRINCIPALS = [undefined, 'ada', 'bob'];
 const MAX_SESSIONS = 4;
 
 function recordOf(id: string, principal: string | undefined, version: number, lastSeenAt: number): SessionRecord {
-  const times = { createdAt: 0, authenticatedAt: 0, lastSeenAt, expiresAt: 1e6 };
-  return {
-    id,
-    data: 'x',
-    proof: `proof of ${lastSeenAt}`,
-    version,
-    ...times,
-    ...(principal === undefined ? {} : { principal }),
-  };
+  const times = { createdAt: 0, lastSeenAt, expiresAt: 1e6 };
+  const owner = principal === undefined ? {} : { principal };
+  return sessionRecord({ id, data: 'x', proof: `proof of ${lastSeenAt}`, version, ...times, ...owner });
 }
 
 type Step = [kind: 'create' | 'update' | 'touch' | 'delete' | 'end', id: string, principal: string | undefined];
@@ -75,7 +71,8 @@ async function take([kind, id, principal]: Step, now: number, backend: InMemoryB
   }
 }
 
-test('500 generated histories: the least recently seen record is dropped, and the index of principals is correct', async () => {
+const histories = rounds(500);
+test(`${histories} generated histories: the least recently seen record is dropped, and the index of principals is correct`, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async steps => {
       const backend = new InMemoryBackend({ maxSessions: MAX_SESSIONS });
@@ -95,6 +92,29 @@ test('500 generated histories: the least recently seen record is dropped, and th
         }
       }
     }),
-    { seed, numRuns: 500 },
+    { seed, numRuns: histories },
   );
+});
+
+describe('a user with many sessions', () => {
+  it('is logged out at one instant, though the sessions are removed in batches between requests', async () => {
+    const backend = new InMemoryBackend();
+    const records = Array.from({ length: 3_500 }, (_, n) => recordOf(`${n}`, 'ada', 1, n));
+    for (const each of records) await backend.create(each);
+    const batches: number[] = [];
+    const revoking = backend.deleteByPrincipal('ada', '7', ids => batches.push(ids.length));
+    expect(backend.size).toBe(2_500);
+    const found = await Promise.all(records.map(({ id }) => backend.read(id)));
+    expect(found.filter(Boolean)).toEqual([records[7]]);
+    expect(await backend.touch('0', 9e5, 1e6)).toBe(false);
+    expect(await backend.update(records[0]!, 1)).toBe('gone');
+    expect(await backend.delete('0')).toBe(false);
+    // A log-in that comes meanwhile counts as later, and a second revocation has nothing left but that.
+    expect(await backend.create(recordOf('late', 'ada', 1, 0))).toBe(true);
+    expect(await backend.deleteByPrincipal('ada', '7')).toEqual(['late']);
+    expect(new Set(await revoking)).toEqual(new Set(records.map(({ id }) => id).filter(id => id !== '7')));
+    expect(batches).toEqual([1_000, 1_000, 1_000, 499]);
+    expect(backend.size).toBe(1);
+    expect((await backend.listByPrincipal('ada')).map(({ id }) => id)).toEqual(['7']);
+  });
 });

@@ -186,7 +186,7 @@ describeWith('postgres', 'the table of PostgresBackend', () => {
       await pool.query(`CREATE INDEX ${table}_expires_at ON ${table} (expires_at)`);
       const insert = `INSERT INTO ${table} VALUES ('id', 'ada', '{}', 'proof', 1, 1, 2, 3, 4)`;
       await pool.query(insert);
-      expect((await findings(table)).map(({ code }) => code)).toEqual(['layout']);
+      expect((await findings(table)).map(({ code }) => code)).toEqual(['POSTGRES_LAYOUT']);
       const sent: string[] = [];
       const watched = interceptedPool(pool, (client, statement) => {
         sent.push(statement.text);
@@ -225,7 +225,7 @@ describeWith('postgres', 'the table of PostgresBackend', () => {
       const { table, backend } = await open();
       await pool.query(`DROP INDEX ${table}_sweep_at`);
       await pool.query(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = '${table}_principal'::regclass`);
-      expect((await findings(table)).map(({ code }) => code)).toEqual(['index-missing', 'index-missing']);
+      expect((await findings(table)).map(({ code }) => code)).toEqual(['POSTGRES_INDEX', 'POSTGRES_INDEX']);
       await backend.migrate();
       expect(await findings(table)).toEqual([]);
     });
@@ -235,27 +235,32 @@ describeWith('postgres', 'the table of PostgresBackend', () => {
       [
         'a column of another type',
         layout2.replace('version bigint', 'version text'),
-        'columns',
+        'POSTGRES_COLUMNS',
         'version is text, not bigint',
       ],
-      ['a column that is missing', layout2.replace('proof text NOT NULL,', ''), 'columns', 'proof is missing'],
+      ['a column that is missing', layout2.replace('proof text NOT NULL,', ''), 'POSTGRES_COLUMNS', 'proof is missing'],
       [
         'a principal that must be there',
         layout2.replace('principal text COLLATE "C"', 'principal text NOT NULL'),
-        'columns',
+        'POSTGRES_COLUMNS',
         'principal is NOT NULL',
       ],
       [
         'a column of somebody else',
         `${layout2}, tenant int NOT NULL`,
-        'columns',
+        'POSTGRES_COLUMNS',
         'tenant is NOT NULL without a default',
       ],
-      ['no primary key', layout2.replace(' PRIMARY KEY', ''), 'primary-key', 'ALTER TABLE .* ADD PRIMARY KEY (id)'],
+      [
+        'no primary key',
+        layout2.replace(' PRIMARY KEY', ''),
+        'POSTGRES_PRIMARY_KEY',
+        'ALTER TABLE .* ADD PRIMARY KEY (id)',
+      ],
       [
         'another primary key',
         layout2.replace(' PRIMARY KEY', '').concat(', PRIMARY KEY (id, version)'),
-        'primary-key',
+        'POSTGRES_PRIMARY_KEY',
         'the primary key of',
       ],
     ])('refuses a table with %s, says what is wrong, and changes nothing', async (_, columns, code, message) => {
@@ -282,8 +287,8 @@ describeWith('postgres', 'the table of PostgresBackend', () => {
       await expect(migrate(pool, { table: 'nowhere.sessions' })).rejects.toThrow(
         /no schema nowhere.*CREATE SCHEMA nowhere/,
       );
-      expect((await findings(table)).map(({ code }) => code)).toEqual(['index-name-taken', 'table-missing']);
-      expect((await findings('nowhere.sessions')).map(({ code }) => code)).toEqual(['schema-missing']);
+      expect((await findings(table)).map(({ code }) => code)).toEqual(['POSTGRES_INDEX_NAME', 'POSTGRES_NO_TABLE']);
+      expect((await findings('nowhere.sessions')).map(({ code }) => code)).toEqual(['POSTGRES_NO_SCHEMA']);
     });
 
     it('names the SQL to a role that may not create, after which it needs no such right', async () => {
@@ -303,7 +308,7 @@ describeWith('postgres', 'the table of PostgresBackend', () => {
       await pool.query(`REVOKE INSERT, DELETE ON ${table} FROM limited`);
       expect(await findings(table, limited)).toEqual([
         {
-          code: 'rights-missing',
+          code: 'POSTGRES_RIGHTS',
           message: `the role limited may not INSERT, DELETE on ${table}`,
           advice: `Let postgres write: GRANT INSERT, DELETE ON ${table} TO limited`,
         },
@@ -326,7 +331,7 @@ describeWith('postgres', 'the table of PostgresBackend', () => {
     await standby.kill('SIGINT');
     writeFileSync(path.join(standby.folder, 'data', 'standby.signal'), '');
     await standby.start();
-    expect((await findings('routing_controllers_sessions', own)).map(({ code }) => code)).toEqual(['standby']);
+    expect((await findings('routing_controllers_sessions', own)).map(({ code }) => code)).toEqual(['POSTGRES_STANDBY']);
     expect(await backend.read('x')).toMatchObject({ id: 'x' });
     await expect(backend.touch('x', 1, 2)).rejects.toThrow(/only reads.*Connect to the primary/);
     await expect(backend.migrate()).rejects.toThrow('the server is a standby');

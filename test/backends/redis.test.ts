@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { ScriptOptions } from '../../src/backends/redis/client.js';
+import { hashPrincipal } from '../../src/backends/redis/layout.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
@@ -142,15 +143,119 @@ describeWith('redis', 'on one server', () => {
       expect(await lives()).toEqual([]);
     });
 
-    it('removes expired names from an index, so that it does not grow for a user who never lists sessions', async () => {
+    it('removes forgotten names from an index, so that it does not grow for a user who never lists sessions', async () => {
       const backend = open(client);
-      for (let n = 0; n < 5; n++) await backend.create(record({ principal: 'ada' }));
-      const [index] = (await client.keys(`${prefixOf.get(backend)!}{p:*`)) as [string];
-      // As if an hour and a minute had passed.
-      for (const member of await client.zRange(index, 0, -1))
-        await client.zAdd(index, { value: member, score: Date.now() - 1 });
-      await backend.create(record({ principal: 'ada' }));
-      expect(await client.zCard(index)).toBe(1);
+      const [index] = [`${prefixOf.get(backend)!}{p:${hashPrincipal('ada')}}`];
+      for (let n = 0; n < 20; n++) await backend.create(record({ principal: 'ada' }));
+      for (let n = 0; n < 300; n++) {
+        const one = record({ principal: 'ada' });
+        await backend.create(one);
+        // As if its time were up.
+        await client.del(`${prefixOf.get(backend)!}r:${one.id}`);
+      }
+      // Of the names that a log-in looks at, more than the one that it adds would be forgotten ones.
+      expect(await client.zCard(index)).toBeLessThan(60);
+      expect((await backend.listByPrincipal('ada', 20)).length).toBe(20);
+    });
+
+    /** A backend on the same store whose process goes away after so many scripts. */
+    function dying(other: RedisBackend, after: number): RedisBackend {
+      let sent = 0;
+      const mortal = {
+        get: (key: string) => client.get(key),
+        scan: () => Promise.reject(new Error('not used')),
+        evalSha: (sha: string, options: ScriptOptions) =>
+          ++sent > after ? Promise.reject(new Error('dead')) : client.evalSha(sha, options),
+        eval: (script: string, options: ScriptOptions) => client.eval(script, options),
+      };
+      return new RedisBackend({ client: mortal, prefix: prefixOf.get(other)! });
+    }
+
+    const MANY = 1_300;
+
+    async function withMany(): Promise<{ backend: RedisBackend; records: SessionRecord[] }> {
+      const backend = open(client);
+      const records = Array.from({ length: MANY }, (_, n) => record({ principal: 'ada', createdAt: 1000 - n }));
+      await Promise.all(records.map(each => backend.create(each)));
+      return { backend, records };
+    }
+
+    it('ends many sessions of one user in scripts of 500 each, and what logs in meanwhile stays', async () => {
+      const { backend, records } = await withMany();
+      const [spared] = records;
+      const sizes: number[] = [];
+      const late: SessionRecord[] = [];
+      const logIns: Promise<boolean>[] = [];
+      const ended = await backend.deleteByPrincipal('ada', spared!.id, ids => {
+        sizes.push(ids.length);
+        const one = record({ principal: 'ada' });
+        late.push(one);
+        logIns.push(backend.create(one));
+      });
+      // The first script only sets aside what is to be ended.
+      expect(sizes).toEqual([0, 500, 500, MANY - 1 - 1_000]);
+      expect(new Set(ended).size).toBe(MANY - 1);
+      expect(await Promise.all(logIns)).toEqual(late.map(() => true));
+      const alive = [spared!, ...late].map(({ id }) => id).sort();
+      expect((await backend.listByPrincipal('ada')).map(({ id }) => id).sort()).toEqual(alive);
+      expect((await backend.deleteByPrincipal('ada')).sort()).toEqual(alive);
+      expect(await client.keys(`${prefixOf.get(backend)!}*`)).toEqual([]);
+    });
+
+    it('a revocation that dies between any two scripts is finished by the next one, and what it left is listed till then', async () => {
+      for (const [after, done] of [
+        [0, 0],
+        [1, 0],
+        [2, 500],
+        [3, 1_000],
+      ] as const) {
+        const { backend, records } = await withMany();
+        await expect(dying(backend, after).deleteByPrincipal('ada')).rejects.toThrow('dead');
+        const left = (await Promise.all(records.map(({ id }) => backend.read(id)))).filter(
+          found => found !== undefined,
+        );
+        expect(left.length).toBe(MANY - done);
+        expect((await backend.listByPrincipal('ada')).length).toBe(MANY - done);
+        const latest = left.toSorted((a, b) => b.createdAt - a.createdAt).slice(0, 10);
+        expect(await backend.listByPrincipal('ada', 10)).toEqual(latest);
+        const ended = await backend.deleteByPrincipal('ada');
+        expect(ended.sort()).toEqual(left.map(({ id }) => id).sort());
+        expect(await client.keys(`${prefixOf.get(backend)!}*`)).toEqual([]);
+      }
+    });
+
+    it('what a revocation that died has left can be used, ended alone, and handed to another user', async () => {
+      const { backend, records } = await withMany();
+      await expect(dying(backend, 1).deleteByPrincipal('ada')).rejects.toThrow('dead');
+      const [touched, updated, moved, ended] = records as [SessionRecord, SessionRecord, SessionRecord, SessionRecord];
+      expect(await backend.touch(touched.id, 2000, 1000 + 9 * 3_600_000)).toBe(true);
+      expect(await backend.update({ ...updated, data: 'changed' }, 1)).toBe('updated');
+      expect(await backend.update({ ...moved, principal: 'bob' }, 1)).toBe('updated');
+      expect(await backend.delete(ended.id)).toBe(true);
+      const index = `${prefixOf.get(backend)!}{p:${hashPrincipal('ada')}}`;
+      // One that is used on is named again, with the time of its log-in, for as long as it can live.
+      expect(await client.zScore(index, `r:${touched.id}`)).toBe(touched.createdAt);
+      expect(Math.round((await client.pTTL(index)) / 3_600_000)).toBe(9);
+      expect((await backend.listByPrincipal('ada')).length).toBe(MANY - 2);
+      expect((await backend.deleteByPrincipal('ada')).length).toBe(MANY - 2);
+      expect(await backend.read(touched.id)).toBeUndefined();
+      expect(await backend.read(updated.id)).toBeUndefined();
+      expect((await backend.listByPrincipal('bob')).map(({ id }) => id)).toEqual([moved.id]);
+      expect(await backend.listByPrincipal('ada')).toEqual([]);
+    });
+
+    it('two revocations of many sessions share the work: each session is named once, and both wait for the last', async () => {
+      const { backend, records } = await withMany();
+      const other = new RedisBackend({ client, prefix: prefixOf.get(backend)! });
+      const answers = await Promise.all(
+        [backend, other].map(async each => {
+          const ended = await each.deleteByPrincipal('ada');
+          const left = await Promise.all(records.map(({ id }) => backend.read(id)));
+          return { ended, left: left.filter(Boolean).length };
+        }),
+      );
+      expect(answers.map(({ left }) => left)).toEqual([0, 0]);
+      expect(answers.flatMap(({ ended }) => ended).sort()).toEqual(records.map(({ id }) => id).sort());
     });
 
     it('keeps to its prefix, whatever characters are in it', async () => {
@@ -351,13 +456,18 @@ describeWith('redis', 'on a cluster of three nodes', () => {
         () => false,
       );
 
-    /** All keys of a backend, with what is in its indexes. */
+    /** The command of a log-in or an update after which its name is in the index, and its record not written yet. */
+    const WRITE = 2;
+
+    /** What is in the indexes of a backend. */
     const namesIn = async (backend: RedisBackend): Promise<string[]> => {
       const names = await Promise.all(
         servers.map(server =>
           withClient(server, async node => {
             const keys = await node.keys(`${prefixOf.get(backend)!}{p:*`);
-            return (await Promise.all(keys.map(key => node.zRange(key, 0, -1)))).flat();
+            // Without the sets of nonces.
+            const sorted = keys.filter(key => !key.endsWith('e'));
+            return (await Promise.all(sorted.map(key => node.zRange(key, 0, -1)))).flat();
           }),
         ),
       );
@@ -401,6 +511,39 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       });
     });
 
+    it('a revocation of many sessions that dies between any two steps is finished by the next one', async () => {
+      const many = 800;
+      // Set aside; 500 ended, and noted; 300 ended, and noted.
+      for (const after of [0, 1, 2, 250, 502, 503, 504, 600, 803, 804]) {
+        const healthy = open(client);
+        const records = Array.from({ length: many }, () => record({ principal: 'ada' }));
+        await Promise.all(records.map(each => healthy.create(each)));
+        const done = await lives(dying(healthy, after).deleteByPrincipal('ada'));
+        expect([after, done]).toEqual([after, after === 804]);
+        const left: string[] = [];
+        for (const { id } of records) if (await healthy.read(id)) left.push(id);
+        expect((await healthy.listByPrincipal('ada')).map(({ id }) => id).sort()).toEqual(left.sort());
+        expect((await healthy.deleteByPrincipal('ada')).sort()).toEqual(left);
+        for (const { id } of records) expect(await healthy.read(id)).toBeUndefined();
+        if (done) expect(await namesIn(healthy)).toEqual([]);
+      }
+    });
+
+    it('a log-in that a revocation of many sessions overtakes keeps its name in the index', async () => {
+      const healthy = open(client);
+      await Promise.all(Array.from({ length: 600 }, () => healthy.create(record({ principal: 'ada' }))));
+      const late = record({ principal: 'ada' });
+      let ended: string[] = [];
+      const backend = intercepted(healthy, async command => {
+        if (command === WRITE) ended = await healthy.deleteByPrincipal('ada');
+      });
+      expect(await backend.create(late)).toBe(true);
+      expect(ended.length).toBe(600);
+      expect(await healthy.listByPrincipal('ada')).toEqual([late]);
+      expect(await healthy.deleteByPrincipal('ada')).toEqual([late.id]);
+      expect(await namesIn(healthy)).toEqual([]);
+    });
+
     it("a log-in, a rotation, an update to another principal or a touch that dies between any two steps leaves no record out of a revocation's reach", async () => {
       const operations: ((mortal: RedisBackend, existing: SessionRecord) => Promise<unknown>)[] = [
         (mortal, existing) => mortal.create({ ...existing, id: `${existing.id}-new` }),
@@ -421,9 +564,6 @@ describeWith('redis', 'on a cluster of three nodes', () => {
         });
       }
     });
-
-    /** The command of a log-in or an update after which its name is in the index, and its record not written yet. */
-    const WRITE = 2;
 
     it('a log-in that a revocation overtakes counts as later: it is kept, listed, and ended by the next one', async () => {
       const healthy = open(client);
@@ -518,7 +658,7 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       const ttls = await Promise.all(
         servers.map(server =>
           withClient(server, async node => {
-            const keys = await node.keys(`${prefixOf.get(backend)!}{p:*`);
+            const keys = await node.keys(`${prefixOf.get(backend)!}{p:*}`);
             return Promise.all(keys.map(key => node.pTTL(key)));
           }),
         ),
@@ -580,7 +720,7 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       const named = await Promise.all(
         servers.map(server =>
           withClient(server, async node => {
-            const [key] = await node.keys(`${prefixOf.get(backend)!}{p:*`);
+            const [key] = await node.keys(`${prefixOf.get(backend)!}{p:*}x`);
             return key === undefined ? [] : node.zRangeWithScores(key, 0, -1);
           }),
         ),

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
+import { sessionRecord } from '../support/session-record.js';
 import { firstProofOf, raceOf, type Answer, type Operation, type Race, type Verdict } from './race-plan.js';
 
 const HOUR = 3_600_000;
@@ -138,8 +139,6 @@ export class RaceRunner {
   }
 
   #record(id: string, principal: string): SessionRecord {
-    const now = this.#start;
-    const times = { createdAt: now, authenticatedAt: now, lastSeenAt: now, expiresAt: now + HOUR };
-    return { id, principal, data: '{"n":0}', proof: firstProofOf(id), version: 1, ...times };
+    return sessionRecord({ id, principal, data: '{"n":0}', proof: firstProofOf(id), createdAt: this.#start });
   }
 }

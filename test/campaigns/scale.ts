@@ -13,9 +13,8 @@ export const MANY = { principal: 'many', sessions: 1_000 };
 
 /** A session of about 300 bytes of data. */
 export function sessionOf(principal: string, expiresAt = NOW + HOUR): SessionRecord {
-  const seen = expiresAt - 2 * HOUR;
-  const times = { createdAt: seen, authenticatedAt: seen, lastSeenAt: seen, expiresAt };
-  return sessionRecord({ principal, data: JSON.stringify({ filler: 'x'.repeat(300) }), ...times });
+  const data = JSON.stringify({ filler: 'x'.repeat(300) });
+  return sessionRecord({ principal, data, createdAt: expiresAt - 2 * HOUR, expiresAt });
 }
 
 /** Some of the ids of living sessions. */

@@ -88,4 +88,5 @@ async function main(): Promise<void> {
   await sessions.close();
 }
 
-void main();
+/** Settles when everything was tried. */
+export const done = main();

@@ -19,6 +19,9 @@ const esbuild: Compile = source =>
     tsconfigRaw: { compilerOptions: { experimentalDecorators: true } },
   }).code;
 
+const minified: Compile = source =>
+  transformSync(esbuild(source), { format: 'cjs', target: 'es2022', minify: true, keepNames: true }).code;
+
 const tsc =
   (emitDecoratorMetadata: boolean): Compile =>
   source =>
@@ -33,7 +36,8 @@ const tsc =
     }).outputText;
 
 const WITHOUT: [string, Compile][] = [
-  ['esbuild, as tsx has it', esbuild],
+  ['esbuild', esbuild],
+  ['esbuild, minified, with names kept as tsx does', minified],
   ['tsc without emitDecoratorMetadata', tsc(false)],
 ];
 const ALL: [string, Compile][] = [...WITHOUT, ['tsc with emitDecoratorMetadata', tsc(true)]];

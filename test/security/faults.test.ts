@@ -39,13 +39,14 @@ import { contextFor, cookieOf, visit } from '../support/in-process.js';
 import type { Effect } from '../support/intercepted-backend.js';
 import { numberFromEnv } from '../support/number-from-env.js';
 import { SeededRandom } from '../../src/testing/random.js';
+import { counted, rounds } from '../support/rounds.js';
 
 const SEED = 20_260_104;
 const TIMEOUT = 120_000;
 /** Seconds. Short, so that a test of what hangs is over soon. */
 const DEADLINE = 0.05;
 /** `npm run test:races` asks for a million. */
-const FLOOD = numberFromEnv('FLOOD', 100_000);
+const FLOOD = numberFromEnv('FLOOD', rounds(100_000));
 
 @SessionData
 class UserSession {
@@ -421,14 +422,15 @@ describe('a client that goes away, or a response that has begun', () => {
   beforeAll(() => process.on('unhandledRejection', note));
   afterAll(() => process.off('unhandledRejection', note));
 
+  const aborts = rounds(1_000);
   test(
-    `1,000 aborts amid log-ins, rotations and commits: done once or not at all, no record that nobody has (seed ${SEED})`,
+    `${counted(aborts)} aborts amid log-ins, rotations and commits: done once or not at all, no record that nobody has (seed ${SEED})`,
     async () => {
       const app = await startApp();
       const { backend, server, sessions } = app;
       const random = new SeededRandom(SEED);
       let arrived = 0;
-      for (let abort = 0; abort < 1_000; abort++) {
+      for (let abort = 0; abort < aborts; abort++) {
         const token = await logIn(app);
         const path = random.pick(['login?as=ada', 'rotate', `assign?color=${abort}`]);
         const before = backend.calls.length;

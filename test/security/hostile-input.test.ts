@@ -4,6 +4,7 @@ import fc from 'fast-check';
 
 import { ask, askRaw, cookieOf, type Life, logIn, startLife, statusOf } from '../support/life.js';
 import { seed } from '../support/seed.js';
+import { counted, rounds } from '../support/rounds.js';
 
 const POST = { method: 'POST' };
 
@@ -57,7 +58,8 @@ describe('Whatever is in the cookie header', () => {
   );
   const text = fc.array(letter, { maxLength: 60 }).map(letters => letters.join(''));
 
-  test('2,000 generated headers: anonymous, nothing read, set, echoed or printed', async () => {
+  const headers = rounds(2_000);
+  test(`${counted(headers)} generated headers: anonymous, nothing read, set, echoed or printed`, async () => {
     const [secret = '', mac = ''] = token.split('.');
     const piece = fc.oneof(
       text,
@@ -85,19 +87,20 @@ describe('Whatever is in the cookie header', () => {
             expect(JSON.stringify([answer.headers, answer.text])).not.toContain(value.trim());
         }
       }),
-      { seed, numRuns: 2_000 },
+      { seed, numRuns: headers },
     );
-    expect({ tried, calls: life.backend.calls }).toEqual({ tried: 2_000, calls: [] });
+    expect({ tried, calls: life.backend.calls }).toEqual({ tried: headers, calls: [] });
   });
 
-  test('1,000 generated headers before and behind a valid cookie do it no harm', async () => {
+  const around = rounds(1_000);
+  test(`${counted(around)} generated headers before and behind a valid cookie do it no harm`, async () => {
     const others = text.map(value => value.replaceAll('session=', 'other='));
     await fc.assert(
       fc.asyncProperty(others, others, async (before, behind) => {
         const answer = await ask(life, '/guarded/who', { cookie: `${before};session=${token};${behind}` });
         expect(answer.status).toBe(200);
       }),
-      { seed, numRuns: 1_000 },
+      { seed, numRuns: around },
     );
   });
 
@@ -146,14 +149,14 @@ describe('Whatever is in the backend', () => {
   }
 
   /** It is not trusted, said so once, and the user can log in and out again. */
-  async function expectUntrusted({ cookie, id }: { cookie: string; id: string }): Promise<void> {
+  async function expectUntrusted({ cookie, id }: { cookie: string; id: string }, reason = 'data'): Promise<void> {
     life.events.length = life.backend.calls.length = 0;
     for (let n = 0; n < 2; n++) {
       expect((await ask(life, '/guarded/visit', { ...POST, cookie })).status).toBe(403);
       const optional = await ask(life, '/optional/who', { cookie });
       expect([optional.status, optional.body, optional.setCookies]).toEqual([200, { id: null, data: null }, []]);
     }
-    expect(life.events).toMatchObject([{ name: 'rejected', reason: 'data', id }]);
+    expect(life.events).toMatchObject([{ name: 'rejected', reason, id }]);
     expect(life.backend.calls).toEqual(Array(4).fill('read'));
 
     const again = await ask(life, '/open/login', { ...POST, cookie });
@@ -210,12 +213,36 @@ describe('Whatever is in the backend', () => {
         (value): [string, () => unknown] => [`${time}: ${String(value)}`, () => ({ [time]: value })],
       ),
     ),
-    ...['createdAt', 'authenticatedAt', 'lastSeenAt'].map((time): [string, () => unknown] => [
-      `${time} more than a minute ahead`,
-      () => ({ [time]: minutes(1) + 1 }),
-    ]),
   ])('%s: not trusted, reported once, and the user can log in and out', async (_, make) => {
     await expectUntrusted(await planted(await make()));
+  });
+
+  test.each(['createdAt', 'authenticatedAt'])(
+    '%s as far ahead as a session can live: not trusted, reported once as such, and the user can log in and out',
+    async time => expectUntrusted(await planted({ [time]: minutes(14 * 24 * 60) }), 'clock'),
+  );
+
+  test('a log-in less far ahead is set right: it counts as made now, and as too old for what is sensitive', async () => {
+    const ahead = minutes(14 * 24 * 60) - 1;
+    const times = { createdAt: ahead, authenticatedAt: ahead, expiresAt: minutes(28 * 24 * 60) };
+    const { cookie, id } = await planted(times);
+    expect((await ask(life, '/fresh/who', { cookie })).body['name']).toBe('SessionNotFreshError');
+    life.backend.planted.delete(id);
+    expect((await ask(life, '/guarded/who', { cookie })).status).toBe(200);
+    const record = (await life.backend.read(id))!;
+    expect([record.createdAt, record.expiresAt]).toEqual([minutes(0), minutes(7 * 24 * 60)]);
+  });
+
+  test.each([1, 14 * 24 * 60, 1e6])('lastSeenAt %d minutes ahead counts as now, and is not written', async ahead => {
+    const { cookie } = await planted({ lastSeenAt: minutes(ahead) + 1, expiresAt: minutes(1e6) });
+    life.backend.calls.length = life.events.length = 0;
+    expect((await ask(life, '/guarded/who', { cookie })).status).toBe(200);
+    expect(life.backend.calls).toEqual(['read']);
+    const now = life.clock.now();
+    life.clock.advance(14 * 86_400);
+    expect((await ask(life, '/guarded/who', { cookie })).status).toBe(403);
+    expect(life.reasons('expired')).toEqual(['absolute']);
+    life.clock.advance((now - life.clock.now()) / 1000);
   });
 
   test.each(['createdAt', 'authenticatedAt', 'lastSeenAt'])(
@@ -245,7 +272,8 @@ describe('Whatever is in the backend', () => {
     }
   });
 
-  test('1,000 generated records: a session or none, never a 5xx', async () => {
+  const generated = rounds(1_000);
+  test(`${counted(generated)} generated records: a session or none, never a 5xx`, async () => {
     const odd = fc.oneof(fc.anything(), fc.double(), fc.integer(), fc.string());
     const change = fc.record(
       {
@@ -277,12 +305,13 @@ describe('Whatever is in the backend', () => {
         expect(optional.status).toBe(200);
         expect([200, 403]).toContain(guarded.status);
       }),
-      { seed, numRuns: 1_000 },
+      { seed, numRuns: generated },
     );
-    expect(tried).toBe(1_000);
+    expect(tried).toBe(generated);
   });
 
-  test('2,000 generated texts for data, most of them JSON of some shape: never a 5xx', async () => {
+  const texts = rounds(2_000);
+  test(`${counted(texts)} generated texts for data, most of them JSON of some shape: never a 5xx`, async () => {
     const { cookie, id } = await logIn(life);
     const record = (await life.backend.read(id))!;
     const own = record.data.slice(0, record.data.indexOf('{'));
@@ -306,7 +335,7 @@ describe('Whatever is in the backend', () => {
         const answer = await ask(life, '/optional/who', { cookie });
         expect(answer.status).toBe(200);
       }),
-      { seed, numRuns: 2_000 },
+      { seed, numRuns: texts },
     );
   });
 
@@ -316,7 +345,7 @@ describe('Whatever is in the backend', () => {
     const [record] = await fresh.backend.listByPrincipal('ada');
     const broken = [
       { ...record!, id: 'a', createdAt: NaN },
-      { ...record!, id: 'b', lastSeenAt: fresh.clock.now() + 3_600_000 },
+      { ...record!, id: 'b', lastSeenAt: '2026' as unknown as number },
       { ...record!, id: 'c', version: '1' as unknown as number },
     ];
     fresh.backend.listByPrincipal = () => Promise.resolve([...broken, record!]);

@@ -7,9 +7,10 @@ import { FaultyBackend } from '../support/faulty-backend.js';
 import { type Answer, contextFor, visit } from '../support/in-process.js';
 import { numberFromEnv } from '../support/number-from-env.js';
 import { type ModelSession, SessionModel } from '../support/session-model.js';
+import { rounds } from '../support/rounds.js';
 
 /* `npm run test:model` asks for 10,000 sequences; MODEL_SEED for other ones. */
-const SEQUENCES = numberFromEnv('SEQUENCES', 500);
+const SEQUENCES = numberFromEnv('SEQUENCES', rounds(500));
 const SEED = numberFromEnv('MODEL_SEED', 20_260_103);
 
 const SECOND = 1_000;

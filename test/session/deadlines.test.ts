@@ -44,6 +44,26 @@ describe('Deadlines.within', () => {
     expect(seen.state).toBe('rejected too late');
   });
 
+  test('a call that gets on has the whole deadline again, and no other call has', async () => {
+    const deadlines = new Deadlines(100);
+    let getOn: () => void = () => undefined;
+    const steps = watch(deadlines.within(new Promise(() => undefined), tooLate, undefined, renew => (getOn = renew)));
+    const other = watch(deadlines.within(new Promise(() => undefined), tooLate));
+    for (let step = 0; step < 5; step++) {
+      await jest.advanceTimersByTimeAsync(99);
+      expect(steps.state).toBe('waiting');
+      getOn();
+    }
+    expect(other.state).toBe('rejected too late');
+    await jest.advanceTimersByTimeAsync(99);
+    expect(steps.state).toBe('waiting');
+    await jest.advanceTimersByTimeAsync(1);
+    expect(steps.state).toBe('rejected too late');
+    // What comes after the end renews nothing.
+    getOn();
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
   test('each call has a deadline of its own, under one timer', async () => {
     const deadlines = new Deadlines(100);
     const calls = [];

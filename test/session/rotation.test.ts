@@ -18,6 +18,7 @@ import { AT_ONCE, type AtOnce } from '../../src/core/at-once.js';
 import { Clock } from '../support/clock.js';
 import { FaultyBackend } from '../support/faulty-backend.js';
 import { contextFor, cookieOf, visit } from '../support/in-process.js';
+import { counted, rounds } from '../support/rounds.js';
 
 @SessionData
 class UserSession {
@@ -158,12 +159,13 @@ describe('Session.rotate', () => {
     expect(backend.size).toBe(1);
   });
 
-  test('10,000 with a fault in each step: no replaced token opens anything, and no session is orphaned', async () => {
+  const faults = rounds(10_000);
+  test(`${counted(faults)} with a fault in each step: no replaced token opens anything, and no session is orphaned`, async () => {
     const faulty = new FaultyBackend();
     const { sessions } = makeSessions({ backend: faulty, backendTimeout: 60 });
     let revived = 0;
     let left = 0;
-    for (let n = 0; n < 10_000; n++) {
+    for (let n = 0; n < faults; n++) {
       faulty.fault = 'none';
       const old = await logIn(sessions);
       const ctx = contextFor({ token: old });

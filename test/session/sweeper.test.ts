@@ -9,7 +9,8 @@ import {
 } from 'routing-controllers-sessions';
 
 import { Tokens } from '../../src/cookie/tokens.js';
-import { SessionEventHub } from '../../src/session/events.js';
+import { SWEEP, type Sweep } from '../../src/core/sweep.js';
+import { SessionEventHub, type SessionEvents } from '../../src/session/events.js';
 import { Model } from '../../src/model/model.js';
 import { Sessions } from '../../src/session/sessions.js';
 import { Sweeper } from '../../src/session/sweeper.js';
@@ -29,16 +30,13 @@ const LIMITS = {
 };
 
 /** The clean-up as a service's sessions do it, on a backend of which nothing else is asked. */
-function cleaning(backend: Pick<SessionBackend, 'deleteExpired'>, now = () => 10 * HOUR): () => Promise<void> {
+function cleaning(
+  backend: Pick<SessionBackend, 'deleteExpired'>,
+  now = () => 10 * HOUR,
+  events = new SessionEventHub(),
+): () => Promise<void> {
   const tokens = new Tokens(['0123456789abcdef0123456789abcdef'], 'session');
-  const sessions = new Sessions(
-    new Model(Object),
-    new SessionEventHub(),
-    tokens,
-    LIMITS,
-    now,
-    () => backend as SessionBackend,
-  );
+  const sessions = new Sessions(new Model(Object), events, tokens, LIMITS, now, () => backend as SessionBackend);
   return () => sessions.store.sweep();
 }
 
@@ -164,6 +162,47 @@ describe('Sweeper', () => {
     sweeper.start();
     expect((setTimeout.mock.results[0]!.value as NodeJS.Timeout).hasRef()).toBe(false);
     sweeper.stop();
+  });
+});
+
+describe('swept', () => {
+  beforeEach(() => void jest.useFakeTimers());
+  afterEach(() => void jest.useRealTimers());
+
+  /** Runs one sweep at 10 hours, and returns its reports. */
+  async function reportsOf(backend: object): Promise<Omit<SessionEvents['swept'], 'time'>[]> {
+    const events = new SessionEventHub();
+    const reports: Omit<SessionEvents['swept'], 'time'>[] = [];
+    events.on('swept', ({ time: _, ...report }) => reports.push(report));
+    const sweeping = cleaning(backend as SessionBackend, () => 10 * HOUR, events)();
+    await jest.runAllTimersAsync();
+    await sweeping;
+    return reports;
+  }
+
+  test('says how many a sweep removed, also of a backend that tells nothing before', async () => {
+    expect(await reportsOf({ deleteExpired: () => Promise.resolve(7) })).toEqual([{ removed: 7, behind: 0 }]);
+  });
+
+  test('says each minute how many were removed since, and how many seconds the sweep is behind', async () => {
+    const sweep: Sweep = async (now, onBatch) => {
+      // Every 20 seconds a batch of 10, each of which brings the sweep forward by a minute; two hours behind at first.
+      for (let n = 0; n < 7; n++) {
+        await new Promise(resolve => setTimeout(resolve, 20_000));
+        onBatch(10, now - 2 * HOUR + n * MINUTE);
+      }
+      return 75;
+    };
+    const backend = { [SWEEP]: sweep, deleteExpired: () => Promise.reject(new Error('asked for the other form')) };
+    expect(await reportsOf(backend)).toEqual([
+      { removed: 30, behind: 7_200 - 120 + 60 },
+      { removed: 30, behind: 7_200 - 300 + 120 },
+      { removed: 15, behind: 0 },
+    ]);
+  });
+
+  test('is not reported of a sweep that failed', async () => {
+    expect(await reportsOf(counting(() => true))).toEqual([]);
   });
 });
 

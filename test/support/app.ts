@@ -1,6 +1,3 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-
 import Koa from 'koa';
 import {
   type Action,
@@ -15,6 +12,7 @@ import { Container, type ContainerInstance } from 'typedi';
 
 import { Client } from './client.js';
 import { Clock } from './clock.js';
+import { HttpServer } from './http-server.js';
 import { RecordingBackend } from './recording-backend.js';
 
 /** 32 bytes, as production wants them. */
@@ -53,7 +51,7 @@ export interface TestApp<T extends object> {
 }
 
 const containers = new WeakMap<object, IocAdapter>();
-const open: { server: Server; close: () => Promise<void> }[] = [];
+const open: { server: HttpServer; sessions: { close(): Promise<void> } }[] = [];
 let count = 0;
 
 /**
@@ -88,7 +86,9 @@ export async function startApp<T extends object>(settings: AppSettings<T>): Prom
   settings.before?.(koa, sessions);
   useKoaServer(koa, { ...options, controllers });
 
-  const url = await listen(koa, () => sessions.close());
+  const server = await HttpServer.start(koa.callback());
+  open.push({ server, sessions });
+  const url = `http://127.0.0.1:${server.port}`;
   return { koa, url, container, sessions, backend, clock, errors, client: cookies => new Client(url, cookies) };
 }
 
@@ -103,19 +103,9 @@ function serveFrom(container: IocAdapter, koa: Koa): void {
   });
 }
 
-async function listen(koa: Koa, close: () => Promise<void>): Promise<string> {
-  const handle = koa.callback();
-  // Node closes connections that were idle for long, at times just when the client sends on one.
-  const server = createServer({ keepAliveTimeout: 0 }, (req, res) => void handle(req, res));
-  open.push({ server, close });
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
 afterAll(async () => {
-  for (const { server, close } of open.splice(0)) {
-    server.closeAllConnections();
-    await new Promise(resolve => server.close(resolve));
-    await close();
+  for (const app of open.splice(0)) {
+    await app.server.close();
+    await app.sessions.close();
   }
 });

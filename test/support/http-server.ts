@@ -15,9 +15,9 @@ export class HttpServer {
 
   private constructor(private readonly server: Server) {}
 
-  static async start(listener: RequestListener): Promise<HttpServer> {
+  static async start(listener: (...request: Parameters<RequestListener>) => unknown): Promise<HttpServer> {
     // Node closes connections that were idle for long, at times just when the client sends on one.
-    const server = createServer({ keepAliveTimeout: 0 }, listener);
+    const server = createServer({ keepAliveTimeout: 0 }, (req, res) => void listener(req, res));
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
     return new HttpServer(server);
   }

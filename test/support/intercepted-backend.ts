@@ -7,7 +7,7 @@ export type Effect =
   | { call: 'update'; record: SessionRecord; result: WriteOutcome }
   | { call: 'touch'; id: string; lastSeenAt: number; expiresAt: number; result: boolean }
   | { call: 'delete'; id: string; result: boolean }
-  | { call: 'listByPrincipal'; principal: string; result: SessionRecord[] }
+  | { call: 'listByPrincipal'; principal: string; limit: number | undefined; result: SessionRecord[] }
   | { call: 'deleteByPrincipal'; principal: string; exceptId: string | undefined; result: string[] }
   | { call: 'deleteExpired'; now: number; result: number };
 
@@ -65,18 +65,22 @@ export abstract class InterceptedBackend extends SessionBackend {
     );
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
+  listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
     return this.intercept(
       'listByPrincipal',
-      () => this.inner().listByPrincipal(principal),
-      result => ({ call: 'listByPrincipal', principal, result }),
+      () => this.inner().listByPrincipal(principal, limit),
+      result => ({ call: 'listByPrincipal', principal, limit, result }),
     );
   }
 
-  deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+  deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
     return this.intercept(
       'deleteByPrincipal',
-      () => this.inner().deleteByPrincipal(principal, exceptId),
+      () => this.inner().deleteByPrincipal(principal, exceptId, onEnded),
       result => ({ call: 'deleteByPrincipal', principal, exceptId, result }),
     );
   }

@@ -142,6 +142,8 @@ export const EVENT_NAMES = [
   'rejected',
   'conflict',
   'unavailable',
+  'swept',
+  'clock',
 ] as const satisfies readonly SessionEventName[];
 
 export type LifeSettings<B extends SessionBackend = PoisonedBackend> = Partial<

@@ -13,8 +13,8 @@ const made = new Set<string>();
 // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the tokens as `this` below
 const { mint, verify } = Tokens.prototype;
 
-Tokens.prototype.mint = function (this: Tokens) {
-  const minted = mint.call(this);
+Tokens.prototype.mint = function (this: Tokens, ...given: Parameters<typeof mint>) {
+  const minted = mint.apply(this, given);
   made.add(minted.token);
   return minted;
 };

@@ -317,6 +317,76 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
         }
       })(),
   },
+  'listByPrincipal ignores the limit': {
+    caughtBy: 'with a limit it has the latest log-ins',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async listByPrincipal(principal: string): Promise<SessionRecord[]> {
+          return (await super.listByPrincipal(principal)).sort((a, b) => b.createdAt - a.createdAt);
+        }
+      })(),
+  },
+  'listByPrincipal takes any records up to the limit, and puts those in order': {
+    caughtBy: 'with a limit it has the latest log-ins',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          const any = (await super.listByPrincipal(principal)).sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit);
+          return any.sort((a, b) => b.createdAt - a.createdAt);
+        }
+      })(),
+  },
+  'listByPrincipal takes those that were used last': {
+    caughtBy: 'with a limit it has the latest log-ins',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          const all = await super.listByPrincipal(principal);
+          return all.sort((a, b) => b.lastSeenAt - a.lastSeenAt || b.createdAt - a.createdAt).slice(0, limit);
+        }
+      })(),
+  },
+  'listByPrincipal goes by the order in which records came': {
+    caughtBy: 'with a limit it follows log-ins, endings',
+    open: () =>
+      new (class extends InMemoryBackend {
+        readonly #order: string[] = [];
+        override create(record: SessionRecord): Promise<boolean> {
+          this.#order.push(record.id);
+          return super.create(record);
+        }
+        override async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          const all = await super.listByPrincipal(principal);
+          return all.sort((a, b) => this.#order.indexOf(b.id) - this.#order.indexOf(a.id)).slice(0, limit);
+        }
+      })(),
+  },
+  'deleteByPrincipal ends its first batch only': {
+    caughtBy: '2,500 sessions of one principal go in one call',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+          const batch = (await this.listByPrincipal(principal, 1000)).filter(({ id }) => id !== exceptId);
+          for (const { id } of batch) await this.delete(id);
+          return batch.map(({ id }) => id);
+        }
+      })(),
+  },
+  'deleteByPrincipal names a batch before it has ended it': {
+    caughtBy: '2,500 sessions of one principal go in one call',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async deleteByPrincipal(
+          principal: string,
+          exceptId?: string,
+          onEnded?: (ids: readonly string[]) => void,
+        ): Promise<string[]> {
+          const ids = (await this.listByPrincipal(principal)).map(({ id }) => id).filter(id => id !== exceptId);
+          onEnded?.(ids);
+          return super.deleteByPrincipal(principal, exceptId);
+        }
+      })(),
+  },
   'touch creates': {
     caughtBy: 'of an unknown or deleted id it answers false and creates nothing',
     open: () =>

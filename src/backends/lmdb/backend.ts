@@ -4,10 +4,11 @@ import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, text } from '../../core/checks.js';
 import type { SessionRecord } from '../../core/record.js';
+import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord } from '../record-text.js';
 import { freeBytes, messageOf, openFolder } from './folder.js';
-import { expiryKey, indexKey, LAYOUT, partsOfExpiryKey, toId, toKey } from './layout.js';
+import { expiryKey, LAYOUT, newestFirst, partsOfExpiryKey, principalKey, recordKeyOf, toId, toKey } from './layout.js';
 
 /** Options of {@link LmdbBackend}. */
 export interface LmdbBackendOptions {
@@ -19,8 +20,12 @@ const PATH: Check = { instead: "a folder for the sessions, as './data/sessions'"
 const OPTIONS: OptionTable = Object.freeze({ path: { check: PATH } });
 const EXAMPLE = "new LmdbBackend({ path: './data/sessions' })";
 
-/** The number of expired records that one transaction removes: about a millisecond's work. */
-const SWEEP_BATCH = 50;
+/** The number of expired records that one transaction removes: about two milliseconds' work. */
+const SWEEP_BATCH = 100;
+
+/** The number of sessions that one transaction of a revocation ends, and of names that are read before it yields. */
+const REVOCATION_BATCH = 50;
+const NAMES_AT_ONCE = 1_000;
 
 /** The free space in bytes below which a failed write counts as "disk full": no transaction here needs more. */
 const ROOM_TO_WRITE = 4 * 1024 * 1024;
@@ -41,13 +46,13 @@ export class LmdbBackend extends SessionBackend {
   readonly #folder: string;
   readonly #root: RootDatabase<string, Buffer>;
   readonly #records: Database<string, Buffer>;
-  /** Hash of the principal, then the key of the record; no values. */
+  /** Hash of the principal, the instant of the log-in, then the key of the record; no values. */
   readonly #byPrincipal: Database<string, Buffer>;
   /** Instant of expiry, then the key of the record; no values. */
   readonly #byExpiry: Database<string, Buffer>;
   #closing: Promise<void> | undefined;
   readonly #atOnce: AtOnce = {
-    read: id => (this.read === ownRead ? this.#look(() => this.#find(toKey(id))?.record) : undefined),
+    read: id => (this.read === own.read ? this.#look(() => this.#find(toKey(id))?.record) : undefined),
   };
 
   /**
@@ -63,6 +68,11 @@ export class LmdbBackend extends SessionBackend {
     this.#records = this.#root.openDB('records', LAYOUT);
     this.#byPrincipal = this.#root.openDB('by-principal', LAYOUT);
     this.#byExpiry = this.#root.openDB('by-expiry', LAYOUT);
+  }
+
+  /** @internal Disabled where `deleteExpired` is overridden or spied on. */
+  get [SWEEP](): Sweep | undefined {
+    return this.deleteExpired === own.deleteExpired ? (now, onBatch) => this.#sweep(now, onBatch) : undefined;
   }
 
   /** @internal Disabled where `read` is overridden or spied on. */
@@ -117,31 +127,52 @@ export class LmdbBackend extends SessionBackend {
     });
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#read(() => this.#rowsOf(principal).map(({ record }) => record));
-  }
-
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    return this.#write(() => {
-      const ended = this.#rowsOf(principal).filter(({ record }) => record.id !== exceptId);
-      for (const row of ended) this.#remove(row);
-      return ended.map(({ record }) => record.id);
+  listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
+    return this.#read(() => {
+      const records: SessionRecord[] = [];
+      for (const entry of this.#byPrincipal.getKeys({ ...newestFirst(principal), limit })) {
+        const row = this.#find(recordKeyOf(entry));
+        if (row) records.push(row.record);
+      }
+      return records;
     });
   }
 
-  async deleteExpired(now: number): Promise<number> {
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    const spared = exceptId === undefined ? undefined : toKey(exceptId);
+    const keys = await this.#keysOf(principal);
+    const ended: string[] = [];
+    for (let start = 0; start < keys.length; start += REVOCATION_BATCH) {
+      const batch = keys.slice(start, start + REVOCATION_BATCH).filter(key => !spared?.equals(key));
+      const ids = await this.#write(() => batch.flatMap(key => this.#removeOf(principal, key) ?? []));
+      ended.push(...ids);
+      onEnded?.(ids);
+    }
+    return ended;
+  }
+
+  deleteExpired(now: number): Promise<number> {
+    return this.#sweep(now);
+  }
+
+  async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     const pace = new Pace(RESTS_OF_A_DISK);
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
     for (;;) {
-      const removed = await this.#write(() => {
+      const { removed, reached } = await this.#write(() => {
         const rows = this.#expired(now, SWEEP_BATCH);
         for (const row of rows) this.#remove(row);
-        return rows.length;
+        return { removed: rows.length, reached: rows.at(-1)?.record.expiresAt ?? now };
       });
       deleted += removed;
       if (removed < SWEEP_BATCH) return deleted;
+      onBatch?.(removed, reached);
       await pace.rest();
       if (this.#closing) return deleted;
     }
@@ -163,7 +194,12 @@ export class LmdbBackend extends SessionBackend {
   #look<T>(look: () => T): T {
     if (this.#closing) throw new Error('LmdbBackend is closed');
     this.#root.resetReadTxn();
-    return look();
+    try {
+      return look();
+    } finally {
+      // While a snapshot is open, LMDB uses no freed page again: it must not stay open where this process is stopped.
+      this.#root.resetReadTxn();
+    }
   }
 
   /** Runs `change` as one transaction. No write of this or another process comes between its steps. */
@@ -197,24 +233,50 @@ export class LmdbBackend extends SessionBackend {
   #add({ key, record }: Row): void {
     void this.#records.put(key, encodeRecord(record));
     void this.#byExpiry.put(expiryKey(record.expiresAt, key), '');
-    if (record.principal !== undefined) void this.#byPrincipal.put(indexKey(record.principal, key), '');
+    if (record.principal !== undefined)
+      void this.#byPrincipal.put(principalKey(record.principal, record.createdAt, key), '');
   }
 
   #remove({ key, record }: Row): void {
     void this.#records.remove(key);
     void this.#byExpiry.remove(expiryKey(record.expiresAt, key));
-    if (record.principal !== undefined) void this.#byPrincipal.remove(indexKey(record.principal, key));
+    if (record.principal !== undefined)
+      void this.#byPrincipal.remove(principalKey(record.principal, record.createdAt, key));
   }
 
-  #rowsOf(principal: string): Row[] {
-    const start = indexKey(principal);
-    const rows: Row[] = [];
-    for (const entry of this.#byPrincipal.getKeys({ start })) {
-      if (!entry.subarray(0, start.length).equals(start)) break;
-      const row = this.#find(Buffer.from(entry.subarray(start.length)));
-      if (row) rows.push(row);
+  /**
+   * Returns the keys of a principal's records as they were at one instant: all are read from one snapshot, which a long list
+   * keeps open over several turns.
+   */
+  async #keysOf(principal: string): Promise<Buffer[]> {
+    if (this.#closing) throw new Error('LmdbBackend is closed');
+    this.#root.resetReadTxn();
+    const transaction = this.#root.useReadTransaction();
+    try {
+      const keys: Buffer[] = [];
+      const range = newestFirst(principal);
+      for (;;) {
+        let last: Buffer | undefined;
+        for (const entry of this.#byPrincipal.getKeys({ ...range, limit: NAMES_AT_ONCE, transaction })) {
+          last = Buffer.from(entry);
+          keys.push(recordKeyOf(last));
+        }
+        if (keys.length % NAMES_AT_ONCE !== 0 || !last) return keys;
+        Object.assign(range, { start: last, exclusiveStart: true });
+        await new Promise(resolve => setImmediate(resolve));
+      }
+    } finally {
+      transaction.done();
+      this.#root.resetReadTxn();
     }
-    return rows;
+  }
+
+  /** Removes a record if it still is the principal's, and returns its id. */
+  #removeOf(principal: string, key: Buffer): string | undefined {
+    const row = this.#find(key);
+    if (row?.record.principal !== principal) return undefined;
+    this.#remove(row);
+    return row.record.id;
   }
 
   #expired(now: number, limit: number): Row[] {
@@ -230,7 +292,7 @@ export class LmdbBackend extends SessionBackend {
 }
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
-const ownRead = LmdbBackend.prototype.read;
+const own = (({ read, deleteExpired }) => ({ read, deleteExpired }))(LmdbBackend.prototype);
 
 interface Row {
   key: Buffer;

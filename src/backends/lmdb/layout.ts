@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { isWellFormed } from '../record-text.js';
 
 /** The version of the layout in a folder. Any change below needs another number. */
-export const FORMAT = 'routing-controllers-sessions 2';
+export const FORMAT = 'routing-controllers-sessions 3';
 
 export const LAYOUT = { keyEncoding: 'binary', encoding: 'string' } as const;
 
@@ -29,21 +29,42 @@ export function toId(key: Buffer): string {
   return key.toString(key[0] === UTF_8 ? 'utf8' : 'utf16le', 1);
 }
 
-/** Hashes UTF-16, so that different principals with lone surrogates stay different. */
-export function indexKey(principal: string, ...recordKey: Buffer[]): Buffer {
-  return Buffer.concat([createHash('sha256').update(principal, 'utf16le').digest(), ...recordKey]);
-}
+const HASH_BYTES = 32;
+const INSTANT_BYTES = 8;
 
 /** Non-negative doubles sort in the order of their bytes. */
-const EXPIRY_BYTES = 8;
+function instantKey(instant: number): Buffer {
+  const key = Buffer.alloc(INSTANT_BYTES);
+  key.writeDoubleBE(Math.max(0, instant));
+  return key;
+}
+
+/** Hashes UTF-16, so that different principals with lone surrogates stay different. */
+function hashOf(principal: string): Buffer {
+  return createHash('sha256').update(principal, 'utf16le').digest();
+}
+
+/** The entries of a principal, the oldest log-in first. */
+export function principalKey(principal: string, createdAt: number, recordKey: Buffer): Buffer {
+  return Buffer.concat([hashOf(principal), instantKey(createdAt), recordKey]);
+}
+
+/** Returns a range with all keys of {@link principalKey}, the latest log-in first. */
+export function newestFirst(principal: string): { start: Buffer; end: Buffer; reverse: true } {
+  const hash = hashOf(principal);
+  return { start: Buffer.concat([hash, Buffer.of(0xff)]), end: hash, reverse: true };
+}
+
+/** Returns a copy of the record's key, because LMDB reuses the buffer. */
+export function recordKeyOf(principalEntry: Buffer): Buffer {
+  return Buffer.from(principalEntry.subarray(HASH_BYTES + INSTANT_BYTES));
+}
 
 export function expiryKey(expiresAt: number, recordKey: Buffer): Buffer {
-  const instant = Buffer.alloc(EXPIRY_BYTES);
-  instant.writeDoubleBE(Math.max(0, expiresAt));
-  return Buffer.concat([instant, recordKey]);
+  return Buffer.concat([instantKey(expiresAt), recordKey]);
 }
 
 /** Returns the parts of a key that {@link expiryKey} made. The record's key is a copy, because LMDB reuses its buffer. */
 export function partsOfExpiryKey(key: Buffer): { expiresAt: number; recordKey: Buffer } {
-  return { expiresAt: key.readDoubleBE(), recordKey: Buffer.from(key.subarray(EXPIRY_BYTES)) };
+  return { expiresAt: key.readDoubleBE(), recordKey: Buffer.from(key.subarray(INSTANT_BYTES)) };
 }

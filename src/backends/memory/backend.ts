@@ -3,6 +3,7 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
 import type { SessionRecord } from '../../core/record.js';
 import { Pace } from '../pace.js';
+import { type OfPrincipal, PrincipalList } from './principal-list.js';
 
 /** Options of {@link InMemoryBackend}. */
 export interface InMemoryBackendOptions {
@@ -23,9 +24,11 @@ const EXAMPLE = 'new InMemoryBackend(), or new InMemoryBackend({ maxSessions })'
 const SWEEP_SLICE = 1_000;
 const LOOKS_OF_REMOVAL = 50;
 
+/** The number of sessions that a revocation removes before it yields to requests: about a millisecond's work. */
+const REVOCATION_BATCH = 1_000;
+
 /** A node of the LRU list; the most recently seen record is at its end. */
-interface Kept {
-  record: SessionRecord;
+interface Kept extends OfPrincipal {
   earlier: Kept | undefined;
   later: Kept | undefined;
 }
@@ -51,8 +54,7 @@ export class InMemoryBackend extends SessionBackend {
    */
   #first: Kept | undefined;
   #last: Kept | undefined;
-  /** The ids of each principal's sessions. One session, the usual case, costs a string instead of a Set. */
-  readonly #idsByPrincipal = new Map<string, string | Set<string>>();
+  readonly #byPrincipal = new Map<string, PrincipalList<Kept>>();
 
   readonly #writes: AtOnceWrites = {
     create: record => {
@@ -62,14 +64,13 @@ export class InMemoryBackend extends SessionBackend {
       return true;
     },
     update: (record, expectedVersion) => {
-      const kept = this.#kept.get(record.id);
+      const kept = this.#living(record.id);
       if (!kept) return 'gone';
       if (kept.record.version !== expectedVersion) return 'conflict';
-      if (kept.record.principal !== record.principal) {
-        this.#unindex(kept.record);
-        this.#index(record);
-      }
+      const isMoved = kept.record.principal !== record.principal || kept.record.createdAt !== record.createdAt;
+      if (isMoved) this.#unindex(kept);
       kept.record = { ...record, version: expectedVersion + 1 };
+      if (isMoved) this.#index(kept);
       this.#moveToEnd(kept);
       return 'updated';
     },
@@ -110,7 +111,7 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    const kept = this.#kept.get(id);
+    const kept = this.#living(id);
     if (!kept) return Promise.resolve(false);
     if (lastSeenAt > kept.record.lastSeenAt) {
       kept.record.lastSeenAt = lastSeenAt;
@@ -121,19 +122,41 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   delete(id: string): Promise<boolean> {
-    const kept = this.#kept.get(id);
+    const kept = this.#living(id);
     if (kept) this.#remove(kept);
     return Promise.resolve(kept !== undefined);
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return Promise.resolve(this.#keptOf(principal).map(({ record }) => ({ ...record })));
+  listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
+    const newest = this.#byPrincipal.get(principal)?.newest(limit) ?? [];
+    return Promise.resolve(newest.map(({ record }) => ({ ...record })));
   }
 
-  deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    const ended = this.#keptOf(principal).filter(({ record }) => record.id !== exceptId);
-    for (const kept of ended) this.#remove(kept);
-    return Promise.resolve(ended.map(({ record }) => record.id));
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    const list = this.#byPrincipal.get(principal);
+    if (!list) return [];
+    const spared = exceptId === undefined ? undefined : this.#living(exceptId);
+    // From here on, nothing in the list is found any more. What is added goes to another list.
+    list.isOver = true;
+    this.#byPrincipal.delete(principal);
+    if (spared?.list === list) {
+      list.remove(spared);
+      this.#index(spared);
+    }
+    const ended: string[] = [];
+    for (;;) {
+      const batch = list.newest(REVOCATION_BATCH);
+      for (const kept of batch) this.#remove(kept);
+      const ids = batch.map(({ record }) => record.id);
+      for (const id of ids) ended.push(id);
+      onEnded?.(ids);
+      if (batch.length < REVOCATION_BATCH) return ended;
+      await nextTurn();
+    }
   }
 
   async deleteExpired(now: number): Promise<number> {
@@ -166,33 +189,40 @@ export class InMemoryBackend extends SessionBackend {
 
   close(): Promise<void> {
     this.#kept.clear();
-    this.#idsByPrincipal.clear();
+    this.#byPrincipal.clear();
     this.#first = this.#last = undefined;
     return Promise.resolve();
   }
 
   #find(id: string): SessionRecord | undefined {
-    const kept = this.#kept.get(id);
+    const kept = this.#living(id);
     return kept && { ...kept.record };
   }
 
-  /** Returns a snapshot, so that sessions can be removed while it is iterated. */
-  #keptOf(principal: string): Kept[] {
-    const ids = this.#idsByPrincipal.get(principal) ?? [];
-    return (typeof ids === 'string' ? [ids] : [...ids]).flatMap(id => this.#kept.get(id) ?? []);
+  /** Returns what is kept, unless a revocation that is under way has ended it. */
+  #living(id: string): Kept | undefined {
+    const kept = this.#kept.get(id);
+    return kept?.list?.isOver ? undefined : kept;
   }
 
   #add(record: SessionRecord): void {
-    const kept: Kept = { record, earlier: undefined, later: undefined };
+    const kept: Kept = {
+      record,
+      earlier: undefined,
+      later: undefined,
+      list: undefined,
+      older: undefined,
+      newer: undefined,
+    };
     this.#kept.set(record.id, kept);
     this.#append(kept);
-    this.#index(record);
+    this.#index(kept);
   }
 
   #remove(kept: Kept): void {
     this.#kept.delete(kept.record.id);
     this.#unlink(kept);
-    this.#unindex(kept.record);
+    this.#unindex(kept);
   }
 
   #moveToEnd(kept: Kept): void {
@@ -219,20 +249,24 @@ export class InMemoryBackend extends SessionBackend {
     else this.#last = earlier;
   }
 
-  #index({ id, principal }: SessionRecord): void {
+  #index(kept: Kept): void {
+    const { principal } = kept.record;
     if (principal === undefined) return;
-    const ids = this.#idsByPrincipal.get(principal);
-    if (ids === undefined) this.#idsByPrincipal.set(principal, id);
-    else if (typeof ids === 'string') this.#idsByPrincipal.set(principal, new Set([ids, id]));
-    else ids.add(id);
+    let list = this.#byPrincipal.get(principal);
+    if (!list) this.#byPrincipal.set(principal, (list = new PrincipalList()));
+    list.add(kept);
   }
 
-  #unindex({ id, principal }: SessionRecord): void {
-    if (principal === undefined) return;
-    const ids = this.#idsByPrincipal.get(principal);
-    if (ids instanceof Set && ids.size > 1) ids.delete(id);
-    else this.#idsByPrincipal.delete(principal);
+  #unindex(kept: Kept): void {
+    const { list, record } = kept;
+    list?.remove(kept);
+    if (record.principal !== undefined && list?.last === undefined && list === this.#byPrincipal.get(record.principal))
+      this.#byPrincipal.delete(record.principal);
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
 }
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called

@@ -10,8 +10,10 @@ import {
   shown,
   trueOrFalse,
 } from '../../core/checks.js';
+import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import type { SessionRecord } from '../../core/record.js';
 import { START_UP_CHECK } from '../../core/start-up.js';
+import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
@@ -119,6 +121,17 @@ export class PostgresBackend extends SessionBackend {
       );
   }
 
+  /** @internal Disabled where `deleteExpired` is overridden or spied on. */
+  get [SWEEP](): Sweep | undefined {
+    return this.deleteExpired === ownSweep ? (now, onBatch) => this.#sweep(now, onBatch) : undefined;
+  }
+
+  /** @internal The server's time in epoch milliseconds. */
+  async [ENGINE_CLOCK](): Promise<number> {
+    const { rows } = await this.#run('now', this.#table.now, []);
+    return Number(rows[0]?.[0]);
+  }
+
   async create(record: SessionRecord): Promise<boolean> {
     const { rowCount } = await this.#run('create', this.#table.create, this.#parameters(record));
     return rowCount === 1;
@@ -158,7 +171,11 @@ export class PostgresBackend extends SessionBackend {
    * leaves none: it is the instant at which all are ended. Log-ins wait for a transaction, not for the call, and cannot make
    * so many sessions in between.
    */
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
     const lock = this.#table.lockOf(principal);
     const values = [toColumn(principal), exceptId === undefined ? null : toColumn(exceptId)];
     const ended: string[] = [];
@@ -172,21 +189,28 @@ export class PostgresBackend extends SessionBackend {
       ).catch(explain(this.#table.name));
       const ids = rows.flatMap(([id]) => (id === null ? [] : [fromColumn(id as string)]));
       for (const id of ids) ended.push(id);
+      onEnded?.(ids);
       const lookedAt = Number(rows[0]?.[1]);
       if (lookedAt < REVOKE_BATCH && ids.length === lookedAt) return ended;
     }
   }
 
-  async deleteExpired(now: number): Promise<number> {
+  deleteExpired(now: number): Promise<number> {
+    return this.#sweep(now);
+  }
+
+  async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     let from = -Infinity;
     const pace = new Pace(RESTS_OF_A_DISK);
     for (;;) {
       const { rows } = await this.#run('sweep', this.#table.sweep, [now, from], this.#connections.patient);
-      deleted += rows.filter(([, isRemoved]) => isRemoved === 't').length;
+      const removed = rows.filter(([, isRemoved]) => isRemoved === 't').length;
+      deleted += removed;
       if (rows.length < SWEEP_BATCH) return deleted;
       // The rows that the last batch looked at stay in the index until a vacuum; the next batch begins behind them.
       from = Math.max(...rows.map(([sweepAt]) => Number(sweepAt)));
+      onBatch?.(removed, from);
       await pace.rest();
       if (this.#isClosed) return deleted;
     }
@@ -302,3 +326,6 @@ type Row = [
   ip: string | null,
   userAgent: string | null,
 ];
+
+// eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
+const ownSweep = PostgresBackend.prototype.deleteExpired;

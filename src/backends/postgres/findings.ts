@@ -6,17 +6,17 @@ import type { Table } from './table.js';
 export interface PostgresFinding {
   /** The same in every version. */
   code:
-    | 'server-version'
-    | 'standby'
-    | 'schema-missing'
-    | 'table-missing'
-    | 'table-kind'
-    | 'layout'
-    | 'columns'
-    | 'primary-key'
-    | 'index-missing'
-    | 'index-name-taken'
-    | 'rights-missing';
+    | 'POSTGRES_VERSION'
+    | 'POSTGRES_STANDBY'
+    | 'POSTGRES_NO_SCHEMA'
+    | 'POSTGRES_NO_TABLE'
+    | 'POSTGRES_NOT_A_TABLE'
+    | 'POSTGRES_LAYOUT'
+    | 'POSTGRES_COLUMNS'
+    | 'POSTGRES_PRIMARY_KEY'
+    | 'POSTGRES_INDEX'
+    | 'POSTGRES_INDEX_NAME'
+    | 'POSTGRES_RIGHTS';
   message: string;
   advice: string;
 }
@@ -25,7 +25,12 @@ export interface PostgresFinding {
 const OLDEST_VERSION = 120000;
 
 /** The findings that do not keep `migrate` from its work, or that it removes. */
-const NO_OBSTACLES: readonly PostgresFinding['code'][] = ['table-missing', 'layout', 'index-missing', 'rights-missing'];
+const NO_OBSTACLES: readonly PostgresFinding['code'][] = [
+  'POSTGRES_NO_TABLE',
+  'POSTGRES_LAYOUT',
+  'POSTGRES_INDEX',
+  'POSTGRES_RIGHTS',
+];
 
 const MIGRATE = 'await backend.migrate(), or migrate(pool, { table }) from a script';
 const ANOTHER_NAME = 'Give sessions a table of their own, with another name';
@@ -47,12 +52,16 @@ export function findingsOf(facts: Facts, table: Table): PostgresFinding[] {
 function* ofServer({ serverVersion, serverName, isStandby }: Facts): Generator<PostgresFinding> {
   if (serverVersion < OLDEST_VERSION)
     yield {
-      code: 'server-version',
+      code: 'POSTGRES_VERSION',
       message: `the server is PostgreSQL ${serverName}`,
       advice: 'Use version 12 or later',
     };
   if (isStandby)
-    yield { code: 'standby', message: 'the server is a standby, which only reads', advice: 'Connect to the primary' };
+    yield {
+      code: 'POSTGRES_STANDBY',
+      message: 'the server is a standby, which only reads',
+      advice: 'Connect to the primary',
+    };
 }
 
 function* ofTable(facts: Facts, table: Table): Generator<PostgresFinding> {
@@ -61,22 +70,22 @@ function* ofTable(facts: Facts, table: Table): Generator<PostgresFinding> {
   if (schema === null) {
     const missing = table.schema === undefined ? 'no schema of the search_path' : `no schema ${table.schema}`;
     const advice = `Let an owner of the database write: CREATE SCHEMA ${table.schema ?? role} AUTHORIZATION ${role}`;
-    yield { code: 'schema-missing', message: `there is ${missing}`, advice };
+    yield { code: 'POSTGRES_NO_SCHEMA', message: `there is ${missing}`, advice };
     return;
   }
   yield* ofIndexNames(facts, table);
   if (!stored) {
-    yield { code: 'table-missing', message: `there is no table ${name}`, advice: `Make it once: ${MIGRATE}` };
+    yield { code: 'POSTGRES_NO_TABLE', message: `there is no table ${name}`, advice: `Make it once: ${MIGRATE}` };
     return;
   }
   if (stored.kind !== 'r' && stored.kind !== 'p') {
-    yield { code: 'table-kind', message: `${name} is not a table`, advice: ANOTHER_NAME };
+    yield { code: 'POSTGRES_NOT_A_TABLE', message: `${name} is not a table`, advice: ANOTHER_NAME };
     return;
   }
   const wrong = wrongColumns(stored);
   if (wrong.length > 0) {
     yield {
-      code: 'columns',
+      code: 'POSTGRES_COLUMNS',
       message: `${name} has not the columns of a table for sessions (${wrong.join('; ')})`,
       advice: ANOTHER_NAME,
     };
@@ -84,14 +93,14 @@ function* ofTable(facts: Facts, table: Table): Generator<PostgresFinding> {
   }
   if (stored.key !== 'id')
     yield {
-      code: 'primary-key',
+      code: 'POSTGRES_PRIMARY_KEY',
       message: `the primary key of ${name} is not id`,
       advice: `ALTER TABLE ${name} ADD PRIMARY KEY (id)`,
     };
   const layout = layoutOf(stored);
   if (layout < LAYOUT)
     yield {
-      code: 'layout',
+      code: 'POSTGRES_LAYOUT',
       message: `${name} has layout ${layout}, and this version needs ${LAYOUT}`,
       advice: `Bring it up to date: ${MIGRATE}`,
     };
@@ -99,7 +108,7 @@ function* ofTable(facts: Facts, table: Table): Generator<PostgresFinding> {
   const missing = stored.missingRights.join(', ');
   if (missing !== '')
     yield {
-      code: 'rights-missing',
+      code: 'POSTGRES_RIGHTS',
       message: `the role ${role} may not ${missing} on ${name}`,
       advice: `Let ${stored.owner} write: GRANT ${missing} ON ${name} TO ${role}`,
     };
@@ -109,7 +118,7 @@ function* ofIndexNames({ named }: Facts, table: Table): Generator<PostgresFindin
   for (const { name } of indexesOf(table)) {
     if (named[name] && !named[name].isOurs)
       yield {
-        code: 'index-name-taken',
+        code: 'POSTGRES_INDEX_NAME',
         message: `${name}, the name of an index of ${table.name}, is the name of something else`,
         advice: `Rename that, or the table for sessions`,
       };
@@ -120,7 +129,7 @@ function* ofMissingIndexes({ named }: Facts, table: Table): Generator<PostgresFi
   for (const { name, columns } of indexesOf(table)) {
     if (named[name]?.isOurs === false || (named[name]?.isValid && named[name].columns === columns)) continue;
     yield {
-      code: 'index-missing',
+      code: 'POSTGRES_INDEX',
       message: `${table.name} has no valid index ${name} on (${columns})`,
       advice: `Make it: ${MIGRATE}`,
     };

@@ -97,6 +97,10 @@ export class Table {
     );
   }
 
+  get now(): string {
+    return 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::double precision';
+  }
+
   /** Changes no column that has an index, so that PostgreSQL updates the row within its page and writes no index (HOT). */
   get touch(): string {
     return (

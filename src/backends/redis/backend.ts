@@ -1,6 +1,7 @@
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, trueOrFalse } from '../../core/checks.js';
+import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
 import { Pace } from '../pace.js';
@@ -14,6 +15,7 @@ import {
   type RedisNodeClient,
 } from './client.js';
 import { ClusterStore } from './cluster-store.js';
+import { clock } from './scripts.js';
 import { Layout } from './layout.js';
 import { NearCache } from './near-cache.js';
 import { SingleStore, type RedisStore } from './single-store.js';
@@ -97,6 +99,11 @@ export class RedisBackend extends SessionBackend {
     return this.#atOnce;
   }
 
+  /** @internal The server's time in epoch milliseconds; in a cluster that of one of its masters. */
+  async [ENGINE_CLOCK](): Promise<number> {
+    return Number(await clock.run(this.#client, [this.#layout.recordKey('')], []));
+  }
+
   create(record: SessionRecord): Promise<boolean> {
     return this.#store.create({ ...record });
   }
@@ -118,14 +125,19 @@ export class RedisBackend extends SessionBackend {
     return this.#changing(id, this.#store.delete(id));
   }
 
-  listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return this.#store.listByPrincipal(principal);
+  listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+    return this.#store.listByPrincipal(principal, limit);
   }
 
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    const ended = await this.#store.deleteByPrincipal(principal, exceptId);
-    for (const id of ended) this.#near?.forget(id);
-    return ended;
+  deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    return this.#store.deleteByPrincipal(principal, exceptId, ids => {
+      for (const id of ids) this.#near?.forget(id);
+      onEnded?.(ids);
+    });
   }
 
   /**

@@ -7,17 +7,18 @@ import {
   hashPrincipal,
   idOfMember,
   memberOf,
+  newNonce,
   NO_PRINCIPAL,
   principalOf,
   ttlOf,
   type Layout,
 } from './layout.js';
+import { inSlices, latest } from './latest.js';
 import type { Script } from './script.js';
 import { apart } from './scripts.js';
 import type { RedisStore } from './single-store.js';
 
-/** The number of records that a revocation ends at the same time. */
-const SLICE = 500;
+type IndexedRecord = Pick<SessionRecord, 'id' | 'createdAt'>;
 
 /** The most times that a touch follows a record to another principal. */
 const ATTEMPTS = 10;
@@ -31,8 +32,9 @@ const ATTEMPTS = 10;
  * yet, or of another principal: those are skipped.
  *
  * A revocation reads the index in one step, which is its instant, and ends the records listed there. It reads once, because a
- * record that is added later belongs to a log-in that counts as later. A revocation that dies half-way leaves the entries of
- * the records that remain, and the next one ends them.
+ * record that is added later belongs to a log-in that counts as later. Where the index has many entries, they are not read in
+ * that step, but set aside. A revocation that dies half-way leaves the entries of the records that remain, and the next one
+ * ends them.
  */
 export class ClusterStore implements RedisStore {
   readonly #client: RedisClusterClient;
@@ -45,8 +47,8 @@ export class ClusterStore implements RedisStore {
 
   async create(record: SessionRecord): Promise<boolean> {
     const [principal, ttl] = [principalOf(record), ttlOf(record)];
-    await this.#index(principal, record.id, ttl);
-    const [state] = await this.#run(apart.create, record.id, [encode(record), ttl, principal]);
+    await this.#index(principal, record, ttl);
+    const [state] = await this.#run(apart.create, record.id, [encode(record), ttl, principal, record.createdAt]);
     return state === 'gone';
   }
 
@@ -58,18 +60,21 @@ export class ClusterStore implements RedisStore {
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     const [principal, ttl] = [principalOf(record), ttlOf(record)];
     const text = encode({ ...record, version: expectedVersion + 1 });
-    await this.#index(principal, record.id, ttl);
-    const [outcome] = await this.#run(apart.update, record.id, [text, ttl, principal, expectedVersion]);
+    await this.#index(principal, record, ttl);
+    const args = [text, ttl, principal, record.createdAt, expectedVersion];
+    const [outcome] = await this.#run(apart.update, record.id, args);
     return outcome as WriteOutcome;
   }
 
   async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     const text = await this.#load(id);
     if (text === undefined) return false;
+    // Another program's text has no time of a log-in.
+    const createdAt = decode(id, text).createdAt || 0;
     let principal = text.slice(0, text.indexOf(' '));
     const ttl = ttlOf({ lastSeenAt, expiresAt });
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      await this.#index(principal, id, ttl);
+      await this.#index(principal, { id, createdAt }, ttl);
       const [state, other] = await this.#run(apart.touch, id, [lastSeenAt, expiresAt, ttl, principal]);
       if (state !== 'other') return state === 'updated';
       // The record belongs to another principal by now, and needs an entry in that index for as long.
@@ -85,24 +90,47 @@ export class ClusterStore implements RedisStore {
     return true;
   }
 
-  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    const ids = await this.#idsOf(hashPrincipal(principal));
-    const records = await Promise.all(ids.map(id => this.read(id)));
-    return records.filter(record => record !== undefined).filter(record => record.principal === principal);
+  async listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
+    const hash = hashPrincipal(principal);
+    return latest(limit, async count => {
+      const members = textsOf(await this.#ofIndex(apart.names, hash, [count]));
+      const found = new Map<string, string>();
+      await inSlices(members, async member => {
+        const text = await this.#load(idOfMember(member));
+        if (text?.startsWith(`${hash} `)) found.set(idOfMember(member), text);
+      });
+      return { records: [...found].map(([id, text]) => decode(id, text)), isAll: members.length < count };
+    });
   }
 
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
     const hash = hashPrincipal(principal);
-    const ids = (await this.#idsOf(hash)).filter(id => id !== exceptId);
-    const ended: string[] = [];
-    for (let start = 0; start < ids.length; start += SLICE) {
-      const slice = ids.slice(start, start + SLICE);
-      const outcomes = await Promise.all(slice.map(id => this.#run(apart.remove, id, [hash])));
-      const removed = slice.filter((_, n) => outcomes[n]?.[0] === 'updated');
-      await this.#unindex(hash, removed);
-      ended.push(...removed);
+    const spared = exceptId === undefined ? [] : [memberOf(exceptId)];
+    const all: string[] = [];
+    const end = async (members: string[]): Promise<{ ended: string[]; others: string[] }> => {
+      const ids = members.map(idOfMember);
+      const outcomes = await Promise.all(ids.map(id => this.#run(apart.remove, id, [hash])));
+      const isEnded = (_: unknown, n: number): boolean => outcomes[n]?.[0] === 'updated';
+      const ended = ids.filter(isEnded);
+      all.push(...ended);
+      onEnded?.(ended);
+      return { ended, others: ids.filter((id, n) => !isEnded(id, n)) };
+    };
+    const [few, nonces] = (await this.#ofIndex(apart.revoke, hash, [newNonce(), ...spared])) as [unknown, unknown];
+    const { ended } = await end(textsOf(few).filter(member => member !== spared[0]));
+    await this.#unindex(hash, ended);
+    for (const nonce of textsOf(nonces)) {
+      for (let members: string[] = [], isFirst = true; isFirst || members.length > 0; isFirst = false) {
+        const { ended, others } = await end(members);
+        const args = [nonce, ended.length, ...[...ended, ...others].map(memberOf)];
+        members = textsOf(await this.#ofIndex(apart.goOn, hash, args));
+      }
     }
-    return ended;
+    return all;
   }
 
   async expire(members: string[], now: number): Promise<number> {
@@ -126,17 +154,18 @@ export class ClusterStore implements RedisStore {
     return textsOf(await script.run(this.#client, [this.#layout.recordKey(id)], [memberOf(id), ...args]));
   }
 
-  async #idsOf(principal: string): Promise<string[]> {
-    return textsOf(await apart.names.run(this.#client, [this.#layout.indexKey(principal)], [])).map(idOfMember);
+  /** Runs a script on an index. */
+  #ofIndex(script: Script, principal: string, args: (string | number)[]): Promise<unknown> {
+    return script.run(this.#client, [this.#layout.indexKey(principal)], args);
   }
 
-  async #index(principal: string, id: string, ttl: number): Promise<void> {
+  async #index(principal: string, { id, createdAt }: IndexedRecord, ttl: number): Promise<void> {
     if (principal === NO_PRINCIPAL) return;
-    await apart.index.run(this.#client, [this.#layout.indexKey(principal)], [memberOf(id), ttl]);
+    await this.#ofIndex(apart.index, principal, [memberOf(id), ttl, createdAt]);
   }
 
   async #unindex(principal: string | undefined, ids: readonly string[]): Promise<void> {
     if (principal === undefined || principal === NO_PRINCIPAL || ids.length === 0) return;
-    await apart.unindex.run(this.#client, [this.#layout.indexKey(principal)], ids.map(memberOf));
+    await this.#ofIndex(apart.unindex, principal, ids.map(memberOf));
   }
 }

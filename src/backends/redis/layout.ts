@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { SessionRecord } from '../../core/record.js';
 import { decodeRecord, encodeRecord, isWellFormed } from '../record-text.js';
 
@@ -17,8 +17,11 @@ const LONGEST_TTL = 2 ** 52;
  * - `<prefix>r:<id>`: a record, as `<principal> <version> <last seen> <expiry> …`, so that scripts need no JSON to compare
  *   and change these fields.
  * - `<prefix>{p:<principal>}`: a sorted set of the record names of that principal without the prefix, scored with the
- *   instant, by the server's clock, at which the record expires. The braces allow for more keys per principal in one slot of
- *   a cluster.
+ *   instant of the log-in. The braces keep all keys of a principal in one slot of a cluster.
+ * - `<prefix>{p:<principal>}x`: in a cluster only, a sorted set of the same names, scored with the instant, by the server's
+ *   clock, at which the record expires.
+ * - `<prefix>{p:<principal>}:<nonce>`: what a revocation of many sessions has still to end, as long as it takes, or until
+ *   another one finishes it; and `<prefix>{p:<principal>}e`: the set of these nonces.
  *
  * Here, `<principal>` is a hash, because principals may be long, contain any character, and be personal data.
  */
@@ -70,6 +73,11 @@ export function hashPrincipal(principal: string): string {
   return createHash('sha256').update(principal, 'utf16le').digest('base64url');
 }
 
+/** Returns a name for what a revocation has to end. */
+export function newNonce(): string {
+  return randomBytes(9).toString('base64url');
+}
+
 export function encode(record: SessionRecord): string {
   return `${principalOf(record)} ${encodeRecord(record)}`;
 }
@@ -80,8 +88,9 @@ export function decode(id: string, text: string): SessionRecord {
 
 /**
  * Returns the milliseconds for which Redis keeps a record that was just seen. A duration and not an instant, so that a server
- * whose clock is off expires no record early.
+ * whose clock is off expires no record early. A record that was seen in the future is kept until it expires.
  */
 export function ttlOf({ lastSeenAt, expiresAt }: { lastSeenAt: number; expiresAt: number }): number {
-  return Math.min(Math.ceil(Math.max(0, expiresAt - lastSeenAt)) + GRACE, LONGEST_TTL);
+  const seen = Math.min(lastSeenAt, Date.now());
+  return Math.min(Math.ceil(Math.max(0, expiresAt - seen)) + GRACE, LONGEST_TTL);
 }

@@ -1,7 +1,19 @@
 import type { SessionBackend, WriteOutcome } from '../../core/backend.js';
 import type { SessionRecord } from '../../core/record.js';
 import { textOf, textsOf, type RedisNodeClient } from './client.js';
-import { decode, encode, hashPrincipal, idOfMember, memberOf, principalOf, ttlOf, type Layout } from './layout.js';
+import {
+  decode,
+  encode,
+  hashPrincipal,
+  idOfMember,
+  memberOf,
+  newNonce,
+  principalOf,
+  ttlOf,
+  type Layout,
+} from './layout.js';
+import { inSlices, latest } from './latest.js';
+import type { Script } from './script.js';
 import { together } from './scripts.js';
 
 /** The operations of `RedisBackend` that depend on the topology: one server, or a cluster. */
@@ -21,7 +33,7 @@ export class SingleStore implements RedisStore {
   }
 
   async create(record: SessionRecord): Promise<boolean> {
-    const args = [memberOf(record.id), encode(record), ttlOf(record), principalOf(record)];
+    const args = [memberOf(record.id), encode(record), ttlOf(record), principalOf(record), record.createdAt];
     const [state] = textsOf(await together.create.run(this.#client, [this.#layout.recordKey(record.id)], args));
     return state === 'gone';
   }
@@ -33,7 +45,7 @@ export class SingleStore implements RedisStore {
 
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     const text = encode({ ...record, version: expectedVersion + 1 });
-    const args = [memberOf(record.id), text, ttlOf(record), principalOf(record), expectedVersion];
+    const args = [memberOf(record.id), text, ttlOf(record), principalOf(record), record.createdAt, expectedVersion];
     const [outcome] = textsOf(await together.update.run(this.#client, [this.#layout.recordKey(record.id)], args));
     return outcome as WriteOutcome;
   }
@@ -49,25 +61,56 @@ export class SingleStore implements RedisStore {
     return state === 'updated';
   }
 
-  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
+  async listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
     const hash = hashPrincipal(principal);
-    const found = textsOf(await together.list.run(this.#client, [this.#layout.indexKey(hash)], [hash]));
-    const records: SessionRecord[] = [];
-    for (let n = 0; n + 1 < found.length; n += 2) {
-      records.push(decode(idOfMember(found[n] ?? ''), found[n + 1] ?? ''));
-    }
-    return records;
+    return latest(limit, async count => {
+      const [names, texts] = await this.#ofIndex(together.list, hash, [hash, count]);
+      const members = textsOf(names);
+      const found = new Map<string, string | undefined>(textsOf(texts).map((text, n) => [members[n] ?? '', text]));
+      await inSlices(members.slice(found.size), async member => {
+        found.set(member, textOf(await this.#client.get(this.#layout.prefix + member)));
+      });
+      const records = [...found].filter(([, text]) => text?.startsWith(`${hash} `));
+      return {
+        records: records.map(([member, text]) => decode(idOfMember(member), text ?? '')),
+        isAll: members.length < count,
+      };
+    });
   }
 
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
     const hash = hashPrincipal(principal);
-    const args = exceptId === undefined ? [hash] : [hash, memberOf(exceptId)];
-    return textsOf(await together.revoke.run(this.#client, [this.#layout.indexKey(hash)], args)).map(idOfMember);
+    const all: string[] = [];
+    const note = (names: unknown): void => {
+      const ids = textsOf(names).map(idOfMember);
+      all.push(...ids);
+      onEnded?.(ids);
+    };
+    const spared = exceptId === undefined ? [] : [memberOf(exceptId)];
+    const [ended, nonces] = await this.#ofIndex(together.revoke, hash, [hash, newNonce(), ...spared]);
+    note(ended);
+    for (const nonce of textsOf(nonces)) {
+      for (let left = 1; left > 0;) {
+        const [more, remaining] = await this.#ofIndex(together.goOn, hash, [hash, nonce]);
+        note(more);
+        left = Number(remaining);
+      }
+    }
+    return all;
   }
 
   async expire(members: string[], now: number): Promise<number> {
     if (members.length === 0) return 0;
     const keys = members.map(member => this.#layout.prefix + member);
     return Number(await together.expire.run(this.#client, keys, [now, ...members]));
+  }
+
+  /** Runs a script on an index, and returns its two results. */
+  async #ofIndex(script: Script, hash: string, args: (string | number)[]): Promise<[unknown, unknown]> {
+    return (await script.run(this.#client, [this.#layout.indexKey(hash)], args)) as [unknown, unknown];
   }
 }

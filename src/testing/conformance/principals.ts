@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import type { Sections } from './case.js';
+import type { SessionRecord } from '../../core/record.js';
+import { inParallel, inTurn, type Sections } from './case.js';
 import {
   anonymous,
   assertAbsent,
@@ -86,6 +87,46 @@ export const principals: Sections = {
         records.map(({ id }) => id),
       );
     },
+    'with a limit it has the latest log-ins, the latest first, whatever was used since': async ({
+      backend,
+      handles,
+      random,
+    }) => {
+      const made = random.shuffle(Array.from({ length: 60 }, (_, n) => START - n * MINUTE));
+      const records: SessionRecord[] = [];
+      for (const createdAt of made)
+        records.push(
+          await create(backend, { principal: 'ada', createdAt, expiresAt: START + HOUR + random.integer(9) }),
+        );
+      const [oldest] = records.toSorted((a, b) => a.createdAt - b.createdAt);
+      assert.ok(oldest);
+      await backend.touch(oldest.id, START + MINUTE, START + 2 * HOUR);
+      await create(backend, { principal: 'adam', createdAt: START + 1 });
+      const newest = records.toSorted((a, b) => b.createdAt - a.createdAt).map(({ id }) => id);
+      for (const [n, limit] of [1, 7, 59, 60, 61, 1000].entries()) {
+        const listed = await inTurn(handles, n).listByPrincipal('ada', limit);
+        assert.deepEqual(
+          Array.from(listed, ({ id }) => id),
+          newest.slice(0, limit),
+          `the ${limit} latest`,
+        );
+      }
+    },
+    'with a limit it follows log-ins, endings, and sessions that come from another principal': async ({ backend }) => {
+      const latest = async (): Promise<string[]> => Array.from(await backend.listByPrincipal('ada', 2), ({ id }) => id);
+      const first = await create(backend, { principal: 'ada', createdAt: START - 9 * MINUTE });
+      const second = await create(backend, { principal: 'ada', createdAt: START - 8 * MINUTE });
+      const other = await create(backend, { principal: 'bob', createdAt: START - 7 * MINUTE });
+      assert.deepEqual(await latest(), [second.id, first.id]);
+      await backend.update({ ...other, principal: 'ada' }, 1);
+      assert.deepEqual(await latest(), [other.id, second.id]);
+      await backend.delete(second.id);
+      assert.deepEqual(await latest(), [other.id, first.id]);
+      await backend.update({ ...first, createdAt: START - MINUTE }, 1);
+      assert.deepEqual(await latest(), [first.id, other.id]);
+      await backend.update({ ...first, principal: 'bob' }, 2);
+      assert.deepEqual(await latest(), [other.id]);
+    },
   },
   deleteByPrincipal: {
     'ends all records of that principal, names them, and leaves everybody else alone': async ({ backend }) => {
@@ -130,6 +171,34 @@ export const principals: Sections = {
       const ended = await endAll(backend, 'ada');
       assert.deepEqual([...ended].sort(), [first.id, second.id, nobodys.id].sort());
       for (const id of ended) await assertAbsent(backend, id);
+    },
+    '2,500 sessions of one principal go in one call, each is named once, and dead as soon as it is named': async ({
+      backend,
+    }) => {
+      const records = Array.from({ length: 2500 }, (_, n) => newRecord({ principal: 'ada', createdAt: START - n }));
+      await inParallel(records.length, 50, async n => {
+        const record = records[n];
+        assert.ok(record && (await backend.create(record)));
+      });
+      const [spared] = records;
+      assert.ok(spared);
+      const named: string[] = [];
+      const looks: Promise<void>[] = [];
+      const ended = Array.from(
+        await backend.deleteByPrincipal('ada', spared.id, ids => {
+          named.push(...ids);
+          for (const id of ids.slice(0, 2)) looks.push(assertAbsent(backend, id, 'although it was named as ended'));
+        }),
+      );
+      await Promise.all(looks);
+      const ids = records.slice(1).map(({ id }) => id);
+      assert.deepEqual(ended.sort(), ids.sort());
+      // A backend need not call it, and one in another process cannot.
+      if (named.length > 0) assert.deepEqual(named.sort(), ended);
+      for (const id of ended.slice(0, 50)) await assertAbsent(backend, id);
+      await assertStored(backend, spared);
+      await assertListed(backend, 'ada', [spared.id]);
+      assert.deepEqual(await endAll(backend, 'ada'), [spared.id]);
     },
     'does not end a record that another principal has taken over': async ({ backend }) => {
       const record = await create(backend, { principal: 'ada' });

@@ -1,0 +1,235 @@
+import 'reflect-metadata';
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { Pool } from 'pg';
+import { createClient, createCluster } from 'redis';
+import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
+
+import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
+import { PostgresBackend } from '../../src/backends/postgres/backend.js';
+import { RedisBackend } from '../../src/backends/redis/backend.js';
+import { engineClockOf } from '../../src/core/engine-clock.js';
+import { SeededRandom } from '../../src/testing/random.js';
+import { postgresUrl, startRedis } from '../support/engines.js';
+import { startRedisCluster } from '../support/redis-cluster.js';
+import { seed } from '../support/seed.js';
+import { pass, shownNow, sleep, trueNow } from '../support/true-time.js';
+import { type Life, Node } from '../support/wrong-clocks.js';
+
+jest.mock('../../src/core/timers.js', () => jest.requireActual<object>('../support/true-time.js'));
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const SKEW = MINUTE;
+
+interface Engine {
+  backend: SessionBackend;
+  stop(): Promise<unknown>;
+}
+
+const ENGINES = {
+  memory: () => Promise.resolve({ backend: new InMemoryBackend(), stop: () => Promise.resolve() }),
+  lmdb: () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'rcs-clocks-'));
+    const backend = new LmdbBackend({ path: folder });
+    return Promise.resolve({ backend, stop: () => backend.close().then(() => rmSync(folder, { recursive: true })) });
+  },
+  postgres: async () => {
+    const { url, stop } = await postgresUrl();
+    const pool = new Pool({ connectionString: url });
+    const backend = new PostgresBackend({ pool, table: `clocks_${process.pid}` });
+    await backend.migrate();
+    return { backend, stop: () => pool.end().then(stop) };
+  },
+  redis: async () => {
+    const server = await startRedis();
+    const client = await createClient({ url: `redis://127.0.0.1:${server.port}` }).connect();
+    return { backend: new RedisBackend({ client }), stop: () => client.close().then(() => server.stop()) };
+  },
+  cluster: async () => {
+    const servers = await startRedisCluster();
+    const rootNodes = servers.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }));
+    const client = createCluster({ rootNodes });
+    await client.connect();
+    const stop = () => client.close().then(() => Promise.all(servers.map(server => server.stop())));
+    return { backend: new RedisBackend({ client }), stop };
+  },
+} satisfies Record<string, () => Promise<Engine>>;
+
+/** The results of visits, by what is right: alive until the absolute timeout, and dead from then on. */
+interface Tally {
+  alive: number;
+  dead: number;
+  loggedOut: unknown[];
+  livedTooLong: unknown[];
+}
+
+/**
+ * Twenty minutes after twenty minutes, on nodes taken at random: 2 log-ins, a visit to each session, and a sweep. The error of
+ * each node's clock follows its plan.
+ *
+ * @param slackOf how much earlier or later than its absolute timeout a session may end on that node
+ */
+async function runFleet(
+  nodes: readonly Node[],
+  plans: readonly (readonly number[])[],
+  { steps, absoluteTimeout, slackOf }: { steps: number; absoluteTimeout: number; slackOf: (node: Node) => number },
+): Promise<Tally> {
+  const random = new SeededRandom(seed);
+  const lives: Life[] = [];
+  const tally: Tally = { alive: 0, dead: 0, loggedOut: [], livedTooLong: [] };
+  for (let step = 0; step < steps; step++) {
+    nodes.forEach((node, n) => (node.error = plans[n]?.[step % plans[n].length] ?? 0));
+    for (let n = 0; n < 2; n++) lives.push(await random.pick(nodes).logIn(`user ${step} ${n}`));
+    for (const life of random.shuffle(lives)) {
+      const node = random.pick(nodes);
+      const isAlive = await node.visit(life, random.pick(['read', 'read', 'change', 'rotate']));
+      const left = life.born + absoluteTimeout - trueNow();
+      const seen = { seed, step, left, node: nodes.indexOf(node), last: node.events.at(-1) };
+      if (left > slackOf(node)) {
+        if (isAlive) tally.alive++;
+        else tally.loggedOut.push(seen);
+      } else if (left < -slackOf(node)) {
+        if (isAlive) tally.livedTooLong.push(seen);
+        else tally.dead++;
+      }
+    }
+    await random.pick(nodes).sweep();
+    pass(20 * MINUTE);
+  }
+  return tally;
+}
+
+const JUMPS = [0, 3 * HOUR, 3 * HOUR, 0, -3 * HOUR, 0];
+
+/** Engines without a clock of their own go by this machine's, which all their processes share. */
+const OF_ONE_MACHINE: readonly string[] = ['memory', 'lmdb'];
+
+describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
+  const hasClock = !OF_ONE_MACHINE.includes(name);
+  let engine: Engine;
+  beforeEach(async () => {
+    engine = await ENGINES[name]();
+    jest.spyOn(Date, 'now').mockImplementation(shownNow);
+  });
+  afterEach(async () => {
+    jest.restoreAllMocks();
+    await engine.stop();
+  });
+  const hundred = async (node: Node) => {
+    const lives: Life[] = [];
+    for (let n = 0; n < 100; n++) lives.push(await node.logIn(`user ${n}`));
+    return lives;
+  };
+  const countAlive = async (node: Node, lives: readonly Life[]) => {
+    let alive = 0;
+    for (const life of lives) if (await node.visit(life)) alive++;
+    return alive;
+  };
+
+  if (hasClock)
+    test('nodes an hour ahead and behind, and one that jumps by three: none logged out, none past its time', async () => {
+      const limits = { idleTimeout: HOUR, absoluteTimeout: 6 * HOUR };
+      const nodes = Array.from({ length: 4 }, () => new Node(engine.backend, limits, false));
+      const tally = await runFleet(nodes, [[0], [HOUR], [-HOUR], JUMPS], {
+        steps: 30,
+        absoluteTimeout: limits.absoluteTimeout,
+        slackOf: () => SKEW,
+      });
+      expect(tally).toMatchObject({ loggedOut: [], livedTooLong: [] });
+      expect(Math.min(tally.alive, tally.dead)).toBeGreaterThan(100);
+      expect(nodes.flatMap(node => node.reasons('rejected')).filter(reason => reason === 'clock')).toEqual([]);
+      const ahead = nodes.map(node => node.events.filter(event => event.name === 'clock').map(event => event['ahead']));
+      expect(ahead.slice(0, 3).map(([first]) => first)).toEqual([undefined, 3600, -3600]);
+      expect(ahead[3]!.length).toBeGreaterThan(1);
+    });
+
+  test('nodes whose application gives them such a clock: each is wrong by as much, and no other one is', async () => {
+    const limits = { idleTimeout: 4 * HOUR, absoluteTimeout: 8 * HOUR };
+    const nodes = Array.from({ length: 4 }, () => new Node(engine.backend, limits, true));
+    const tally = await runFleet(nodes, [[0], [HOUR], [-HOUR], [0, HOUR, 0, -HOUR]], {
+      steps: 42,
+      absoluteTimeout: limits.absoluteTimeout,
+      // A session that was made an hour before or after its time ends as much earlier or later.
+      slackOf: node => HOUR + Math.abs(node.error) + SKEW,
+    });
+    expect(tally).toMatchObject({ loggedOut: [], livedTooLong: [] });
+    expect(Math.min(tally.alive, tally.dead)).toBeGreaterThan(100);
+  });
+
+  test.each([3, 24 * 365])('the sweep of a node whose clock is %d hours ahead removes none of 100', async hours => {
+    const limits = { idleTimeout: 2 * HOUR, absoluteTimeout: 8 * HOUR };
+    const [right, ahead] = [true, false].map(isGiven => new Node(engine.backend, limits, isGiven)) as [Node, Node];
+    const given = new Node(engine.backend, limits, true);
+    const lives = await hundred(right);
+    for (const node of [ahead, given]) {
+      node.error = hours * HOUR;
+      await node.sweep();
+    }
+    expect(await countAlive(right, lives)).toBe(100);
+    for (const { id } of await engine.backend.listByPrincipal('user 0')) await engine.backend.delete(id);
+    pass(3 * HOUR + MINUTE);
+    right.error = 0;
+    await right.sweep();
+    // Redis forgets by itself, and not in the test's time.
+    if (name === 'lmdb' || name === 'memory' || name === 'postgres')
+      expect(await engine.backend.listByPrincipal('user 1')).toEqual([]);
+  });
+
+  if (hasClock) {
+    test('the engine tells a time that a right clock shows', async () => {
+      jest.restoreAllMocks();
+      const told = await engineClockOf(engine.backend)!();
+      expect(Math.abs(told - Date.now())).toBeLessThan(SKEW);
+    });
+
+    test('a node that starts with a wrong clock decides nothing by it', async () => {
+      const limits = { idleTimeout: HOUR, absoluteTimeout: 6 * HOUR };
+      const lives = await hundred(new Node(engine.backend, limits, false));
+      pass(HOUR / 2);
+      for (const error of [HOUR, -HOUR, 24 * HOUR]) {
+        const node = new Node(engine.backend, limits, false);
+        node.error = error;
+        expect(await Promise.all(lives.map(life => node.visit(life)))).toEqual(Array(100).fill(true));
+        const { client } = await node.logIn('late');
+        const { id } = client.token;
+        expect((await engine.backend.read(id))!.createdAt).toBe(trueNow());
+        expect(node.asked).toBe(1);
+      }
+    });
+
+    test('a clock that is right asks the engine once a minute, and never on the way of a request', async () => {
+      const node = new Node(engine.backend, {}, false);
+      const life = await node.logIn('ada');
+      for (let n = 0; n < 600; n++) {
+        expect(await node.visit(life)).toBe(true);
+        pass(1_000);
+      }
+      expect(node.asked).toBe(10);
+    });
+
+    test('a machine that slept for longer than a session lives lets nobody in again', async () => {
+      const node = new Node(engine.backend, {}, false);
+      const lives = await hundred(node);
+      sleep(6 * HOUR);
+      expect(await countAlive(node, lives)).toBe(0);
+    });
+
+    test('an engine that does not tell its time is asked once a minute, and the clock counts as it is', async () => {
+      const node = new Node(engine.backend, {}, false);
+      node.isTold = false;
+      const life = await node.logIn('ada');
+      const { asked } = node;
+      for (let n = 0; n < 600; n++) {
+        expect(await node.visit(life)).toBe(true);
+        pass(1_000);
+      }
+      expect(node.asked - asked).toBeLessThanOrEqual(10);
+      await node.sweep();
+      expect(node.events).toMatchObject([{ name: 'created' }, { name: 'unavailable', operation: 'deleteExpired' }]);
+    });
+  }
+});
