@@ -201,15 +201,15 @@ export class Model<T extends object> {
    */
   decode(text: string): Eventual<JsonObject | LaterData | undefined> {
     const { header } = this.#description;
-    if (text.length > MAX_DATA_BYTES) return undefined;
-    if (text.startsWith(header)) {
+    const isTooLong = text.length > MAX_DATA_BYTES;
+    if (!isTooLong && text.startsWith(header)) {
       const plain = parsed(text.slice(header.length));
       return isObject(plain) && isSafeJson(plain) && this.#isTrusted(plain) ? plain : undefined;
     }
     const format = laterFormatOf(text);
     if (format !== undefined)
       return new LaterData(`the data has format ${format}, which a later version of this library wrote`);
-    const encoded = decodeData(text);
+    const encoded = isTooLong ? undefined : decodeData(text);
     return encoded && this.#adopt(encoded);
   }
 

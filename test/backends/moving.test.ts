@@ -11,6 +11,9 @@ import { MovingBackend } from 'routing-controllers-sessions/moving';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
 import { describeSessionBackend, openInProcess, signIn } from 'routing-controllers-sessions/testing';
 
+import { ENGINE_CLOCK, engineClockOf } from '../../src/core/engine-clock.js';
+import { FINDINGS, findingsOf } from '../../src/core/findings.js';
+import { sweepOf } from '../../src/core/sweep.js';
 import { SeededRandom } from '../../src/testing/random.js';
 import { SECRET } from '../support/app.js';
 import { RACES, raceTimeout } from '../support/campaign.js';
@@ -120,6 +123,33 @@ describe('MovingBackend', () => {
     await to.create(sessionRecord());
     await backend.close();
     expect(to.size).toBe(0);
+  });
+
+  test('sweeps what does not forget by itself, finds what is wrong with either, and has the clock of an engine', async () => {
+    class Forgetting extends InMemoryBackend {
+      override get forgetsByItself(): boolean {
+        return true;
+      }
+      [FINDINGS]() {
+        return Promise.resolve([{ code: 'WRONG', message: 'wrong', advice: 'right it' }]);
+      }
+      [ENGINE_CLOCK]() {
+        return Promise.resolve(7);
+      }
+    }
+    const [plain, forgetting] = [new InMemoryBackend(), new Forgetting()];
+    for (const backend of [
+      new MovingBackend({ from: plain, to: forgetting }),
+      new MovingBackend({ from: forgetting, to: plain }),
+    ]) {
+      for (const one of [plain, forgetting]) await one.create(sessionRecord({ id: 'a', expiresAt: 1 }));
+      expect(backend.forgetsByItself).toBe(false);
+      expect(await sweepOf(backend)(2, () => undefined)).toBe(1);
+      expect([plain.size, forgetting.size]).toEqual([0, 1]);
+      expect((await findingsOf(backend)?.())?.map(({ code }) => code)).toEqual(['WRONG']);
+      expect(await engineClockOf(backend)?.()).toBe(7);
+    }
+    expect(engineClockOf(new MovingBackend({ from: plain, to: plain }))).toBeUndefined();
   });
 
   test('in two processes that move to opposite sides, as while the last step is rolled out: no session survives its end', async () => {

@@ -147,6 +147,13 @@ describe('@SessionData in a place where it cannot stand', () => {
       /@SessionData: migrate.*model/,
     ],
     [
+      'a parameter, with a version',
+      () => Loose({ version: 1 })(Controller.prototype, 'action', 0),
+      /@SessionData: version.*model/,
+    ],
+    ['a model, with version 0', () => Loose({ version: 0 })(Controller), /version: 0; write a whole number from 1/],
+    ['a model, with half a version', () => Loose({ version: 1.5 })(Controller), /version: 1\.5; write a whole number/],
+    [
       'anything, with an option it does not have',
       () => Loose({ autoError: false }),
       /@SessionData: autoError: no such option; write one of .*cookie/,

@@ -1,7 +1,10 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal } from '../../core/checks.js';
+import { ENGINE_CLOCK, type EngineClock, engineClockOf } from '../../core/engine-clock.js';
+import { FINDINGS, findingsOf, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
 import { START_UP_CHECK, startUpCheckOf } from '../../core/start-up.js';
+import { SWEEP, type Sweep, sweepOf } from '../../core/sweep.js';
 
 /** Options of {@link MovingBackend}. Both backends belong to it: `close()` closes them. */
 export interface MovingBackendOptions {
@@ -52,6 +55,27 @@ export class MovingBackend extends SessionBackend {
     for (const backend of [this.#to, this.#from]) startUpCheckOf(backend)?.();
   }
 
+  /** @internal The clock of the engine that gets the log-ins, if it has one. */
+  get [ENGINE_CLOCK](): EngineClock | undefined {
+    return engineClockOf(this.#to) ?? engineClockOf(this.#from);
+  }
+
+  /** @internal */
+  async [FINDINGS](): Promise<StoreFinding[]> {
+    const found = await Promise.all([this.#to, this.#from].map(async backend => (await findingsOf(backend)?.()) ?? []));
+    return found.flat();
+  }
+
+  /** @internal Leaves out an engine that forgets by itself. */
+  get [SWEEP](): Sweep {
+    const sweeps = [this.#from, this.#to].filter(backend => !backend.forgetsByItself).map(sweepOf);
+    return async (now, onBatch) => {
+      let removed = 0;
+      for (const sweep of sweeps) removed += await sweep(now, onBatch);
+      return removed;
+    };
+  }
+
   async create(record: SessionRecord): Promise<boolean> {
     const copy = { ...record };
     return (await this.#from.read(copy.id)) === undefined && this.#to.create(copy);
@@ -75,14 +99,22 @@ export class MovingBackend extends SessionBackend {
     return (await this.#to.delete(id)) || this.#from.delete(id);
   }
 
-  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return [...(await this.#to.listByPrincipal(principal)), ...(await this.#from.listByPrincipal(principal))];
+  async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+    const records = [
+      ...(await this.#to.listByPrincipal(principal, limit)),
+      ...(await this.#from.listByPrincipal(principal, limit)),
+    ];
+    return limit === undefined ? records : records.sort((a, b) => b.createdAt - a.createdAt).slice(0, limit);
   }
 
   /** What comes into one of them after its sessions were ended overlaps the call, and counts as later. */
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    const ended = await this.#from.deleteByPrincipal(principal, exceptId);
-    return [...ended, ...(await this.#to.deleteByPrincipal(principal, exceptId))];
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    const ended = await this.#from.deleteByPrincipal(principal, exceptId, onEnded);
+    return [...ended, ...(await this.#to.deleteByPrincipal(principal, exceptId, onEnded))];
   }
 
   async deleteExpired(now: number): Promise<number> {
