@@ -1,7 +1,7 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal } from '../../core/checks.js';
+import { FINDINGS, findingsOf, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
-import { START_UP_CHECK, startUpCheckOf } from '../../core/start-up.js';
 
 /** Options of {@link MovingBackend}. Both backends belong to it: `close()` closes them. */
 export interface MovingBackendOptions {
@@ -48,8 +48,11 @@ export class MovingBackend extends SessionBackend {
   }
 
   /** @internal */
-  [START_UP_CHECK](): void {
-    for (const backend of [this.#to, this.#from]) startUpCheckOf(backend)?.();
+  async [FINDINGS](): Promise<StoreFinding[]> {
+    const findings = await Promise.all(
+      [this.#to, this.#from].map(async backend => (await findingsOf(backend)?.()) ?? []),
+    );
+    return findings.flat();
   }
 
   async create(record: SessionRecord): Promise<boolean> {
