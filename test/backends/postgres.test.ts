@@ -294,10 +294,8 @@ describeWith('postgres', 'on a real server', () => {
         await until(() => emitWarning.mock.calls.length > 0, 'the warning');
         expect(emitWarning.mock.calls).toEqual([
           [
-            expect.stringMatching(
-              `^PostgresBackend: table: there is no table ${schema}.missing.*await backend.migrate`,
-            ),
-            'SessionConfigurationWarning',
+            expect.stringMatching(`^PostgresBackend: there is no table ${schema}.missing.*await backend.migrate`),
+            { type: 'SessionConfigurationWarning', code: 'POSTGRES_NO_TABLE' },
           ],
         ]);
         const token = await signIn(

@@ -42,7 +42,8 @@ function watch(client: Watched): void {
 }
 
 export function openPool(connectionString: string): Pool {
-  const pool = new Pool({ connectionString, connectionTimeoutMillis: 1000, query_timeout: 1000 });
+  const timeouts = { connectionTimeoutMillis: 1000, query_timeout: 1000, statement_timeout: 1000 };
+  const pool = new Pool({ connectionString, ...timeouts });
   pool.on('error', () => undefined);
   return pool;
 }

@@ -3,7 +3,6 @@ import { type Check, constructorOptions, type OptionTable, refusal } from '../..
 import { ENGINE_CLOCK, type EngineClock, engineClockOf } from '../../core/engine-clock.js';
 import { FINDINGS, findingsOf, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
-import { START_UP_CHECK, startUpCheckOf } from '../../core/start-up.js';
 import { SWEEP, type Sweep, sweepOf } from '../../core/sweep.js';
 
 /** Options of {@link MovingBackend}. Both backends belong to it: `close()` closes them. */
@@ -48,11 +47,6 @@ export class MovingBackend extends SessionBackend {
 
   override get forgetsByItself(): boolean {
     return this.#to.forgetsByItself && this.#from.forgetsByItself;
-  }
-
-  /** @internal */
-  [START_UP_CHECK](): void {
-    for (const backend of [this.#to, this.#from]) startUpCheckOf(backend)?.();
   }
 
   /** @internal The clock of the engine that gets the log-ins, if it has one. */

@@ -11,8 +11,8 @@ import {
   trueOrFalse,
 } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
+import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
-import { START_UP_CHECK } from '../../core/start-up.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { Connections } from './connection.js';
@@ -81,7 +81,6 @@ export class PostgresBackend extends SessionBackend {
   #prepares: boolean;
   #isClosed = false;
   #migration: Promise<void> = Promise.resolve();
-  #checked: Promise<unknown> | undefined;
 
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
   constructor(options: PostgresBackendOptions) {
@@ -105,20 +104,11 @@ export class PostgresBackend extends SessionBackend {
     return migration;
   }
 
-  /**
-   * @internal Looks once at the server and the table, after a migration that is under way, and warns of what is wrong. A server
-   * that cannot be reached yet is not worth a word: the requests that need it say so.
-   */
-  [START_UP_CHECK](): void {
-    this.#checked ??= this.#migration
-      .then(() => postgresFindings(this.#connections, this.#table))
-      .then(
-        findings => {
-          for (const { message, advice } of findings)
-            warn('SessionConfigurationWarning', `table: ${message}. ${advice}`);
-        },
-        () => undefined,
-      );
+  /** @internal Looks at the server, the table and the rights, after a migration that is under way. */
+  async [FINDINGS](): Promise<StoreFinding[]> {
+    await this.#migration;
+    const findings = await postgresFindings(this.#connections, this.#table);
+    return findings.map(finding => ({ ...finding, message: `PostgresBackend: ${finding.message}` }));
   }
 
   /** @internal Disabled where `deleteExpired` is overridden or spied on. */
@@ -235,7 +225,7 @@ export class PostgresBackend extends SessionBackend {
     } catch (error) {
       if (!isPoolersError(error)) return explain(this.#table.name)(error);
     }
-    if (this.#prepares) warn('SessionPoolerWarning', POOLER);
+    if (this.#prepares) process.emitWarning(POOLER, 'SessionPoolerWarning');
     this.#prepares = false;
     return send().catch(explain(this.#table.name));
   }
@@ -274,12 +264,8 @@ export async function migrate(pool: PostgresPool, options: MigrateOptions = {}):
 }
 
 const POOLER =
-  'a prepared statement was not on the connection that prepared it. There is a pooler in transaction mode between, as PgBouncer ' +
+  'PostgresBackend: a prepared statement was not on the connection that prepared it. There is a pooler in transaction mode between, as PgBouncer ' +
   'before 1.21, so that statements are not prepared from now on. Write new PostgresBackend({ pool, prepare: false }), or set max_prepared_statements of PgBouncer from 1.21';
-
-function warn(name: string, message: string): void {
-  process.emitWarning(`PostgresBackend: ${message}`, name);
-}
 
 /** Retries a transaction that PostgreSQL rolled back because another one was in its way. */
 async function again<T>(work: () => Promise<T>): Promise<T> {

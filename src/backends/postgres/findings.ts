@@ -1,10 +1,10 @@
+import type { StoreFinding } from '../../core/findings.js';
 import type { Connections } from './connection.js';
 import { COLUMNS, factsOf, indexesOf, LAYOUT, layoutOf, type Facts } from './layout.js';
 import type { Table } from './table.js';
 
 /** One thing that is wrong with the set-up, and what to do about it. */
-export interface PostgresFinding {
-  /** The same in every version. */
+export interface PostgresFinding extends StoreFinding {
   code:
     | 'POSTGRES_VERSION'
     | 'POSTGRES_STANDBY'
@@ -17,8 +17,6 @@ export interface PostgresFinding {
     | 'POSTGRES_INDEX'
     | 'POSTGRES_INDEX_NAME'
     | 'POSTGRES_RIGHTS';
-  message: string;
-  advice: string;
 }
 
 /** The oldest PostgreSQL that has everything that the statements use, as `server_version_num`. */
