@@ -22,6 +22,7 @@ export {
   SessionRequiredError,
   SessionUnavailableError,
 } from './core/errors.js';
+export type { StoreFinding } from './core/findings.js';
 export type { SessionRecord } from './core/record.js';
 export { CurrentSession, type CurrentSessionOptions } from './controllers/current-session.js';
 export { Principal } from './model/principal.js';

@@ -6,6 +6,7 @@ import type { Context } from 'koa';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
+import { type StoreFinding, warnOfFindings } from '../core/findings.js';
 import { startUpCheckOf } from '../core/start-up.js';
 import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
@@ -169,7 +170,13 @@ export class CookieService<T extends object = object> {
    */
   prepare(): void {
     if (!this.#backend) this.#findBackend();
-    if (this.#backend) startUpCheckOf(this.#backend)?.();
+    if (!this.#backend) return;
+    startUpCheckOf(this.#backend)?.();
+    warnOfFindings(this.#backend);
+  }
+
+  check(): Promise<StoreFinding[]> {
+    return this.#sessions.store.findings();
   }
 
   /** Stores a session without a request, and returns its token: for tests. */

@@ -14,6 +14,7 @@ export {
   SessionRequiredError,
   SessionUnavailableError,
 } from '../core/errors.js';
+export type { StoreFinding } from '../core/findings.js';
 export type { SessionRecord } from '../core/record.js';
 export type { ModelClass } from '../model/model.js';
 export type { Migrate } from '../model/notes.js';

@@ -5,6 +5,7 @@ import type { Context, Middleware } from 'koa';
 
 import { checkedOptions, functionOf, type OptionTable, shown, text } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
+import type { StoreFinding } from '../core/findings.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { SessionEventListener, SessionEventName } from '../session/events.js';
 import type { Session, SessionInfo } from '../session/session.js';
@@ -208,6 +209,21 @@ export class SessionCookie<T extends object> {
   off<E extends SessionEventName>(event: E, listener: SessionEventListener<E>): this {
     this.#service.events.off(event, listener);
     return this;
+  }
+
+  /**
+   * Looks at the store, and returns what is wrong with it, each with what to do: `[]` when nothing is. That the store does not
+   * answer within `backendTimeout` is a finding, too: `STORE_UNAVAILABLE`. When a server is made, the library looks once by
+   * itself, and prints what it finds as process warnings.
+   *
+   * ```ts
+   * for (const { code, message, advice } of await sessions.check()) console.error(`${code}: ${message}. ${advice}`);
+   * ```
+   *
+   * @throws SessionConfigurationError when there is no backend
+   */
+  check(): Promise<StoreFinding[]> {
+    return this.#service.check();
   }
 
   /** Stops the sweeper and closes the backend. */

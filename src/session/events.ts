@@ -38,7 +38,10 @@ export interface SessionEvents {
   };
   /** Two requests changed the same properties at once; the later commit won. */
   conflict: SessionEvent & { id: string; properties: readonly string[] };
-  /** A backend call failed or took too long. `error` is the engine's own: for the log, not for clients. */
+  /**
+   * A backend call failed or took too long, or what it read was written by a later build of the application or a later version
+   * of this library. `error` is the engine's own, or says so: for the log, not for clients.
+   */
   unavailable: SessionEvent & { operation: string; error: unknown };
   /**
    * A sweep ended, or has lasted for another minute. It `removed` so many expired records since the last report; the oldest

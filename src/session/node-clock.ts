@@ -85,6 +85,12 @@ export class NodeClock {
     return this.#carriedOn();
   }
 
+  /** Returns the milliseconds by which this node's own clock is ahead of the engine's; `undefined` if that is not known. */
+  async ahead(): Promise<number | undefined> {
+    const engine = await this.engineNow();
+    return engine === undefined ? undefined : this.clock() - engine;
+  }
+
   #measure(ask: EngineClock): Promise<boolean> {
     this.#asking ??= this.#askOnce(ask).finally(() => (this.#asking = undefined));
     return this.#asking;

@@ -3,6 +3,7 @@ import type { SessionBackend, WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
 import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
+import { findingsOf, type StoreFinding } from '../core/findings.js';
 import type { SessionRecord } from '../core/record.js';
 import { sweepOf } from '../core/sweep.js';
 import { monotonicNow } from '../core/timers.js';
@@ -12,13 +13,16 @@ import { MachineClock } from './machine-clock.js';
 import type { NodeClock } from './node-clock.js';
 import { SweepNews } from './sweep-news.js';
 import { Orphans } from './orphans.js';
-import type { Times } from './times.js';
+import { CLOCK_SKEW, type Times } from './times.js';
 
 /**
  * The delay before an expired record is removed, because a node whose clock runs ahead must not remove a session that still
  * lives.
  */
 const SWEEP_GRACE = 3_600_000;
+
+/** An id that no session has. */
+const NOBODY = 'A'.repeat(22);
 
 /** The backend as the session wing uses it: every call has a deadline, and every failure is one error. */
 export class Store {
@@ -107,6 +111,25 @@ export class Store {
     };
     const run = (backend: SessionBackend): Promise<string[]> => backend.deleteByPrincipal(principal, exceptId, note);
     return this.#call('deleteByPrincipal', run, undefined, given => (renew = given));
+  }
+
+  /** Returns what is wrong with the store, that it does not answer included. */
+  async findings(): Promise<StoreFinding[]> {
+    const look = async (backend: SessionBackend): Promise<StoreFinding[]> => {
+      const find = findingsOf(backend);
+      if (find) return find();
+      await backend.read(NOBODY);
+      return [];
+    };
+    try {
+      const findings = await this.#call('read', look);
+      const ahead = (await this.clock.ahead()) ?? 0;
+      return Math.abs(ahead) > CLOCK_SKEW ? [...findings, wrongClock(ahead)] : findings;
+    } catch (error) {
+      // Thrown as it is where there is no backend at all.
+      if (!(error instanceof SessionUnavailableError)) throw error;
+      return [unanswered(error.cause)];
+    }
   }
 
   /**
@@ -229,4 +252,24 @@ export class Store {
   #report(operation: string, error: unknown): void {
     this.events.emit('unavailable', { operation, error, time: new Date(this.times.now()) });
   }
+}
+
+function unanswered(cause: unknown): StoreFinding {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return cause instanceof SessionConfigurationError
+    ? { code: 'STORE_CONFIGURATION', message: reason, advice: 'No session works until then' }
+    : {
+        code: 'STORE_UNAVAILABLE',
+        message: `The session backend does not answer: ${reason}`,
+        advice: 'Requests with a session are 503 until it does: look at its server, and at the network in between',
+      };
+}
+
+function wrongClock(ahead: number): StoreFinding {
+  const seconds = Math.round(Math.abs(ahead) / 1000);
+  return {
+    code: 'CLOCK',
+    message: `This process's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of the session store`,
+    advice: 'Synchronise the clocks of all machines (NTP), this one and that of the store',
+  };
 }

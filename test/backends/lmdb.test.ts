@@ -48,7 +48,7 @@ describe('LmdbBackend', () => {
     const backend = new LmdbBackend({ path: made });
     process.umask(umask);
     await backend.create(record());
-    expect(readdirSync(made).sort()).toEqual(['data.mdb', 'lock.mdb']);
+    expect(readdirSync(made).sort()).toEqual(['data.mdb', 'lock.mdb', 'reserve']);
     expect([made, path.join(made, 'data.mdb'), path.join(made, 'lock.mdb')].map(modeOf)).toEqual(['700', '600', '600']);
     await backend.close();
   });

@@ -325,7 +325,7 @@ describe('Whatever is in the backend', () => {
       fc.oneof(fc.jsonValue(), fc.string(), fc.integer()),
       { noNullPrototype: false },
     );
-    const data = fc.tuple(
+    const any = fc.tuple(
       header,
       fc.oneof(
         keyed.map(value => JSON.stringify(value)),
@@ -333,6 +333,8 @@ describe('Whatever is in the backend', () => {
         fc.string(),
       ),
     );
+    // What begins as a later format does is 503, because a later version of the library may have written it.
+    const data = any.filter(parts => Number(/^(\d{1,9})\./.exec(parts.join(''))?.[1] ?? 0) < 2);
     await fc.assert(
       fc.asyncProperty(data, async ([start, rest]) => {
         life.backend.planted.set(id, { ...record, data: start + rest });

@@ -5,10 +5,7 @@ import { freePort, startRedis, until, type PrivateServer } from './engines.js';
 export async function startRedisCluster(): Promise<PrivateServer[]> {
   const servers: PrivateServer[] = [];
   for (let n = 0; n < 3; n++) {
-    const bus = await freePort();
-    servers.push(
-      await startRedis(['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '2000']),
-    );
+    servers.push(await startNode());
     await withClient(servers[n]!, async client => {
       const first = servers[0]!;
       const [from, to] = [Math.floor((n * 16_384) / 3), Math.floor(((n + 1) * 16_384) / 3) - 1];
@@ -25,6 +22,37 @@ export async function startRedisCluster(): Promise<PrivateServer[]> {
     );
   }
   return servers;
+}
+
+async function startNode(): Promise<PrivateServer> {
+  const bus = await freePort();
+  return startRedis(['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '2000']);
+}
+
+/** A replica of one of a cluster's masters, in step with it. */
+export async function startClusterReplica(master: PrivateServer, other: PrivateServer): Promise<PrivateServer> {
+  const replica = await startNode();
+  const id = await withClient(master, client => client.clusterMyId());
+  const bus = await busPortOf(other);
+  await withClient(replica, async client => {
+    await client.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(other.port), bus]);
+    // It has to hear of its master first.
+    const replicates = () => client.sendCommand(['CLUSTER', 'REPLICATE', id]);
+    await until(
+      () =>
+        replicates().then(
+          () => true,
+          () => false,
+        ),
+      'the replica to know its master',
+    );
+    await until(async () => (await client.info('replication')).includes('master_link_status:up'), 'the copy');
+  });
+  await until(
+    () => withClient(other, async client => (await client.clusterNodes()).includes('slave')),
+    'the others to know the replica',
+  );
+  return replica;
 }
 
 function busPortOf(server: PrivateServer): Promise<string> {

@@ -83,6 +83,7 @@ describe('the public names of the root entry', () => {
     'SessionInfo',
     'SessionInput',
     'SessionRecord',
+    'StoreFinding',
     'WriteOutcome',
   ];
 

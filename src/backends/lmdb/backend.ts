@@ -3,12 +3,16 @@ import type { Database, RootDatabase } from 'lmdb';
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, text } from '../../core/checks.js';
+import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord } from '../record-text.js';
+import { copyTo } from './backup.js';
+import { findingsOfFolder } from './check.js';
 import { freeBytes, messageOf, openFolder } from './folder.js';
 import { expiryKey, LAYOUT, newestFirst, partsOfExpiryKey, principalKey, recordKeyOf, toId, toKey } from './layout.js';
+import { giveUpReserve, keepReserve } from './reserve.js';
 
 /** Options of {@link LmdbBackend}. */
 export interface LmdbBackendOptions {
@@ -26,6 +30,12 @@ const SWEEP_BATCH = 100;
 /** The number of sessions that one transaction of a revocation ends, and of names that are read before it yields. */
 const REVOCATION_BATCH = 50;
 const NAMES_AT_ONCE = 1_000;
+
+/**
+ * The number of writes after which snapshots of dead processes are dropped. LMDB uses no freed page again while it has one, so
+ * that the file grows by some pages with each write.
+ */
+const WRITES_TO_READER_CHECK = 100;
 
 /** The free space in bytes below which a failed write counts as "disk full": no transaction here needs more. */
 const ROOM_TO_WRITE = 4 * 1024 * 1024;
@@ -50,6 +60,7 @@ export class LmdbBackend extends SessionBackend {
   readonly #byPrincipal: Database<string, Buffer>;
   /** Instant of expiry, then the key of the record; no values. */
   readonly #byExpiry: Database<string, Buffer>;
+  #writes = 0;
   #closing: Promise<void> | undefined;
   readonly #atOnce: AtOnce = {
     read: id => (this.read === own.read ? this.#look(() => this.#find(toKey(id))?.record) : undefined),
@@ -65,6 +76,7 @@ export class LmdbBackend extends SessionBackend {
     if (folder === undefined) throw refusal('LmdbBackend', 'path', 'undefined', PATH.instead);
     this.#folder = path.resolve(folder);
     this.#root = openFolder(this.#folder);
+    keepReserve(this.#folder);
     this.#records = this.#root.openDB('records', LAYOUT);
     this.#byPrincipal = this.#root.openDB('by-principal', LAYOUT);
     this.#byExpiry = this.#root.openDB('by-expiry', LAYOUT);
@@ -78,6 +90,23 @@ export class LmdbBackend extends SessionBackend {
   /** @internal Disabled where `read` is overridden or spied on. */
   get [AT_ONCE](): AtOnce {
     return this.#atOnce;
+  }
+
+  /** @internal */
+  [FINDINGS](): Promise<StoreFinding[]> {
+    return this.#read(() => findingsOfFolder(this.#folder, this.#root));
+  }
+
+  /**
+   * Copies the sessions, as they are at one instant, into a new folder, while they are in use. The copy has no unused room in it,
+   * and is whole: it appears under its name when it is complete. To restore it, give its path to a `LmdbBackend`.
+   *
+   * @param folder must not exist, or be empty; made with mode 0700
+   * @throws Error when the folder has something in it, or the copy cannot be written
+   */
+  async backup(folder: string): Promise<void> {
+    if (this.#closing) throw new Error('LmdbBackend is closed');
+    await copyTo(path.resolve(folder), to => this.#root.backup(to, true));
   }
 
   async create(record: SessionRecord): Promise<boolean> {
@@ -120,7 +149,7 @@ export class LmdbBackend extends SessionBackend {
 
   async delete(id: string): Promise<boolean> {
     const key = toKey(id);
-    return this.#write(() => {
+    return this.#free(() => {
       const stored = this.#find(key);
       if (stored) this.#remove(stored);
       return stored !== undefined;
@@ -148,7 +177,7 @@ export class LmdbBackend extends SessionBackend {
     const ended: string[] = [];
     for (let start = 0; start < keys.length; start += REVOCATION_BATCH) {
       const batch = keys.slice(start, start + REVOCATION_BATCH).filter(key => !spared?.equals(key));
-      const ids = await this.#write(() => batch.flatMap(key => this.#removeOf(principal, key) ?? []));
+      const ids = await this.#free(() => batch.flatMap(key => this.#removeOf(principal, key) ?? []));
       ended.push(...ids);
       onEnded?.(ids);
     }
@@ -162,10 +191,11 @@ export class LmdbBackend extends SessionBackend {
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     const pace = new Pace(RESTS_OF_A_DISK);
+    keepReserve(this.#folder);
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
     for (;;) {
-      const { removed, reached } = await this.#write(() => {
+      const { removed, reached } = await this.#free(() => {
         const rows = this.#expired(now, SWEEP_BATCH);
         for (const row of rows) this.#remove(row);
         return { removed: rows.length, reached: rows.at(-1)?.record.expiresAt ?? now };
@@ -205,10 +235,21 @@ export class LmdbBackend extends SessionBackend {
   /** Runs `change` as one transaction. No write of this or another process comes between its steps. */
   async #write<T>(change: () => T): Promise<T> {
     if (this.#closing) throw new Error('LmdbBackend is closed');
+    if (++this.#writes % WRITES_TO_READER_CHECK === 0) this.#root.readerCheck();
     try {
       return await this.#root.transaction(change);
     } catch (error) {
       throw await this.#explain(error);
+    }
+  }
+
+  /** Runs a change that removes records. On a full disk it gets the room that is kept for that. */
+  async #free<T>(change: () => T): Promise<T> {
+    try {
+      return await this.#write(change);
+    } catch (error) {
+      if (this.#closing || freeBytes(this.#folder) >= ROOM_TO_WRITE || !giveUpReserve(this.#folder)) throw error;
+      return this.#write(change);
     }
   }
 

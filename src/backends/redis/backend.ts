@@ -3,8 +3,10 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, trueOrFalse } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
+import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
 import { Pace } from '../pace.js';
+import { findingsOfCluster, findingsOfServer, isNodeOfCluster } from './check.js';
 import {
   hasClientSideCache,
   isCluster,
@@ -18,6 +20,7 @@ import { ClusterStore } from './cluster-store.js';
 import { clock } from './scripts.js';
 import { Layout } from './layout.js';
 import { NearCache } from './near-cache.js';
+import { nodeOfCluster, primaryOnly, type PrimaryOnly } from './primary.js';
 import { SingleStore, type RedisStore } from './single-store.js';
 
 /** Options of {@link RedisBackend}. */
@@ -69,7 +72,10 @@ export class RedisBackend extends SessionBackend {
   readonly #client: RedisNodeClient | RedisClusterClient;
   readonly #layout: Layout;
   readonly #store: RedisStore;
+  /** `undefined`: a cluster, whose client finds the primaries. */
+  readonly #primary: PrimaryOnly | undefined;
   readonly #near: NearCache | undefined;
+  readonly #restartNear = (): void => this.#near?.restart();
   readonly #atOnce: AtOnce | undefined;
 
   /** @throws SessionConfigurationError when `client` is not a client, or an option cannot work */
@@ -85,9 +91,16 @@ export class RedisBackend extends SessionBackend {
     }
     this.#client = client;
     this.#layout = new Layout(prefix);
-    this.#store = isCluster(client) ? new ClusterStore(client, this.#layout) : new SingleStore(client, this.#layout);
+    const primary = isCluster(client) ? undefined : primaryOnly(client, `${prefix}primary`);
+    this.#primary = primary;
+    this.#store = primary
+      ? new SingleStore(primary, this.#layout)
+      : new ClusterStore(client as RedisClusterClient, this.#layout);
     const near = (this.#near = nearCacheFor(client, nearCache, this.#layout));
-    this.#atOnce = near && { read: id => (this.read === ownRead ? near.get(id) : undefined) };
+    if (near) primary?.onDemoted(this.#restartNear);
+    this.#atOnce = near && {
+      read: id => (this.read === ownRead && primary?.isPrimary === true ? near.get(id) : undefined),
+    };
   }
 
   override get forgetsByItself(): boolean {
@@ -97,6 +110,18 @@ export class RedisBackend extends SessionBackend {
   /** @internal The near-cache; disabled where `read` is overridden or spied on. */
   get [AT_ONCE](): AtOnce | undefined {
     return this.#atOnce;
+  }
+
+  /** @internal Looks at the server, at every master of a cluster, or at the one that Sentinel names. */
+  async [FINDINGS](): Promise<StoreFinding[]> {
+    const client = this.#client;
+    if (isCluster(client)) return findingsOfCluster(client, this.#layout.prefix);
+    if (!(await isNodeOfCluster(client))) return findingsOfServer(client, this.#layout.prefix);
+    const error = nodeOfCluster();
+    this.#primary?.refuse(error);
+    return [
+      { code: 'REDIS_CLUSTER_NODE', message: `RedisBackend: ${error.message}`, advice: 'No session works until then' },
+    ];
   }
 
   /** @internal The server's time in epoch milliseconds; in a cluster that of one of its masters. */
@@ -167,6 +192,7 @@ export class RedisBackend extends SessionBackend {
   /** Closes the near-cache's connection. The client stays open. */
   close(): Promise<void> {
     this.#near?.close();
+    this.#primary?.offDemoted(this.#restartNear);
     return Promise.resolve();
   }
 

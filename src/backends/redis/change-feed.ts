@@ -52,6 +52,11 @@ export class ChangeFeed {
     return age <= MAX_STALENESS;
   }
 
+  /** Drops the connection, and opens another one later: its server is not to be trusted. */
+  restart(): void {
+    this.#connection.close();
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#connection.close();

@@ -37,6 +37,11 @@ export interface ScriptOptions {
   arguments: string[];
 }
 
+/** The part of most clients that tells of the server's configuration, where it is allowed. */
+export interface Configured {
+  configGet(name: string): Promise<unknown>;
+}
+
 export function isCluster(client: RedisNodeClient | RedisClusterClient): client is RedisClusterClient {
   return 'masters' in client && 'nodeClient' in client;
 }

@@ -135,7 +135,10 @@ export class FeedConnection {
   }
 }
 
-/** Returns whether the server refused a command: its errors begin with a word in capitals. */
+/**
+ * Returns whether the server refused a command: its errors begin with a word in capitals. A replica refuses to write the probe,
+ * and will not do so once it is a primary.
+ */
 function isRefusal(error: unknown): error is Error {
-  return error instanceof Error && /^[A-Z]+ /.test(error.message);
+  return error instanceof Error && /^(?!READONLY )[A-Z]+ /.test(error.message);
 }

@@ -67,6 +67,11 @@ export class NearCache {
     this.#records.delete(id);
   }
 
+  /** Drops all copies, and starts anew. */
+  restart(): void {
+    this.#feed.restart();
+  }
+
   close(): void {
     this.#feed.close();
   }
