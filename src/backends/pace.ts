@@ -11,7 +11,7 @@ export const RESTS_OF_A_DISK = 99;
 const FEWEST_RESTS = 4;
 
 /** The milliseconds after which work has twice its first share of the time; after twice as many, three times as much. */
-const PATIENCE = 5_000;
+const PATIENCE = 2_000;
 
 /** Milliseconds. Even the smallest batch is followed by several requests, and a slow engine still gets its sweep. */
 const SHORTEST_REST = 5;
