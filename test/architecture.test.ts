@@ -81,7 +81,9 @@ test('an engine imports only its own folder and its own driver, and no other eng
     return each.folder === 'backends' && engine !== undefined && engine !== engineOf(each.file);
   });
   const engines = new Set(ofEngines.map(({ file }) => engineOf(file)));
-  expect([...engines].sort()).toEqual(['lmdb', 'memory', 'postgres', 'redis'].map(engine => `backends/${engine}`));
+  expect([...engines].sort()).toEqual(
+    ['lmdb', 'memory', 'moving', 'postgres', 'redis'].map(engine => `backends/${engine}`),
+  );
   for (const engine of engines) expect(files).toContain(path.join(engine!, 'backend.ts'));
   expect(strangers).toEqual([]);
 });

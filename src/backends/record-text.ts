@@ -1,4 +1,4 @@
-import type { SessionRecord } from '../core/record.js';
+import type { LaterRecord, SessionRecord } from '../core/record.js';
 
 /**
  * The version of the format below. It is the first word of a record's text, for engines that store strings:
@@ -21,16 +21,17 @@ export function encodeRecord(record: SessionRecord): string {
 
 /**
  * @returns the record of a text that {@link encodeRecord} made. Any other text gives a record without a version and times,
- *   which the library does not accept as a session.
+ *   which the library does not accept as a session; one of a later format is marked as such.
  */
-export function decodeRecord(id: string, text: string): SessionRecord {
+export function decodeRecord(id: string, text: string): SessionRecord & Partial<LaterRecord> {
   const lineEnd = text.indexOf('\n');
   const head = HEAD.exec(text.slice(0, Math.max(lineEnd, 0)));
   const rest = head && (parse(head[4] ?? '') as Rest | undefined);
   const data = rest?.[6] === 1 ? parse(text.slice(lineEnd + 1)) : text.slice(lineEnd + 1);
   if (!head || rest?.length !== 7 || typeof data !== 'string') {
     const times = { createdAt: NaN, authenticatedAt: NaN, lastSeenAt: NaN, expiresAt: NaN };
-    return { id, data: text, proof: '', version: NaN, ...times };
+    const [, laterFormat] = LATER.exec(text) ?? [];
+    return { id, data: text, proof: '', version: NaN, ...times, ...(laterFormat === undefined ? {} : { laterFormat }) };
   }
 
   const [principal, createdAt, authenticatedAt, ip, userAgent, proof] = rest;
@@ -51,6 +52,9 @@ export function decodeRecord(id: string, text: string): SessionRecord {
 }
 
 const HEAD = new RegExp(`^${RECORD_FORMAT} (\\d+) (\\S+) (\\S+) (\\[.*\\])$`, 's');
+
+/** `s` and a number that is not 1. */
+const LATER = /^(s(?!1 )[1-9]\d{0,8}) /;
 
 type Rest = [
   principal: string | null,

@@ -2,16 +2,14 @@ import { checkedOptions, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { COOKIE, type CookieIdentifier } from '../koa/session-cookie.js';
-import { type Migrate, noteMigration, noteModel } from '../model/notes.js';
+import { type ModelHistory, noteModel } from '../model/notes.js';
 import { MODEL } from '../model/session-data.js';
 import { inject } from './inject.js';
 
 /** Options of {@link SessionData}. */
-export interface SessionDataOptions {
+export interface SessionDataOptions extends ModelHistory {
   /** On a parameter or property: the cookie service. Default: the route's, else `SessionCookie`. */
   cookie?: CookieIdentifier;
-  /** On a model: upgrades data that another version of it wrote. */
-  migrate?: Migrate;
 }
 
 const OPTIONS: OptionTable = Object.freeze({ ...COOKIE, ...MODEL });
@@ -45,7 +43,7 @@ export function SessionData(
 }
 
 function apply(
-  { cookie, migrate }: SessionDataOptions,
+  { cookie, ...history }: SessionDataOptions,
   target: object,
   member?: string | symbol,
   place?: unknown,
@@ -54,11 +52,13 @@ function apply(
   if (typeof target === 'function' && member === undefined && place === undefined) {
     if (cookie)
       throw new SessionConfigurationError(`@SessionData on ${target.name}: cookie belongs on a parameter or property`);
-    noteModel(target);
-    if (migrate) noteMigration(target, migrate);
+    noteModel(target, history);
     return;
   }
-  if (migrate)
-    throw new SessionConfigurationError('@SessionData: migrate belongs on the model, not on a parameter or property');
+  const [misplaced] = Object.keys(history);
+  if (misplaced !== undefined)
+    throw new SessionConfigurationError(
+      `@SessionData: ${misplaced} belongs on the model, not on a parameter or property`,
+    );
   inject(target, member, place, { kind: 'data', cookie }, '@SessionData');
 }

@@ -9,7 +9,8 @@ export const AT_ONCE: unique symbol = Symbol.for('routing-controllers-sessions: 
 
 /** Synchronous forms of `create` and `update`, with the same outcomes. */
 export interface AtOnceWrites {
-  create(record: SessionRecord): boolean;
+  /** @param onDropped is told of each living session that had to go for the new one, where the backend has a bound */
+  create(record: SessionRecord, onDropped?: (record: SessionRecord) => void): boolean;
   update(record: SessionRecord, expectedVersion: number): WriteOutcome;
 }
 

@@ -55,6 +55,18 @@ export function isSessionRecord(value: unknown, id: string | undefined): value i
   );
 }
 
+/** What a backend returns in place of a record whose format is later than it can read. */
+export interface LaterRecord {
+  /** The name of the format. */
+  laterFormat: string;
+}
+
+/** Returns the format of a record that a later version of this library wrote. It may be a session: it is unavailable. */
+export function laterFormatOf(value: unknown): string | undefined {
+  const format = (value as Partial<LaterRecord> | null | undefined)?.laterFormat;
+  return typeof format === 'string' ? format : undefined;
+}
+
 function isAbsentOrString(value: unknown): boolean {
   return value === undefined || typeof value === 'string';
 }

@@ -1,3 +1,4 @@
+import type { SessionUnavailableError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { cookieValues } from '../cookie/cookie-values.js';
 import type { SetCookie } from '../cookie/set-cookie.js';
@@ -42,6 +43,8 @@ export class RequestSession<T extends object = object> {
   #session: LiveSession<T> | undefined;
   /** The other sessions of the request's tokens: two living ones, or one whose data cannot be read. */
   #others: readonly SessionName[] = [];
+  /** Why it is not known whether there is a session: a later build wrote it. A log-in can replace it. */
+  #unknown: SessionUnavailableError | undefined;
   #verdict: Verdict = ADMITTED;
   /** Log-ins of one request follow one another, so that one session remains. */
   #lastLogIn: Promise<unknown> = Promise.resolve();
@@ -118,7 +121,7 @@ export class RequestSession<T extends object = object> {
   /** Makes a session that replaces those that the request came with, after other log-ins of this request. */
   logIn(create: (own: readonly SessionName[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
     const loggedIn = this.#lastLogIn.then(async () => {
-      await this.load();
+      await this.#loadToReplace();
       const session = await create(this.#own);
       this.#session?.markEnded({ clear: false });
       this.#session = session;
@@ -182,8 +185,16 @@ export class RequestSession<T extends object = object> {
     const { sessions, transport } = this.parts;
     return after(sessions.open(token, transport, authoritative), opened => {
       if (opened instanceof LiveSession) this.#take(opened);
-      else this.#note(opened);
+      else this.#note([opened]);
     });
+  }
+
+  async #loadToReplace(): Promise<void> {
+    try {
+      await this.load();
+    } catch (error) {
+      if (error !== this.#unknown) throw error;
+    }
   }
 
   /**
@@ -203,7 +214,7 @@ export class RequestSession<T extends object = object> {
       sessions.events.emit('rejected', { reason: 'duplicate', time: new Date(sessions.times.now()) });
       this.#others = [...living.values()];
     } else if (only) this.#take(only);
-    else closed.forEach(one => this.#note(one));
+    else this.#note(closed);
   }
 
   #take(session: LiveSession<T>): void {
@@ -211,15 +222,21 @@ export class RequestSession<T extends object = object> {
     session.touch();
   }
 
-  /** Records why a token opened nothing. Records that expired, or cannot be read, were reported when they were read. */
-  #note({ closed, ...session }: Closed): void {
+  /**
+   * Records why tokens opened nothing. Records that expired, or cannot be read, were reported when they were read.
+   *
+   * @throws SessionUnavailableError when one of them may be a living session
+   */
+  #note(opened: readonly Closed[]): void {
     const { sessions } = this.parts;
-    if (closed === 'expired' || closed === 'unreadable') {
-      this.#others = [...this.#others, session];
-      return;
+    for (const { closed, error, ...session } of opened) {
+      if (closed === 'absent' || closed === 'superseded') {
+        const reason = closed === 'absent' ? 'unknown' : 'superseded';
+        sessions.events.emit('rejected', { ...sessions.eventOf(session), reason });
+      } else this.#others = [...this.#others, session];
+      this.#unknown ??= error;
     }
-    const reason = closed === 'absent' ? 'unknown' : 'superseded';
-    sessions.events.emit('rejected', { ...sessions.eventOf(session), reason });
+    if (this.#unknown) throw this.#unknown;
   }
 
   #present(): readonly VerifiedToken[] {

@@ -1,4 +1,4 @@
-import { isSameJson, type Json, type JsonObject } from './json.js';
+import { isObject, isSameJson, type Json, type JsonObject } from './json.js';
 
 /** The changes of a request to its session's data, by top-level property. `undefined`: the property was removed. */
 export type Changes = ReadonlyMap<string, Json | undefined>;
@@ -78,8 +78,4 @@ function mergedItems(stored: readonly Json[], before: readonly Json[], after: re
 
 function own(object: JsonObject, key: string): Json | undefined {
   return Object.hasOwn(object, key) ? object[key] : undefined;
-}
-
-function isObject(json: Json): json is JsonObject {
-  return typeof json === 'object' && json !== null && !Array.isArray(json);
 }

@@ -191,6 +191,10 @@ export function isSafeJson(json: Json, depth = 0): boolean {
   return true;
 }
 
+export function isObject(json: Json | undefined): json is JsonObject {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
+}
+
 export function hasToJson(value: object): value is { toJSON(): unknown } {
   return 'toJSON' in value && typeof value.toJSON === 'function';
 }

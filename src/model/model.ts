@@ -4,11 +4,21 @@ import { InvalidSessionDataError, SessionConfigurationError } from '../core/erro
 import type { Eventual } from '../core/eventual.js';
 import { principalText } from '../core/principal-text.js';
 import { applyChanges, type Changes, changesBetween, NO_CHANGES } from './changes.js';
-import { FINGERPRINT_CHARS, fingerprintOf } from './fingerprint.js';
+import {
+  decodeData,
+  encodeEarlierWrites,
+  type EncodedData,
+  headerOf,
+  laterFormatOf,
+  parsed,
+  versionOf,
+} from './encoding.js';
+import { fingerprintOf } from './fingerprint.js';
 import { instanceOf, plainOf, refreshed, withDefaults } from './instances.js';
 import {
   copyJson,
   cycleIn,
+  isObject,
   isSafeJson,
   isSameJson,
   type JsonObject,
@@ -17,7 +27,7 @@ import {
   TooDeepError,
   toJson,
 } from './json.js';
-import { migrationOf, principalPropertyOf } from './notes.js';
+import { historyOf, type Migrate, principalPropertyOf } from './notes.js';
 import { modelClassesOf } from './property.js';
 import { Rules } from './rules.js';
 import type { SessionInput } from './session-input.js';
@@ -29,18 +39,33 @@ export type ModelClass<T extends object = object> = new () => T;
 /** The longest encoded data in UTF-8: 64 KiB. A session is loaded with every request; larger data belongs in a database. */
 export const MAX_DATA_BYTES = 65_536;
 
-/** The version of the encoding, not of the model. A record of a later format is left as it is. */
-const FORMAT = '1';
-/** `1.` fingerprint `.`, then JSON. */
-const HEADER_CHARS = FORMAT.length + FINGERPRINT_CHARS + 2;
+/** Data that a later build or a later version of this library wrote, and that this model cannot read. */
+export class LaterData {
+  constructor(readonly reason: string) {}
+}
+
+/** A record as far as whose it is and what it says matter. */
+interface Stored {
+  encoded: string;
+  principal: string | undefined;
+}
 
 /**
  * Converts between a model's instances and the text in a record. Validates new data, trusts data that was written by a model
- * of the same shape, and validates data of another shape.
+ * of the same shape and version, and migrates or validates any other.
  *
  * Stored data may have more in it than the model declares, because another build of the application stored it. The surplus
  * survives every write, and no instance has it. Undeclared properties in the input of `create`, `instanceFrom` and `changes`
  * are left out.
+ *
+ * Builds of a numbered model write to the same records while a new one is rolled out. Their rule:
+ *
+ * - Data of version n has what a model of version n declares, and nothing else: a migration's surplus is dropped. So no build
+ *   finds a property of before that nobody keeps up to date.
+ * - A build of an earlier version reads that if it has all that its own model needs, defaults not invented. It changes
+ *   properties, leaves the version, and notes what they were before.
+ * - The later build migrates both states, with and without these changes. In what the results differ, that is what the
+ *   earlier build wrote, in terms of the later model; everything else stays as the later one wrote it.
  */
 export class Model<T extends object> {
   readonly #class: ModelClass<T>;
@@ -52,13 +77,15 @@ export class Model<T extends object> {
   }
 
   /**
-   * Returns the principal in the data; `undefined` without a `@Principal()` property, or when that is empty.
+   * Returns the principal in the data; `undefined` when its property is empty. Without a `@Principal()` property, and for the
+   * record of a later version, it is that of the record.
    *
    * @throws InvalidSessionDataError when the value is not a valid principal
    */
-  principalOf(data: JsonObject): string | undefined {
+  principalOf(data: JsonObject, stored?: Stored): string | undefined {
     const { principal } = this.#description;
-    return principal === undefined ? undefined : principalText(data[principal], principal);
+    if (principal === undefined || (stored && this.#isLater(stored.encoded))) return stored?.principal;
+    return principalText(data[principal], principal);
   }
 
   /**
@@ -146,9 +173,17 @@ export class Model<T extends object> {
     return plain;
   }
 
-  /** @throws InvalidSessionDataError when the text is longer than {@link MAX_DATA_BYTES}, naming the largest property */
-  encode(plain: JsonObject): string {
-    const text = `${this.#description.header}${JSON.stringify(plain)}`;
+  /**
+   * Returns the text of data.
+   *
+   * @param over the text that it takes the place of; one of a later version stays that
+   * @throws InvalidSessionDataError when the text is longer than {@link MAX_DATA_BYTES}, naming the largest property
+   */
+  encode(plain: JsonObject, over?: string): string {
+    const text =
+      over !== undefined && this.#isLater(over)
+        ? this.#encodedOver(over, plain)
+        : `${this.#description.header}${JSON.stringify(plain)}`;
     if (text.length * 3 > MAX_DATA_BYTES && Buffer.byteLength(text) > MAX_DATA_BYTES) {
       const sizes = Object.entries(plain).map(([key, value]) => [key, JSON.stringify(value).length] as const);
       const [largest] = sizes.sort((a, b) => b[1] - a[1]);
@@ -161,16 +196,21 @@ export class Model<T extends object> {
   }
 
   /**
-   * Returns the data of a record, or `undefined` when it does not fit this model: broken, of a later format, or of another
-   * shape and neither valid as it is nor after the model's migration. Synchronous for data of this model's own shape.
+   * Returns the data of a record, or `undefined` when it does not fit this model: broken, or of another shape and neither
+   * valid as it is nor after the model's migration. Synchronous for data of this model's own shape and version.
    */
-  decode(text: string): Eventual<JsonObject | undefined> {
-    if (text.length > MAX_DATA_BYTES || !text.startsWith(`${FORMAT}.`) || text[HEADER_CHARS - 1] !== '.')
-      return undefined;
-    const plain = parseObject(text.slice(HEADER_CHARS));
-    if (!plain || !isSafeJson(plain)) return undefined;
-    if (!text.startsWith(this.#description.header)) return this.#adopt(plain);
-    return this.#isTrusted(plain) ? plain : undefined;
+  decode(text: string): Eventual<JsonObject | LaterData | undefined> {
+    const { header } = this.#description;
+    if (text.length > MAX_DATA_BYTES) return undefined;
+    if (text.startsWith(header)) {
+      const plain = parsed(text.slice(header.length));
+      return isObject(plain) && isSafeJson(plain) && this.#isTrusted(plain) ? plain : undefined;
+    }
+    const format = laterFormatOf(text);
+    if (format !== undefined)
+      return new LaterData(`the data has format ${format}, which a later version of this library wrote`);
+    const encoded = decodeData(text);
+    return encoded && this.#adopt(encoded);
   }
 
   /** Makes an instance from the declared properties of the data; it shares nothing with `plain`. */
@@ -185,19 +225,74 @@ export class Model<T extends object> {
     return asSessionData(data, () => withDefaults(shape, plain));
   }
 
-  async #adopt(plain: JsonObject): Promise<JsonObject | undefined> {
-    return (await this.#fitted(plain)) ?? this.#fitted(await this.#migrated(plain));
+  async #adopt(encoded: EncodedData): Promise<JsonObject | LaterData | undefined> {
+    const { version: own, migrate } = this.#description;
+    const { version, data } = encoded;
+    if (version > own) return (await this.#fitted(data, true)) ?? this.#laterData(version);
+    if (!migrate) return this.#fitted(data);
+    // Without numbers it is not known which shape is the later one: what has every property may be of a later build.
+    if (own === 0) return (await this.#fitted(await this.#migrated(migrate, data, 0))) ?? this.#fitted(data, true);
+    if (version < own || encoded.earlier) return this.#fitted(await this.#upgraded(migrate, encoded));
+    return (await this.#fitted(data)) ?? this.#fitted(await this.#migrated(migrate, data, version));
   }
 
-  /** Fits data of another shape to this model, and keeps undeclared properties beside it. */
-  async #fitted(data: unknown): Promise<JsonObject | undefined> {
-    if (typeof data !== 'object' || data === null) return undefined;
+  /** Returns data of an earlier version, or with changes that an earlier build made, in this version's form. */
+  async #upgraded(migrate: Migrate, { version, data, earlier }: EncodedData): Promise<JsonObject | undefined> {
+    const isOwn = version === this.#description.version;
+    const base = isOwn ? data : await this.#migrated(migrate, data, version);
+    if (!base || !earlier) return base && this.#declared(base, Object.keys(base));
+    const { version: writer, former } = earlier;
+    const before = await this.#migrated(migrate, applyChanges(data, former), writer);
+    const after = await this.#migrated(migrate, data, writer);
+    // A migration that has no result with the changes, and none without them, says nothing of what they mean. They may be
+    // to properties of this model; others cannot be understood.
+    if (!after)
+      return before || [...former.keys()].some(name => !this.#description.shape.property(name)) ? undefined : base;
+    const upgraded = before ? applyChanges(base, changesBetween(before, after)) : { ...base, ...after };
+    return this.#declared(upgraded, isOwn ? former.keys() : Object.keys(upgraded));
+  }
+
+  /** Leaves those of the named properties out that the model does not declare. */
+  #declared(data: JsonObject, names: Iterable<string>): JsonObject {
+    const { shape } = this.#description;
+    return applyChanges(data, new Map([...names].flatMap(name => (shape.property(name) ? [] : [[name, undefined]]))));
+  }
+
+  #laterData(version: number): LaterData {
+    const { version: own } = this.#description;
+    const model = `${this.#class.name} of version ${own === 0 ? 'none' : own}`;
+    return new LaterData(
+      `the data is of version ${version}, and ${model} cannot read it without what that one changed`,
+    );
+  }
+
+  /** Returns whether a text is of a version of the model that is later than this one. */
+  #isLater(text: string): boolean {
+    const { header, version } = this.#description;
+    return !text.startsWith(header) && versionOf(text) > version;
+  }
+
+  /** Returns the text of a later version with this model's changes to its data. */
+  #encodedOver(text: string, data: JsonObject): string {
+    const stored = decodeData(text) ?? { version: 0, data: {} };
+    const { version } = this.#description;
+    const earlier = stored.earlier ?? { version, former: NO_CHANGES };
+    const former = new Map([...changesBetween(data, stored.data), ...earlier.former]);
+    return encodeEarlierWrites(text, data, { version: Math.min(version, earlier.version), former });
+  }
+
+  /**
+   * Fits data of another shape to this model, and keeps undeclared properties beside it.
+   *
+   * @param isWhole whether the data has to have every property that has a default
+   */
+  async #fitted(data: JsonObject | undefined, isWhole = false): Promise<JsonObject | undefined> {
+    if (!data || !this.#isTrusted(data)) return undefined;
     try {
-      const stored = this.#storedForm(data);
-      if (!this.#isTrusted(stored)) return undefined;
-      const seen = this.visible(stored);
+      const seen = this.visible(data);
       const fitted = await this.validated(withDefaults(this.#description.shape, seen));
-      return applyChanges(stored, changesBetween(seen, fitted, stored));
+      const changes = changesBetween(seen, fitted, data);
+      return isWhole && changes.size > 0 ? undefined : applyChanges(data, changes);
     } catch (error) {
       if (!(error instanceof InvalidSessionDataError)) throw error;
       return undefined;
@@ -214,9 +309,11 @@ export class Model<T extends object> {
     }
   }
 
-  async #migrated(plain: JsonObject): Promise<unknown> {
+  /** Returns the result of a migration in its stored form, or `undefined` when it has none. */
+  async #migrated(migrate: Migrate, plain: JsonObject, version: number): Promise<JsonObject | undefined> {
     try {
-      return await migrationOf(this.#class)?.(copyJson(plain) as JsonObject);
+      const data: unknown = await migrate(copyJson(plain) as JsonObject, version);
+      return typeof data === 'object' && data !== null ? this.#storedForm(data) : undefined;
     } catch {
       // The migration met unexpected data. That must not fail every request of a client with this cookie.
       return undefined;
@@ -236,7 +333,10 @@ export class Model<T extends object> {
 
 interface Description {
   shape: Shape;
-  /** The prefix of encoded data of this shape. */
+  /** 0 for a model without one. */
+  version: number;
+  migrate: Migrate | undefined;
+  /** The prefix of encoded data of this shape and version. */
   header: string;
   hasRules: boolean;
   rules: Rules;
@@ -259,9 +359,12 @@ function describe(model: ModelClass): Description {
   }
   const shape = shapeOf(model);
   const properties = [...shape.properties];
+  const { version = 0, migrate } = historyOf(model);
   return {
     shape,
-    header: `${FORMAT}.${fingerprintOf(model)}.`,
+    version,
+    migrate,
+    header: headerOf(version, fingerprintOf(model)),
     hasRules: shape.rules.length > 0,
     rules: new Rules(model),
     principal: principalPropertyOf(model),
@@ -288,16 +391,6 @@ function asSessionData<R>(data: unknown, run: () => R): R {
     if (!(error instanceof NotJsonError)) throw error;
     const path = error instanceof TooDeepError ? (cycleIn(data) ?? error.path) : error.path;
     throw new InvalidSessionDataError({ [shortened(path) || 'data']: error.problem });
-  }
-}
-
-function parseObject(text: string): JsonObject | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined;
-  } catch {
-    // Text that is not JSON was written by another program; the caller reports it.
-    return undefined;
   }
 }
 

@@ -1,21 +1,25 @@
 import { checkedOptions, functionOf, type OptionTable } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
-import { type Migrate, noteMigration, noteModel } from './notes.js';
+import { LAST_VERSION } from './encoding.js';
+import { type ModelHistory, noteModel } from './notes.js';
 
 /** Options of {@link SessionData}. */
-export interface ModelOptions {
-  /** Brings data that another version of the model wrote up to date. */
-  migrate?: Migrate;
-}
+export type ModelOptions = ModelHistory;
 
 /** The options of a model. */
 export const MODEL: OptionTable = Object.freeze({
+  version: {
+    check: {
+      instead: `a whole number from 1 to ${LAST_VERSION}`,
+      holds: (value: unknown) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= LAST_VERSION,
+    },
+  },
   migrate: { check: functionOf('a function that returns the data as this version has it') },
 });
 
 /**
- * Marks a class as session data. Works bare (`@SessionData`) and called (`@SessionData()`, `@SessionData({ migrate })`).
+ * Marks a class as session data. Works bare (`@SessionData`) and called (`@SessionData()`, `@SessionData({ version, migrate })`).
  *
  * @throws SessionConfigurationError for an unknown option, and anywhere but on a class
  */
@@ -32,7 +36,7 @@ export function SessionData(...args: [first?: object, ...place: unknown[]]): voi
 }
 
 /** @throws SessionConfigurationError on a parameter or property */
-function markModel({ migrate }: ModelOptions, ...target: unknown[]): void {
+function markModel(options: ModelOptions, ...target: unknown[]): void {
   const [model, member, place] = target;
   if (typeof model !== 'function' || member !== undefined || place !== undefined) {
     throw new SessionConfigurationError(
@@ -40,6 +44,5 @@ function markModel({ migrate }: ModelOptions, ...target: unknown[]): void {
     );
   }
   assertReflection('@SessionData');
-  noteModel(model);
-  if (migrate) noteMigration(model, migrate);
+  noteModel(model, options);
 }

@@ -21,9 +21,10 @@ export interface SessionEvents {
   rotated: SessionEvent & { id: string };
   /**
    * A session was ended: by its own request (`logout`), from elsewhere or because its token did not reach the client
-   * (`revoked`), by a new log-in of the same client (`replaced`), or because its principal had too many (`evicted`).
+   * (`revoked`), by a new log-in of the same client (`replaced`), because its principal had too many (`evicted`), or because
+   * an `InMemoryBackend` had no room for another one's log-in (`full`).
    */
-  ended: SessionEvent & { id: string; reason: 'logout' | 'revoked' | 'replaced' | 'evicted' };
+  ended: SessionEvent & { id: string; reason: 'logout' | 'revoked' | 'replaced' | 'evicted' | 'full' };
   /** A cookie named a session whose time is up. Reported once per session and process. */
   expired: SessionEvent & { id: string; reason: 'idle' | 'absolute' };
   /**
@@ -37,7 +38,10 @@ export interface SessionEvents {
   };
   /** Two requests changed the same properties at once; the later commit won. */
   conflict: SessionEvent & { id: string; properties: readonly string[] };
-  /** A backend call failed or took too long. `error` is the engine's own: for the log, not for clients. */
+  /**
+   * A backend call failed or took too long, or what it read was written by a later build of the application or a later version
+   * of this library. `error` is the engine's own, or says so: for the log, not for clients.
+   */
   unavailable: SessionEvent & { operation: string; error: unknown };
   /**
    * A sweep ended, or has lasted for another minute. It `removed` so many expired records since the last report; the oldest
@@ -60,7 +64,8 @@ export type SessionEventListener<E extends SessionEventName> = (event: SessionEv
 export class SessionEventHub {
   readonly #listeners = new Map<SessionEventName, Set<(event: never) => unknown>>();
 
-  readonly #unheard = new UnheardFailures();
+  readonly #failures = new Warnings('SessionUnavailableWarning');
+  readonly #drops = new Warnings('SessionBackendFullWarning');
 
   on<E extends SessionEventName>(name: E, listener: SessionEventListener<E>): void {
     const listeners = this.#listeners.get(name);
@@ -75,8 +80,9 @@ export class SessionEventHub {
   emit<E extends SessionEventName>(name: E, event: SessionEvents[E]): void {
     const listeners = this.#listeners.get(name) as Set<SessionEventListener<E>> | undefined;
     if (!listeners?.size) {
-      if (name === 'unavailable') this.#unheard.warn(event as SessionEvents['unavailable']);
+      if (name === 'unavailable') this.#warnOfFailure(event as SessionEvents['unavailable']);
       if (name === 'clock') warnOfClock(event as SessionEvents['clock']);
+      if (name === 'ended' && (event as SessionEvents['ended']).reason === 'full') this.#warnOfDrop();
       return;
     }
     for (const listener of [...listeners]) {
@@ -88,21 +94,32 @@ export class SessionEventHub {
       }
     }
   }
+
+  #warnOfFailure({ operation, error }: SessionEvents['unavailable']): void {
+    const detail = `${messageOf(error)}\nListen to it: sessions.on('unavailable', ({ operation, error }) => log(operation, error))`;
+    this.#failures.warn(`The session backend failed: ${operation}`, detail);
+  }
+
+  #warnOfDrop(): void {
+    const detail = "Raise its maxSessions. Listen to it: sessions.on('ended', ({ id, reason }) => log(id, reason))";
+    this.#drops.warn('The InMemoryBackend is full: a log-in ended the session of another one', detail);
+  }
 }
 
-/** The least time between two warnings of a failing store, in milliseconds. */
+/** The least time between two warnings of one kind, in milliseconds. */
 const WARNING_INTERVAL = 60_000;
 
-/** Tells of a store that fails where nobody listens: a store that is away for an hour is worth sixty warnings. */
-class UnheardFailures {
+/** Tells of what goes on where nobody listens: a store that is away for an hour is worth sixty warnings. */
+class Warnings {
   #warnedAt = -Infinity;
 
-  warn({ operation, error }: SessionEvents['unavailable']): void {
+  constructor(private readonly type: string) {}
+
+  warn(message: string, detail: string): void {
     const now = monotonicNow();
     if (now - this.#warnedAt < WARNING_INTERVAL) return;
     this.#warnedAt = now;
-    const detail = `${messageOf(error)}\nListen to it: sessions.on('unavailable', ({ operation, error }) => log(operation, error))`;
-    process.emitWarning(`The session backend failed: ${operation}`, { type: 'SessionUnavailableWarning', detail });
+    process.emitWarning(message, { type: this.type, detail });
   }
 }
 

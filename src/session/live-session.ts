@@ -111,8 +111,8 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /** Writes "last seen", at most once per touch interval, without waiting for the store. */
   touch(): void {
-    const { record } = this.#stored;
-    const seen = this.#parts.touches.touch(record);
+    const { record, isMisfiled } = this.#stored;
+    const seen = this.#parts.touches.touch(record, isMisfiled);
     if (seen === undefined) return;
     record.lastSeenAt = seen;
     record.expiresAt = this.#parts.times.expiresAt(record.createdAt, seen);

@@ -1,29 +1,36 @@
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { matchesProof } from '../cookie/proof.js';
+import { InvalidSessionDataError, SessionUnavailableError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { Recent } from '../core/recent.js';
-import { isSessionRecord, type SessionRecord } from '../core/record.js';
+import { isSessionRecord, laterFormatOf, type SessionRecord } from '../core/record.js';
 import { freezeJson, type JsonObject } from '../model/json.js';
-import type { Model } from '../model/model.js';
+import { LaterData, type Model } from '../model/model.js';
 import type { SessionEventHub, SessionEvents } from './events.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 
 /** A record and what its data says. */
 export interface StoredState {
+  /** The record. If {@link isMisfiled}, it is not as it is stored, but as it is to be stored next. */
   record: SessionRecord;
   data: JsonObject;
+  /** `true`: another build of the application stored it under another principal than the data has by now. */
+  isMisfiled?: true;
 }
 
 /**
- * Why an id, or a token, opens no session: there is no record (`absent`); what is there is not a record, has data that is
- * not the model's, or lies so far in the future that nobody can say when it was made (`unreadable`); its time is up (`expired`); or the token's secret was exchanged for
- * another one (`superseded`).
+ * The reason why an id or a token opens no session. There is no record (`absent`). The value is not a record, has data that
+ * does not fit the model, or lies so far in the future that its age is unknown (`unreadable`). Its time is up (`expired`). The
+ * token's secret was exchanged for another one (`superseded`). A later build of the application or of this library wrote it,
+ * so that this process cannot tell (`later`).
  */
 export interface Closed {
-  closed: 'absent' | 'unreadable' | 'expired' | 'superseded';
+  closed: 'absent' | 'unreadable' | 'expired' | 'superseded' | 'later';
   id: string;
   principal?: string;
+  /** Of what is `later`. */
+  error?: SessionUnavailableError;
 }
 
 export function isClosed(stored: StoredState | Closed): stored is Closed {
@@ -49,6 +56,7 @@ const MAX_DECODED_CHARS = 2_048;
 
 interface Decoded {
   text: string;
+  principal: string | undefined;
   data: JsonObject;
 }
 
@@ -75,18 +83,34 @@ export class Records<T extends object> {
     const near = authoritative ? undefined : this.store.near(token.id);
     const now = this.times.now();
     if (near && this.#isAlive(near, token, now)) {
-      return after(this.#decode(near, now), opened => (isClosed(opened) ? this.read(token.id, token.hash) : opened));
+      return after(this.#decode(near, now), opened => (isClosed(opened) ? this.#look(token.id, token.hash) : opened));
     }
-    return this.read(token.id, token.hash);
+    return this.#look(token.id, token.hash);
   }
 
   /**
    * The living record of an id and its data, as the store has them now.
    *
    * @param hash of a token's secret, which must match; left out, whoever asks was admitted before
+   * @throws SessionUnavailableError for what is `later`
    */
   read(id: string, hash?: string): Eventual<StoredState | Closed> {
-    return after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
+    return after(this.#look(id, hash), stored => {
+      if (isClosed(stored) && stored.error) throw stored.error;
+      return stored;
+    });
+  }
+
+  /** Reports what is `later`, each time: the store may hold a living session, and this process cannot open it. */
+  #look(id: string, hash: string | undefined): Eventual<StoredState | Closed> {
+    const judged = after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
+    return after(judged, stored => {
+      if (!isClosed(stored) || !stored.error) return stored;
+      const { error, closed: _later, ...session } = stored;
+      const time = new Date(this.times.now());
+      this.events.emit('unavailable', { ...session, operation: 'read', error: error.cause, time });
+      return stored;
+    });
   }
 
   /**
@@ -142,8 +166,8 @@ export class Records<T extends object> {
   }
 
   /** Notes what a record's text says. From now on nobody may change that: it will be handed to other requests. */
-  remember({ id, data: text }: SessionRecord, data: JsonObject): void {
-    if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { text, data: freezeJson(data) });
+  remember({ id, data: text, principal }: SessionRecord, data: JsonObject): void {
+    if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { text, principal, data: freezeJson(data) });
   }
 
   #judge(
@@ -154,6 +178,9 @@ export class Records<T extends object> {
     attempts = ATTEMPTS,
   ): Eventual<StoredState | Closed> {
     if (record === undefined) return { closed: 'absent', id };
+    const format = laterFormatOf(record);
+    if (format !== undefined)
+      return later({ id }, `the record has format ${format}, which a later version of this library wrote`);
     if (!isSessionRecord(record, id)) return this.#reject({ id });
     if (hash !== undefined && !this.#matches(record, hash, now)) return closed('superseded', record);
     const setBackTo = this.#setBackTo(record);
@@ -168,12 +195,32 @@ export class Records<T extends object> {
       return closed('expired', record);
     }
     const known = this.#decoded.get(record.id);
-    if (known?.text === record.data) return { record, data: known.data };
+    if (known?.text === record.data && known.principal === record.principal) return { record, data: known.data };
     return after(this.model.decode(record.data), data => {
       if (!data) return this.#reject(record);
+      if (data instanceof LaterData) return later(record, data.reason);
+      const refiled = this.#refiled(record, data);
+      if (refiled) return { record: refiled, data, isMisfiled: true };
       this.remember(record, data);
       return { record, data };
     });
+  }
+
+  /** Returns the record under its data's principal, if it is stored under another one. */
+  #refiled(record: SessionRecord, data: JsonObject): SessionRecord | undefined {
+    try {
+      const principal = this.model.principalOf(data, { encoded: record.data, principal: record.principal });
+      if (principal === record.principal) return undefined;
+      // In this model's form, so that a build of an earlier version sees that it must not decide.
+      const refiled: SessionRecord = { ...record, data: this.model.encode(data) };
+      if (principal === undefined) delete refiled.principal;
+      else refiled.principal = principal;
+      return refiled;
+    } catch (error) {
+      if (!(error instanceof InvalidSessionDataError)) throw error;
+      // Another build's rules allowed what is not a principal here. The next write of the data reports it.
+      return undefined;
+    }
   }
 
   /**
@@ -214,6 +261,12 @@ export class Records<T extends object> {
     const event = { id, ...(principal === undefined ? {} : { principal }), time, ...details };
     this.events.emit(name, event as SessionEvents[E]);
   }
+}
+
+/** What this process is too old to read. That is never "not logged in". */
+function later(session: { id: string; principal?: string }, reason: string): Closed {
+  const error = new SessionUnavailableError({ cause: new Error(`session ${session.id}: ${reason}`) });
+  return { ...closed('later', session), error };
 }
 
 function closed(reason: Closed['closed'], { id, principal }: { id: string; principal?: string }): Closed {

@@ -63,7 +63,7 @@ export class Store {
   /** Stores a log-in's record. If the outcome is unknown, the session is an orphan and is ended. */
   create(record: SessionRecord): Eventual<boolean> {
     const writes = this.#writes();
-    if (writes) return this.#now('create', () => writes.create(record));
+    if (writes) return this.#now('create', () => writes.create(record, this.#onDropped));
     return this.#orEnd(record.id, 'create', backend => backend.create(record));
   }
 
@@ -170,6 +170,11 @@ export class Store {
       throw new Error('the session backend did not tell its time, without which nothing is removed');
     return Math.min(this.times.now(), engine) - SWEEP_GRACE;
   }
+
+  readonly #onDropped = ({ id, principal }: SessionRecord): void => {
+    const name = principal === undefined ? { id } : { id, principal };
+    this.events.emit('ended', { ...name, reason: 'full', time: new Date(this.times.now()) });
+  };
 
   #found(): SessionBackend {
     if (this.#backend) return this.#backend;

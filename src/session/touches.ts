@@ -19,17 +19,29 @@ export class Touches {
    * Starts a touch if one is due, without waiting for it. If it fails, the failure is reported and the next request tries
    * again.
    *
+   * @param isMisfiled whether the record is stored in place of the touch, because its principal has changed. If another write
+   *   comes first, the next request tries again.
    * @returns the new "last seen" time; `undefined` when no touch is due
    */
-  touch(record: SessionRecord): number | undefined {
+  touch(record: SessionRecord, isMisfiled = false): number | undefined {
     const { id, createdAt, lastSeenAt } = record;
     const now = this.times.now();
     if (!this.times.isTouchDue(lastSeenAt, now) || this.#wasTouched(id, now)) return undefined;
     // A touch moves the expiry forwards, so it must not revive a session that has just expired.
     if (this.times.expiryOf(record, now)) return undefined;
     this.#touched.set(id, now);
-    this.store.touch(id, now, this.times.expiresAt(createdAt, now)).catch(() => this.#touched.delete(id));
+    const expiresAt = this.times.expiresAt(createdAt, now);
+    const touching = isMisfiled
+      ? this.#refile({ ...record, lastSeenAt: now, expiresAt })
+      : this.store.touch(id, now, expiresAt);
+    touching.catch(() => this.#touched.delete(id));
     return now;
+  }
+
+  async #refile(record: SessionRecord): Promise<void> {
+    const { id, version } = record;
+    if ((await this.store.update({ ...record, version: version + 1 }, version)) === 'conflict')
+      this.#touched.delete(id);
   }
 
   /** A touch in the future is from before the clock was set back, and does not count. */

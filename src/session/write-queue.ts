@@ -257,8 +257,8 @@ export class WriteQueue<T extends object> {
     return after(job.apply(content.data), next => {
       if (isSameJson(content.data, next)) return content;
       return after(this.model.validated(next), () => {
-        const encoded = this.model.encode(next);
-        return { data: next, encoded, principal: this.model.principalOf(next) };
+        const encoded = this.model.encode(next, content.encoded);
+        return { data: next, encoded, principal: this.model.principalOf(next, content) };
       });
     });
   }

@@ -3,6 +3,8 @@ import 'reflect-metadata';
 import fc from 'fast-check';
 import { InMemoryBackend, type SessionRecord } from 'routing-controllers-sessions';
 
+import { AT_ONCE } from '../../src/core/at-once.js';
+import { Largest, ORDINARY } from '../../src/backends/memory/largest.js';
 import { seed } from '../support/seed.js';
 import { sessionRecord } from '../support/session-record.js';
 import { rounds } from '../support/rounds.js';
@@ -117,4 +119,113 @@ describe('a user with many sessions', () => {
     expect(backend.size).toBe(1);
     expect((await backend.listByPrincipal('ada')).map(({ id }) => id)).toEqual(['7']);
   });
+});
+
+describe('a full backend', () => {
+  const ACTIVE = 500;
+
+  /** 500 users of different addresses, who are seen in turns while log-ins flood in. Returns how many of them are left. */
+  async function flooded(
+    count: number,
+    loggedIn: (n: number) => Partial<SessionRecord>,
+    { maxSessions = ACTIVE + 100, ip = (n: number): string | undefined => `10.1.${n >> 8}.${n & 255}` } = {},
+  ): Promise<{ left: number; size: number; dropped: string[] }> {
+    const backend = new InMemoryBackend({ maxSessions });
+    const dropped: string[] = [];
+    const add = (id: string, now: number, change: Partial<SessionRecord>) => {
+      const record = { ...recordOf(id, undefined, 1, now), createdAt: now, ...change };
+      backend[AT_ONCE].writes!()!.create(record, ({ id: name }) => dropped.push(name));
+    };
+    for (let n = 0; n < ACTIVE; n++) {
+      const address = ip(n);
+      add(`active ${n}`, n, { principal: `user ${n}`, ...(address !== undefined && { ip: address }) });
+    }
+    for (let n = 0; n < count; n++) {
+      add(`flood ${n}`, ACTIVE + n, loggedIn(n));
+      if (n % 7 === 0) await backend.touch(`active ${(n / 7) % ACTIVE}`, ACTIVE + n, 1e6);
+    }
+    const found = await Promise.all(Array.from({ length: ACTIVE }, (_, n) => backend.read(`active ${n}`)));
+    return { left: found.filter(Boolean).length, size: backend.size, dropped };
+  }
+
+  const anyAddress = (n: number) => ({ ip: `10.2.${(n >> 8) & 255}.${n & 255}` });
+
+  it.each<[string, (n: number) => Partial<SessionRecord>]>([
+    ['one account', () => ({ principal: 'eve', ip: '10.9.9.9' })],
+    ['one account, from many addresses', n => ({ principal: 'eve', ...anyAddress(n) })],
+    ['many accounts, from one address', n => ({ principal: `eve ${n}`, ip: '10.9.9.9' })],
+    ['some accounts with ten sessions each, from one address', n => ({ principal: `eve ${n % 400}`, ip: '10.9.9.9' })],
+    ['sessions that are nobody’s', () => ({})],
+  ])('gives up none of 500 users in use for a flood of 5,000 log-ins of %s', async (_, loggedIn) => {
+    for (const maxSessions of [ACTIVE + 12, ACTIVE + 100, 4 * ACTIVE]) {
+      const { left, size, dropped } = await flooded(5_000, loggedIn, { maxSessions });
+      expect({ left, size, dropped: dropped.length }).toEqual({
+        left: ACTIVE,
+        size: maxSessions,
+        dropped: ACTIVE + 5_000 - maxSessions,
+      });
+    }
+  });
+
+  it('gives up none for one account either when all users have the address of a proxy, or none is kept', async () => {
+    for (const ip of ['10.0.0.1', undefined]) {
+      const loggedIn = () => ({ principal: 'eve', ...(ip !== undefined && { ip }) });
+      expect((await flooded(5_000, loggedIn, { ip: () => ip })).left).toBe(ACTIVE);
+    }
+  });
+
+  it('gives up the least recently seen when it is full of ordinary users', async () => {
+    const { left, dropped } = await flooded(50, n => ({ principal: `new ${n}`, ...anyAddress(n) }), {
+      maxSessions: ACTIVE + 10,
+    });
+    expect(left).toBe(ACTIVE - 40);
+    // These two were seen since.
+    expect(dropped.slice(0, 3)).toEqual(['active 2', 'active 3', 'active 4']);
+    expect(dropped).toHaveLength(40);
+  });
+
+  it('gives up what has expired first, and does not say so', () => {
+    const backend = new InMemoryBackend({ maxSessions: 20 });
+    const dropped: string[] = [];
+    const create = (id: string, now: number, change: Partial<SessionRecord>) =>
+      backend[AT_ONCE].writes!()!.create(
+        { ...recordOf(id, 'ada', 1, now), createdAt: now, ...change },
+        ({ id: name }) => dropped.push(name),
+      );
+    for (let n = 0; n < 5; n++) create(`over ${n}`, 1, { principal: `user ${n}`, expiresAt: 10 });
+    for (let n = 0; n < 20; n++) create(`${n}`, 10 + n, {});
+    expect(dropped).toEqual([]);
+    create('20', 40, {});
+    expect(dropped).toEqual(['0']);
+  });
+
+  it('lets the flooded user keep the session that is in use', async () => {
+    const backend = new InMemoryBackend({ maxSessions: 100 });
+    await backend.create(recordOf('in use', 'ada', 1, 0));
+    for (let n = 1; n < 1_000; n++) {
+      await backend.create({ ...recordOf(`flood ${n}`, 'ada', 1, n), createdAt: n });
+      await backend.touch('in use', n, 1e6);
+    }
+    expect(await backend.read('in use')).toBeDefined();
+  });
+});
+
+test(`the largest of many groups is found at all times: ${rounds(300)} generated histories`, () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(4), fc.integer({ min: -3, max: 6 })), { maxLength: 80 }), steps => {
+      const groups = Array.from({ length: 5 }, () => ({ size: 0 }));
+      const largest = new Largest<{ size: number }>();
+      for (const [which, by] of steps) {
+        const group = groups[which]!;
+        for (let n = 0; n < Math.abs(by); n++) {
+          if (group.size + Math.sign(by) < 0) break;
+          group.size += Math.sign(by);
+          largest.resized(group, group.size - Math.sign(by));
+        }
+        const most = Math.max(...groups.map(({ size }) => size));
+        expect(largest.group?.size).toBe(most > ORDINARY ? most : undefined);
+      }
+    }),
+    { seed, numRuns: rounds(300) },
+  );
 });

@@ -1,13 +1,12 @@
 import 'reflect-metadata';
 
 import type { ChildProcess } from 'node:child_process';
-import { Pool, type PoolClient } from 'pg';
+import { Pool } from 'pg';
 import { Get, JsonController } from 'routing-controllers';
 import { InMemoryBackend, RequireSession, SessionCookie } from 'routing-controllers-sessions';
 import { signIn } from 'routing-controllers-sessions/testing';
 import { Pace } from '../../src/backends/pace.js';
 import { migrate, PostgresBackend } from '../../src/backends/postgres/backend.js';
-import type { PostgresPool, Result, Statement } from '../../src/backends/postgres/pool.js';
 import { Table } from '../../src/backends/postgres/table.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import type { SessionRecord } from '../../src/core/record.js';
@@ -16,6 +15,7 @@ import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, postgresUrl, startPostgres, until } from '../support/engines.js';
 import { Gate } from '../support/gate.js';
+import { interceptedPool } from '../support/intercepted-pool.js';
 import { SECRET, startApp } from '../support/app.js';
 import { UserSession } from '../support/life.js';
 import { sessionRecord } from '../support/session-record.js';
@@ -27,22 +27,6 @@ class Guarded {
   guarded() {
     return {};
   }
-}
-
-/** A pool whose clients, in a transaction, send each statement as the test wants it. */
-function intercepted(own: Pool, send: (client: PoolClient, statement: Statement) => Promise<Result>): PostgresPool {
-  return {
-    query: statement => own.query(statement),
-    connect: async () => {
-      const client = await own.connect();
-      return {
-        query: statement => send(client, statement),
-        release: destroy => client.release(destroy),
-        on: (event, listener) => client.on(event, listener),
-        off: (event, listener) => client.off(event, listener),
-      };
-    },
-  };
 }
 
 describeWith('postgres', 'on a real server', () => {
@@ -96,9 +80,9 @@ describeWith('postgres', 'on a real server', () => {
         'at_once',
       ]);
       expect(rows.map((row: { indexname: string }) => row.indexname).sort()).toEqual([
-        'at_once_expires_at',
         'at_once_pkey',
         'at_once_principal',
+        'at_once_sweep_at',
       ]);
     });
 
@@ -108,13 +92,13 @@ describeWith('postgres', 'on a real server', () => {
       const client = await pool.connect();
       await client.query('BEGIN; SET LOCAL enable_seqscan = off');
       const plans: unknown[] = [];
-      for (const where of ["id = 'x'", "principal = 'ada'", 'expires_at <= 5']) {
+      for (const where of ["id = 'x'", "principal = 'ada'", 'sweep_at <= 5']) {
         plans.push((await client.query(`EXPLAIN SELECT id FROM ${table} WHERE ${where}`)).rows);
       }
       await client.query('ROLLBACK');
       client.release();
-      const used = plans.map(plan => /store_\d+_(pkey|principal|expires_at)/.exec(JSON.stringify(plan))?.[1]);
-      expect(used).toEqual(['pkey', 'principal', 'expires_at']);
+      const used = plans.map(plan => /store_\d+_(pkey|principal|sweep_at)/.exec(JSON.stringify(plan))?.[1]);
+      expect(used).toEqual(['pkey', 'principal', 'sweep_at']);
     });
 
     it('without its table every operation reports how to make it', async () => {
@@ -187,24 +171,10 @@ describeWith('postgres', 'on a real server', () => {
     it('sends one prepared statement for each operation; ending all of a user’s sessions is a transaction of two', async () => {
       const backend = await open();
       const sent: (string | undefined)[] = [];
-      const counting = {
-        query: (statement: { name?: string; text: string; values?: unknown[]; rowMode: 'array' }) => {
-          sent.push(statement.name);
-          return pool.query(statement);
-        },
-        connect: async () => {
-          const client = await pool.connect();
-          return {
-            query: (statement: { text: string; values?: unknown[]; rowMode: 'array' }) => {
-              sent.push(statement.text.split(' ', 1)[0]);
-              return client.query(statement);
-            },
-            release: (destroy?: boolean) => client.release(destroy),
-            on: () => undefined,
-            off: () => undefined,
-          };
-        },
-      };
+      const counting = interceptedPool(pool, (client, statement) => {
+        sent.push(statement.name ?? statement.text.split(' ', 1)[0]);
+        return client.query(statement);
+      });
       const counted = new PostgresBackend({ pool: counting, table: tableOf.get(backend)! });
       const first = record({ principal: 'ada' });
       await counted.create(first);
@@ -227,7 +197,7 @@ describeWith('postgres', 'on a real server', () => {
       ]);
       sent.length = 0;
       await counted.deleteByPrincipal('ada');
-      expect(sent).toEqual(['BEGIN', 'SELECT', 'DELETE', 'COMMIT']);
+      expect(sent).toEqual(['BEGIN', 'SELECT', 'WITH', 'COMMIT']);
     });
 
     it('a log-in waits while a revocation of its user runs; other users do not wait', async () => {
@@ -255,7 +225,7 @@ describeWith('postgres', 'on a real server', () => {
       const login = record({ principal: 'ada' });
       const client = await pool.connect();
       await client.query('BEGIN');
-      const onClient = { query: client.query.bind(client) as PostgresPool['query'], connect: () => pool.connect() };
+      const onClient = interceptedPool(pool, (_, statement) => client.query(statement));
       await new PostgresBackend({ pool: onClient, table: tableOf.get(backend)! }).create(login);
       const revocation = backend.deleteByPrincipal('ada');
       await until(async () => {
@@ -343,13 +313,10 @@ describeWith('postgres', 'on a real server', () => {
 
       it('a table that is there, or is being made, is none', async () => {
         const asked: string[] = [];
-        const watched: PostgresPool = {
-          query: statement => {
-            asked.push(statement.name ?? statement.text);
-            return pool.query(statement);
-          },
-          connect: () => pool.connect(),
-        };
+        const watched = interceptedPool(pool, (client, statement) => {
+          asked.push(statement.name ?? statement.text);
+          return client.query(statement);
+        });
         const backend = new PostgresBackend({ pool: watched, table: `${schema}.being_made` });
         const migrating = backend.migrate();
         await serve(backend);
@@ -374,8 +341,8 @@ describeWith('postgres', 'on a real server', () => {
       const kept = record({ principal: 'ada' });
       await backend.create(kept);
       const own = new Pool({ connectionString: engine.url, max: 1 });
-      const losing = intercepted(own, async (client, statement) => {
-        if (statement.text.startsWith('DELETE')) {
+      const losing = interceptedPool(own, async (client, statement) => {
+        if (statement.text.startsWith('WITH')) {
           const lost = new Promise(resolve => client.once('end', resolve));
           const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
           await pool.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
@@ -407,23 +374,22 @@ describeWith('postgres', 'on a real server', () => {
       const own = new Pool({ connectionString: engine.url, max: 1 });
       const isCutOff = new Gate();
       const isNoticed = new Gate();
-      const silent = intercepted(own, async (client, statement) => {
-        if (!statement.text.startsWith('DELETE')) return client.query(statement);
+      const silent = interceptedPool(own, async (client, statement) => {
+        if (!statement.text.startsWith('WITH')) return client.query(statement);
         isCutOff.open();
         await isNoticed.opened;
         throw new Error('No answer');
       });
       const table = tableOf.get(backend)!;
-      const revocation = new PostgresBackend({ pool: silent, table }).deleteByPrincipal('ada');
+      const statementTimeout = 30;
+      const revocation = new PostgresBackend({ pool: silent, table, statementTimeout }).deleteByPrincipal('ada');
       await isCutOff.opened;
-      const patient = new Pool({ connectionString: engine.url, max: 1, query_timeout: 30_000 });
-      await expect(new PostgresBackend({ pool: patient, table }).create(record({ principal: 'ada' }))).resolves.toBe(
-        true,
-      );
+      const patient = new PostgresBackend({ pool, table, statementTimeout });
+      await expect(patient.create(record({ principal: 'ada' }))).resolves.toBe(true);
       isNoticed.open();
       await expect(revocation).rejects.toThrow('No answer');
       expect(await backend.read(kept.id)).toEqual(kept);
-      await Promise.all([own.end(), patient.end()]);
+      await own.end();
     });
 
     it('close leaves the pool open: it is its owner’s', async () => {

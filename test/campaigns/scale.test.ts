@@ -1,17 +1,18 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Pool, type PoolClient } from 'pg';
+import { Pool } from 'pg';
 import { createClient } from 'redis';
 import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
 import { Pace } from '../../src/backends/pace.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
-import type { PostgresPool, Result, Statement } from '../../src/backends/postgres/pool.js';
+import type { PostgresPool, Statement } from '../../src/backends/postgres/pool.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { SESSIONS } from '../support/campaign.js';
 import { describeWith, postgresUrl, startRedis, type PrivateServer } from '../support/engines.js';
+import { interceptedPool } from '../support/intercepted-pool.js';
 import { Looks } from './looks.js';
 import { rowsLookedAt } from './plans.js';
 import { expiryOf, FEW, fill, MANY, NOW, sessionOf } from './scale.js';
@@ -209,22 +210,10 @@ describeWith('postgres', 'PostgresBackend', () => {
 
   /** A pool that tells of each statement before it is run. */
   function telling(tell: (statement: Statement) => Promise<unknown> | void): PostgresPool {
-    const query = async (on: Pool | PoolClient, statement: Statement): Promise<Result> => {
+    return interceptedPool(hasty, async (client, statement) => {
       await tell(statement);
-      return on.query(statement);
-    };
-    return {
-      query: statement => query(hasty, statement),
-      connect: async () => {
-        const client = await hasty.connect();
-        return {
-          query: statement => query(client, statement),
-          release: destroy => client.release(destroy),
-          on: (event, listener) => client.on(event, listener),
-          off: (event, listener) => client.off(event, listener),
-        };
-      },
-    };
+      return client.query(statement);
+    });
   }
 
   let tables = 0;
@@ -235,7 +224,7 @@ describeWith('postgres', 'PostgresBackend', () => {
     return { table, filling };
   }
 
-  itHolds(700, async () => {
+  itHolds(1_000, async () => {
     const { table, filling } = await newTable();
     let rows = 0;
     const tell = async (statement: Statement): Promise<void> => {

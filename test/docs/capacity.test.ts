@@ -68,7 +68,9 @@ async function costsOf(backend: SessionBackend, measure: Measure): Promise<Map<s
     await touching;
   };
   const logIn = (username: string) =>
-    visit(sessions, {}, async ctx => void (await sessions.createSession({ username }, ctx)));
+    visit(sessions, {}, async ctx => {
+      await sessions.createSession({ username }, ctx);
+    });
   const costs = new Map<string, Cost>();
   for (let round = 0; round < 2; round++) {
     for (let n = 0; n < 10; n++) await logIn('bob');
@@ -77,7 +79,7 @@ async function costsOf(backend: SessionBackend, measure: Measure): Promise<Map<s
     await run('authenticated request', () => send());
     clock.advance(61);
     await run('the same, once a minute: "last seen" as well', () => send());
-    await run('request that changes the session', () => send(session => void session.data.visits++));
+    await run('request that changes the session', () => send(session => session.data.visits++));
     await run('rotation', () => send(session => session.rotate()));
     await run('log-out', () => send(session => session.end()));
     await run('list 10 sessions of a user', () => sessions.listSessions('bob'));
@@ -109,7 +111,7 @@ describeWith('redis', 'the costs on Redis', () => {
     await withClient(server, async observer => {
       const spies = [jest.spyOn(client, 'get'), jest.spyOn(client, 'evalSha'), jest.spyOn(client, 'eval')];
       const bytesSoFar = async () => {
-        const info = String(await observer.sendCommand(['INFO', 'stats']));
+        const info = await observer.info('stats');
         const numbers = ['input', 'output'].map(name => new RegExp(`total_net_${name}_bytes:(\\d+)`).exec(info)?.[1]);
         return numbers.reduce((sum, number) => sum + Number(number), 0);
       };

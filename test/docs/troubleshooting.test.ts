@@ -105,6 +105,21 @@ const rows: Record<string, () => Promise<void> | void> = {
     expect(await reasonFor(cookie, { backend })).toBeUndefined();
   },
 
+  'old nodes answer 503 during a deployment, and `unavailable` has `the data is of version …`': async () => {
+    @SessionData({ version: 1 })
+    class Newer {
+      @IsString() name!: string;
+    }
+    const backend = new InMemoryBackend();
+    const newer = new SessionCookie({ secretKey: SECRET, dataModel: Newer, backend });
+    const sessions = register({ backend });
+    const errors: unknown[] = [];
+    sessions.on('unavailable', ({ error }) => errors.push(error));
+    const cookie = await signIn(newer, { name: 'ada' });
+    await request(server(Controller)).post('/act').set('Cookie', cookie).expect(503);
+    expect(errors.map(String)).toEqual([expect.stringContaining('the data is of version 1')]);
+  },
+
   'a new version of the application logs everybody out, and `rejected` has `data`': async () => {
     @SessionData
     class Newer {

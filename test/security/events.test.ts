@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import type { SessionEventListener, SessionEvents } from 'routing-controllers-sessions';
+import { InMemoryBackend, type SessionEventListener, type SessionEvents } from 'routing-controllers-sessions';
 
 import { Tokens } from '../../src/cookie/tokens.js';
 import { SECRET } from '../support/app.js';
@@ -46,6 +46,17 @@ describe('Events', () => {
       { name: 'ended', id: sessions[0]!.id, reason: 'revoked' },
       { name: 'ended', id: sessions[1]!.id, principal: 'ada', reason: 'revoked' },
       { name: 'ended', id: oldest.id, principal: 'ada', reason: 'evicted' },
+    ]);
+  });
+
+  test('ended: full, of a session that had to go for a log-in of somebody else', async () => {
+    const full = await startLife({ backend: new InMemoryBackend({ maxSessions: 1 }) });
+    const first = await logIn(full);
+    const second = await logIn(full, 'grace');
+    expect(full.events).toMatchObject([
+      { name: 'created', id: first.id },
+      { name: 'ended', id: first.id, principal: 'ada', reason: 'full' },
+      { name: 'created', id: second.id },
     ]);
   });
 

@@ -200,7 +200,6 @@ describe('Whatever is in the backend', () => {
     ['data nested 30,000 deep', () => text(`{"username":"ada","extra":${'['.repeat(30_000)}${']'.repeat(30_000)}}`)],
     ["another model's data", () => ({ data: '1.AAAAAAAAAAA.{"cart":[1,2]}' })],
     ["another model's data, of other types", () => ({ data: '1.AAAAAAAAAAA.{"username":{"$ne":null}}' })],
-    ['a later format', () => ({ data: '2.AAAAAAAAAAA.{"username":"ada"}' })],
     ['a version that is NaN', () => ({ version: NaN })],
     ['a version that is infinite', () => ({ version: Infinity })],
     ['a version that is text', () => ({ version: '1' })],
@@ -224,7 +223,12 @@ describe('Whatever is in the backend', () => {
 
   test('a log-in less far ahead is set right: it counts as made now, and as too old for what is sensitive', async () => {
     const ahead = minutes(14 * 24 * 60) - 1;
-    const times = { createdAt: ahead, authenticatedAt: ahead, expiresAt: minutes(28 * 24 * 60) };
+    const times = {
+      createdAt: ahead,
+      authenticatedAt: ahead,
+      lastSeenAt: minutes(0),
+      expiresAt: minutes(28 * 24 * 60),
+    };
     const { cookie, id } = await planted(times);
     expect((await ask(life, '/fresh/who', { cookie })).body['name']).toBe('SessionNotFreshError');
     life.backend.planted.delete(id);
@@ -315,13 +319,13 @@ describe('Whatever is in the backend', () => {
     const { cookie, id } = await logIn(life);
     const record = (await life.backend.read(id))!;
     const own = record.data.slice(0, record.data.indexOf('{'));
-    const header = fc.constantFrom(own, '1.AAAAAAAAAAA.', '2.AAAAAAAAAAA.', '1.', '');
+    const header = fc.constantFrom(own, '1.AAAAAAAAAAA.', '0.AAAAAAAAAAA.', '1.', '');
     const keyed = fc.dictionary(
       fc.constantFrom('username', 'visits', 'extra', '__proto__', 'then', 'toJSON', 'constructor', 'x'),
       fc.oneof(fc.jsonValue(), fc.string(), fc.integer()),
       { noNullPrototype: false },
     );
-    const data = fc.tuple(
+    const any = fc.tuple(
       header,
       fc.oneof(
         keyed.map(value => JSON.stringify(value)),
@@ -329,6 +333,8 @@ describe('Whatever is in the backend', () => {
         fc.string(),
       ),
     );
+    // What begins as a later format does is 503, because a later version of the library may have written it.
+    const data = any.filter(parts => Number(/^(\d{1,9})\./.exec(parts.join(''))?.[1] ?? 0) < 2);
     await fc.assert(
       fc.asyncProperty(data, async ([start, rest]) => {
         life.backend.planted.set(id, { ...record, data: start + rest });

@@ -227,7 +227,7 @@ const poison = fc
       { data: '' },
       { data: 'null' },
       { data: '{"username":"ada"}' },
-      { data: '9.AAAAAAAAAAA.{}' },
+      { data: '0.AAAAAAAAAAA.{}' },
       { createdAt: Date.UTC(3000, 0, 1) },
       { lastSeenAt: NaN },
       { version: 1.5 },

@@ -1,8 +1,16 @@
 import 'reflect-metadata';
 
 import { IsArray, IsInt, IsOptional, IsString } from 'class-validator';
-import { Get, JsonController, Post } from 'routing-controllers';
-import { CurrentSession, Principal, RequireSession, type Session, SessionData } from 'routing-controllers-sessions';
+import type { Context } from 'koa';
+import { Ctx, Get, JsonController, Post } from 'routing-controllers';
+import {
+  CurrentSession,
+  Principal,
+  RequireSession,
+  type Session,
+  SessionCookie,
+  SessionData,
+} from 'routing-controllers-sessions';
 import { signIn } from 'routing-controllers-sessions/testing';
 
 import { startApp, type TestApp } from '../support/app.js';
@@ -62,6 +70,8 @@ class WronglyMigrated {
 
 @JsonController()
 class Actions {
+  constructor(private readonly sessions: SessionCookie<{ username: string }>) {}
+
   @Get('/who')
   @RequireSession()
   who(@CurrentSession() session: Session<object>) {
@@ -73,6 +83,11 @@ class Actions {
   write(@CurrentSession() session: Session<{ username: string }>) {
     session.data.username += '!';
     return {};
+  }
+
+  @Post('/log-in')
+  async logIn(@Ctx() ctx: Context) {
+    return { id: (await this.sessions.createSession({ username: 'ada' }, ctx)).id };
   }
 }
 
@@ -181,9 +196,11 @@ describe('When the model changes', () => {
     expect(wrong.errors).toEqual([]);
   });
 
-  test("a later format's record is left alone", async () => {
+  test("a later format's record is unavailable, is left alone, and can be replaced by a log-in", async () => {
     const { backend, apps } = await releases(First);
     const [first] = apps as [Release];
+    const reasons: string[] = [];
+    first.sessions.on('unavailable', ({ operation, error }) => reasons.push(`${operation}: ${String(error)}`));
     const cookie = await cookieFor(first, { username: 'ada' });
     const { id } = (await ask(first, '/who', { cookie })).body as { id: string };
     const record = (await backend.read(id))!;
@@ -191,9 +208,16 @@ describe('When the model changes', () => {
     await backend.update(later, record.version);
     const before = await backend.read(id);
     backend.calls.length = 0;
-    for (let n = 0; n < 3; n++) expect((await ask(first, '/write', { method: 'POST', cookie })).status).toBe(403);
-    expect(first.rejected).toEqual(['data']);
+    for (let n = 0; n < 3; n++) {
+      const answer = await ask(first, '/write', { method: 'POST', cookie });
+      expect([answer.status, answer.body['code'], answer.setCookies]).toEqual([503, 'ERR_SESSION_UNAVAILABLE', []]);
+    }
+    expect(first.rejected).toEqual([]);
+    expect(reasons).toEqual(Array(3).fill(expect.stringMatching(/^read: .*format 2, which a later version/)));
     expect(backend.calls).toEqual(['read', 'read', 'read']);
     expect(await backend.read(id)).toEqual(before);
+    const again = await ask(first, '/log-in', { method: 'POST', cookie });
+    expect(again.setCookies).toHaveLength(1);
+    expect(await backend.read(id)).toBeUndefined();
   });
 });

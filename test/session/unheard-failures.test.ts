@@ -2,6 +2,7 @@ import 'reflect-metadata';
 
 import { InMemoryBackend, SessionConfigurationError, SessionCookie } from 'routing-controllers-sessions';
 
+import { ENGINE_CLOCK } from '../../src/core/engine-clock.js';
 import { SECRET } from '../support/app.js';
 import { contextFor } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
@@ -83,4 +84,38 @@ describe('a store that fails, and nobody listens to `unavailable`', () => {
       expect.objectContaining({ detail: expect.stringContaining('there is no table sessions') as string }),
     ]);
   });
+});
+
+test('a full InMemoryBackend is worth one process warning a minute where nobody listens to `ended`', async () => {
+  const full = new InMemoryBackend({ maxSessions: 1 });
+  const busy = new SessionCookie({ secretKey: SECRET, dataModel: UserSession, backend: full });
+  const logIns = async (): Promise<void> => {
+    for (let n = 0; n < 5; n++) await busy.createSession({ username: `user ${n}` }, contextFor());
+  };
+  await logIns();
+  await logIns();
+  const [message, options] = emitWarning.mock.calls[0] as [string, { type: string; detail: string }];
+  expect(emitWarning).toHaveBeenCalledTimes(1);
+  expect(message).toContain('full');
+  expect(options).toMatchObject({ type: 'SessionBackendFullWarning' });
+  jest.advanceTimersByTime(60_000);
+  await logIns();
+  expect(emitWarning).toHaveBeenCalledTimes(2);
+  busy.on('ended', () => undefined);
+  jest.advanceTimersByTime(60_000);
+  await logIns();
+  expect(emitWarning).toHaveBeenCalledTimes(2);
+  await busy.close();
+});
+
+test('a wrong clock is worth a process warning where nobody listens to `clock`', async () => {
+  class OtherTime extends InMemoryBackend {
+    [ENGINE_CLOCK] = () => Promise.resolve(Date.now() - 3_600_000);
+  }
+  const wrong = new SessionCookie({ secretKey: SECRET, dataModel: UserSession, backend: new OtherTime() });
+  await wrong.createSession({ username: 'ada' }, contextFor());
+  expect(emitWarning.mock.calls).toMatchObject([
+    ["This machine's clock is 3600 seconds ahead of that of the session backend", { type: 'SessionClockWarning' }],
+  ]);
+  await wrong.close();
 });

@@ -133,7 +133,14 @@ async function startServer(
   return { port, folder, start, kill, stop };
 }
 
-/** PostgreSQL refuses to run as root, which CI and containers often are: then it runs as its own user. */
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/** PostgreSQL and PgBouncer refuse to run as root, which CI and containers often are: then they run as PostgreSQL's user. */
+function asPostgres(program: string, args: string[]): [string, string[]] {
+  const setpriv = ['--reuid=postgres', '--regid=postgres', '--init-groups', program, ...args];
+  return isRoot() ? ['setpriv', setpriv] : [program, args];
+}
+
 export async function startPostgres(settings: Record<string, string> = {}): Promise<PrivateServer> {
   const [initdb, postgres, pgIsReady] = ['initdb', 'postgres', 'pg_isready'].map(findProgram);
   if (initdb === undefined || postgres === undefined || pgIsReady === undefined)
@@ -141,13 +148,9 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
   const port = await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), 'rcs-postgres-'));
   const data = path.join(folder, 'data');
-  const isRoot = process.getuid?.() === 0;
-  if (isRoot) execFileSync('chown', ['postgres', folder]);
-  const command = (program: string, args: string[]): [string, string[]] =>
-    isRoot ? ['setpriv', ['--reuid=postgres', '--regid=postgres', '--init-groups', program, ...args]] : [program, args];
-
+  if (isRoot()) execFileSync('chown', ['postgres', folder]);
   execFileSync(
-    ...command(initdb, ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync']),
+    ...asPostgres(initdb, ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync']),
     {
       stdio: 'ignore',
       cwd: folder,
@@ -160,16 +163,42 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
     ...settings,
   };
   const args = ['-D', data, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
-  const launch = (): ChildProcess => spawn(...command(postgres, args), { stdio: 'ignore', cwd: folder });
+  const launch = (): ChildProcess => spawn(...asPostgres(postgres, args), { stdio: 'ignore', cwd: folder });
   // It listens for a while before it accepts connections.
   const isReady = (): Promise<boolean> =>
     Promise.resolve(spawnSync(pgIsReady, ['--quiet', '--host=127.0.0.1', `--port=${port}`]).status === 0);
   return startServer(port, folder, launch, isReady);
 }
 
+/** A PgBouncer in transaction mode before a PostgreSQL, which it gives so many connections. */
+export async function startPgBouncer(postgresPort: number, connections: number): Promise<PrivateServer> {
+  const program = findProgram('pgbouncer');
+  if (program === undefined) throw new Error('pgbouncer is not installed');
+  const port = await freePort();
+  const folder = mkdtempSync(path.join(tmpdir(), 'rcs-pgbouncer-'));
+  const [config, users] = [path.join(folder, 'pgbouncer.ini'), path.join(folder, 'users.txt')];
+  const settings = {
+    listen_addr: '127.0.0.1',
+    listen_port: port,
+    unix_socket_dir: '',
+    auth_type: 'trust',
+    auth_file: users,
+    pool_mode: 'transaction',
+    default_pool_size: connections,
+  };
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`);
+  writeFileSync(users, '"postgres" ""\n');
+  writeFileSync(config, `[databases]\n* = host=127.0.0.1 port=${postgresPort}\n[pgbouncer]\n${lines.join('\n')}\n`);
+  if (isRoot()) execFileSync('chown', ['-R', 'postgres', folder]);
+  return startServer(port, folder, () =>
+    spawn(...asPostgres(program, ['--quiet', config]), { stdio: 'ignore', cwd: folder }),
+  );
+}
+
 const ENGINES = {
   redis: { variables: ['REDIS_URL'], program: 'redis-server' },
   postgres: { variables: ['POSTGRES_URL', 'DATABASE_URL'], program: 'postgres' },
+  pgbouncer: { variables: [], program: 'pgbouncer' },
 } as const;
 
 /** The address of an engine that the environment names. */
@@ -184,7 +213,8 @@ export function describeWith(engine: keyof typeof ENGINES, name: string, body: (
     describe(name, body);
     return;
   }
-  const help = `${program} is not installed and ${variables.join(' or ')} is not set. To install it: npm run engines`;
+  const unset = variables.length > 0 ? ` and ${variables.join(' or ')} is not set` : '';
+  const help = `${program} is not installed${unset}. To install it: npm run engines`;
   if (process.env['CI'] === 'true') {
     it(`${name}: ${program} is there`, () => {
       throw new Error(help);

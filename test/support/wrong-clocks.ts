@@ -94,7 +94,7 @@ export class Node {
       const opened = await this.#sessions.open(client.token, client, false);
       if (!(opened instanceof LiveSession)) return false;
       opened.touch();
-      if (act === 'change') await opened.update(data => void data.visits++);
+      if (act === 'change') await opened.update(data => ({ name: data.name, visits: data.visits + 1 }));
       if (act === 'rotate') await opened.rotate();
       await Promise.all(this.#touches.splice(0));
       return true;

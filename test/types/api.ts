@@ -298,7 +298,7 @@ export async function services(ctx: Context, request: IncomingMessage) {
   ];
 }
 
-same<SessionEvents['ended']['reason'], 'logout' | 'revoked' | 'replaced' | 'evicted'>();
+same<SessionEvents['ended']['reason'], 'logout' | 'revoked' | 'replaced' | 'evicted' | 'full'>();
 same<SessionEvents['expired']['reason'], 'idle' | 'absolute'>();
 
 export function listening() {
@@ -310,6 +310,8 @@ export function listening() {
     .on('rejected', ({ reason, id }) => [reason, id])
     .on('conflict', ({ properties }) => properties.length)
     .on('unavailable', ({ operation, error }) => [operation, error])
+    .on('swept', ({ removed, behind }) => removed + behind)
+    .on('clock', ({ ahead }) => ahead > 0)
     .off('created', () => undefined);
   // @ts-expect-error -- no such event
   sessions.on('deleted', () => undefined);

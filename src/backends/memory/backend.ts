@@ -3,13 +3,15 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
 import type { SessionRecord } from '../../core/record.js';
 import { Pace } from '../pace.js';
+import { Crowds, type OfCrowd } from './crowds.js';
+import { Largest } from './largest.js';
 import { type OfPrincipal, PrincipalList } from './principal-list.js';
 
 /** Options of {@link InMemoryBackend}. */
 export interface InMemoryBackendOptions {
   /**
-   * The most sessions that are kept; 1,000,000. One more drops the least recently seen session. A record with 300 bytes of
-   * data takes less than 1,000 bytes.
+   * The most sessions that are kept; 1,000,000. One more drops a session that has expired, or one of the user or the address
+   * that has the most, or the least recently seen one. A record with 300 bytes of data takes about 1,000 bytes.
    */
   maxSessions?: number;
 }
@@ -28,7 +30,7 @@ const LOOKS_OF_REMOVAL = 50;
 const REVOCATION_BATCH = 1_000;
 
 /** A node of the LRU list; the most recently seen record is at its end. */
-interface Kept extends OfPrincipal {
+interface Kept extends OfPrincipal, OfCrowd {
   earlier: Kept | undefined;
   later: Kept | undefined;
 }
@@ -55,12 +57,19 @@ export class InMemoryBackend extends SessionBackend {
   #first: Kept | undefined;
   #last: Kept | undefined;
   readonly #byPrincipal = new Map<string, PrincipalList<Kept>>();
+  readonly #largest = new Largest<PrincipalList<Kept>>();
+  readonly #crowds = new Crowds<Kept>();
 
   readonly #writes: AtOnceWrites = {
-    create: record => {
+    create: (record, onDropped) => {
       if (this.#kept.has(record.id)) return false;
       this.#add({ ...record });
-      while (this.#first && this.#kept.size > this.#maxSessions) this.#remove(this.#first);
+      while (this.#kept.size > this.#maxSessions) {
+        const dropped = this.#dispensable(record.createdAt);
+        if (!dropped) break;
+        this.#remove(dropped);
+        if (dropped.record.expiresAt > record.createdAt) onDropped?.(dropped.record);
+      }
       return true;
     },
     update: (record, expectedVersion) => {
@@ -142,6 +151,7 @@ export class InMemoryBackend extends SessionBackend {
     const spared = exceptId === undefined ? undefined : this.#living(exceptId);
     // From here on, nothing in the list is found any more. What is added goes to another list.
     list.isOver = true;
+    this.#largest.remove(list);
     this.#byPrincipal.delete(principal);
     if (spared?.list === list) {
       list.remove(spared);
@@ -189,7 +199,9 @@ export class InMemoryBackend extends SessionBackend {
 
   close(): Promise<void> {
     this.#kept.clear();
+    for (const list of this.#byPrincipal.values()) this.#largest.remove(list);
     this.#byPrincipal.clear();
+    this.#crowds.clear();
     this.#first = this.#last = undefined;
     return Promise.resolve();
   }
@@ -205,6 +217,17 @@ export class InMemoryBackend extends SessionBackend {
     return kept?.list?.isOver ? undefined : kept;
   }
 
+  /**
+   * The session to give up for a new one: one that has expired; else one of the user who has the most, if those are many; else
+   * one of the address from which the most were made. So neither an account nor an address can take the place of others. The
+   * least recently seen one otherwise.
+   */
+  #dispensable(now: number): Kept | undefined {
+    const first = this.#first;
+    if (first && first.record.expiresAt <= now) return first;
+    return this.#largest.group?.leastSeen ?? this.#crowds.first ?? first;
+  }
+
   #add(record: SessionRecord): void {
     const kept: Kept = {
       record,
@@ -213,6 +236,9 @@ export class InMemoryBackend extends SessionBackend {
       list: undefined,
       older: undefined,
       newer: undefined,
+      crowd: undefined,
+      inFront: undefined,
+      behind: undefined,
     };
     this.#kept.set(record.id, kept);
     this.#append(kept);
@@ -226,6 +252,7 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   #moveToEnd(kept: Kept): void {
+    this.#crowds.seen(kept);
     if (kept === this.#last) return;
     this.#unlink(kept);
     this.#append(kept);
@@ -250,16 +277,20 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   #index(kept: Kept): void {
+    this.#crowds.add(kept);
     const { principal } = kept.record;
     if (principal === undefined) return;
     let list = this.#byPrincipal.get(principal);
     if (!list) this.#byPrincipal.set(principal, (list = new PrincipalList()));
     list.add(kept);
+    this.#largest.resized(list, list.size - 1);
   }
 
   #unindex(kept: Kept): void {
+    this.#crowds.remove(kept);
     const { list, record } = kept;
     list?.remove(kept);
+    if (list && !list.isOver) this.#largest.resized(list, list.size + 1);
     if (record.principal !== undefined && list?.last === undefined && list === this.#byPrincipal.get(record.principal))
       this.#byPrincipal.delete(record.principal);
   }

@@ -9,6 +9,9 @@ export interface OfPrincipal {
   newer: this | undefined;
 }
 
+/** The number of sessions that are compared to find one to give up. */
+const LOOKS = 8;
+
 /**
  * The sessions of one principal in the order of their log-ins. A linked list, because the newest are read without the others,
  * and one that is removed leaves no hole.
@@ -16,6 +19,9 @@ export interface OfPrincipal {
 export class PrincipalList<K extends OfPrincipal> {
   /** The newest. */
   last: K | undefined;
+  /** The oldest. */
+  first: K | undefined;
+  size = 0;
   /** `true`: a revocation has ended all of it. */
   isOver = false;
 
@@ -30,7 +36,9 @@ export class PrincipalList<K extends OfPrincipal> {
     kept.list = this;
     kept.older = older;
     kept.newer = newer;
+    this.size++;
     if (older) older.newer = kept;
+    else this.first = kept;
     if (newer) newer.older = kept;
     else this.last = kept;
   }
@@ -39,9 +47,20 @@ export class PrincipalList<K extends OfPrincipal> {
     const { older, newer } = kept;
     // A dead node that pointed to a living one would keep it alive after its removal.
     kept.list = kept.older = kept.newer = undefined;
+    this.size--;
     if (older) older.newer = newer;
+    else this.first = newer;
     if (newer) newer.older = older;
     else this.last = older;
+  }
+
+  /** The least recently seen of the oldest ones, of which a user's own may be one that is in use. */
+  get leastSeen(): K | undefined {
+    let least = this.first;
+    let next = least?.newer;
+    for (let looks = 1; next && looks < LOOKS; looks++, next = next.newer)
+      if (next.record.lastSeenAt < (least?.record.lastSeenAt ?? 0)) least = next;
+    return least;
   }
 
   /** Returns at most `limit` records, the newest first. */

@@ -1,13 +1,26 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
-import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
+import {
+  type Check,
+  checkedOptions,
+  constructorOptions,
+  LONGEST,
+  type OptionTable,
+  refusal,
+  seconds,
+  shown,
+  trueOrFalse,
+} from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
-import { SessionConfigurationError } from '../../core/errors.js';
 import type { SessionRecord } from '../../core/record.js';
 import { START_UP_CHECK } from '../../core/start-up.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
-import { inTransaction, sqlStateOf, type PostgresPool, type Result } from './pool.js';
-import { DEFAULT_TABLE, SWEEP_BATCH, Table } from './table.js';
+import { Connections } from './connection.js';
+import { explain, isPoolersError } from './failures.js';
+import { postgresFindings } from './findings.js';
+import { migrateTable } from './migration.js';
+import { sqlStateOf, type PostgresPool, type Result } from './pool.js';
+import { DEFAULT_TABLE, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 import { fromColumn, toColumn } from './text.js';
 
 /** Options of {@link PostgresBackend}. */
@@ -16,6 +29,16 @@ export interface PostgresBackendOptions {
   pool: PostgresPool;
   /** `'routing_controllers_sessions'`. With a schema: `'auth.sessions'`. */
   table?: string;
+  /**
+   * `true`. `false`: no prepared statements, for a pooler that gives each transaction another connection of the server. With
+   * `true`, the backend changes over by itself, with a warning, when it meets one.
+   */
+  prepare?: boolean;
+  /**
+   * Seconds until the server is told to cancel a statement; 2, as `backendTimeout`. It covers the wait for a connection of
+   * the pool. A sweep and a migration have no limit.
+   */
+  statementTimeout?: number;
 }
 
 /** Options of {@link migrate}. */
@@ -27,7 +50,12 @@ const POOL: Check = {
 };
 const TABLE: Check = { instead: 'a name, as auth.sessions', holds: () => true };
 const MIGRATION: OptionTable = Object.freeze({ table: { check: TABLE } });
-const OPTIONS: OptionTable = Object.freeze({ pool: { check: POOL }, ...MIGRATION });
+const OPTIONS: OptionTable = Object.freeze({
+  pool: { check: POOL },
+  ...MIGRATION,
+  prepare: { check: trueOrFalse },
+  statementTimeout: { check: seconds(0.001, LONGEST.hour) },
+});
 const EXAMPLE = 'new PostgresBackend({ pool: new Pool({ connectionString }) })';
 
 /** The most attempts at a statement that PostgreSQL rolled back because of another transaction. */
@@ -35,17 +63,11 @@ const ATTEMPTS = 3;
 
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK = '40P01';
-const UNDEFINED_TABLE = '42P01';
-const UNDEFINED_COLUMN = '42703';
-
-/** An arbitrary number, the same in each process, so that migrations wait for one another. */
-const MIGRATION_LOCK = '5210947381106742913';
-
 /**
  * Sessions in PostgreSQL, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
- * Each operation is one prepared statement; ending all sessions of a user is a transaction of two. `migrate()` makes the
- * table. It may run at every start and in many processes at once.
+ * Each operation is one prepared statement; ending all sessions of a user is a transaction of two for each 5,000 of them.
+ * `migrate()` makes the table. It may run at every start and in many processes at once.
  *
  * ```ts
  * const backend = new PostgresBackend({ pool: new Pool({ connectionString }) });
@@ -54,8 +76,9 @@ const MIGRATION_LOCK = '5210947381106742913';
  * ```
  */
 export class PostgresBackend extends SessionBackend {
-  readonly #pool: PostgresPool;
+  readonly #connections: Connections;
   readonly #table: Table;
+  #prepares: boolean;
   #isClosed = false;
   #migration: Promise<void> = Promise.resolve();
   #checked: Promise<unknown> | undefined;
@@ -63,30 +86,39 @@ export class PostgresBackend extends SessionBackend {
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
   constructor(options: PostgresBackendOptions) {
     super();
-    const { pool, table } = constructorOptions(options, OPTIONS, 'PostgresBackend', EXAMPLE);
+    const {
+      pool,
+      table,
+      prepare = true,
+      statementTimeout = 2,
+    } = constructorOptions(options, OPTIONS, 'PostgresBackend', EXAMPLE);
     if (pool === undefined) throw refusal('PostgresBackend', 'pool', 'undefined', POOL.instead);
-    this.#pool = pool;
+    this.#connections = new Connections(pool, statementTimeout * 1000);
+    this.#prepares = prepare;
     this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
   }
 
-  /** Makes the table and its indexes if they do not exist. See {@link migrate}. */
+  /** Makes the table and its indexes, or brings them up to date. See {@link migrate}. */
   migrate(): Promise<void> {
-    const migration = migrateTable(this.#pool, this.#table);
+    const migration = migrateTable(this.#connections.patient, this.#table);
     this.#migration = migration.catch(() => undefined);
     return migration;
   }
 
   /**
-   * @internal Looks once whether the table is there, after a migration that is under way, and warns when it is not. A server
+   * @internal Looks once at the server and the table, after a migration that is under way, and warns of what is wrong. A server
    * that cannot be reached yet is not worth a word: the requests that need it say so.
    */
   [START_UP_CHECK](): void {
     this.#checked ??= this.#migration
-      .then(() => this.read(''))
-      .catch((error: unknown) => {
-        if (error instanceof SessionConfigurationError)
-          process.emitWarning(`PostgresBackend: ${error.message}`, 'SessionConfigurationWarning');
-      });
+      .then(() => postgresFindings(this.#connections, this.#table))
+      .then(
+        findings => {
+          for (const { message, advice } of findings)
+            warn('SessionConfigurationWarning', `table: ${message}. ${advice}`);
+        },
+        () => undefined,
+      );
   }
 
   /** @internal Disabled where `deleteExpired` is overridden or spied on. */
@@ -128,22 +160,39 @@ export class PostgresBackend extends SessionBackend {
     return rowCount === 1;
   }
 
-  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    const { rows } = await this.#run('list', this.#table.list, [toColumn(principal)]);
+  /** @param limit the most records: those of the latest log-ins */
+  async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+    const { rows } = await this.#run('list', this.#table.list, [toColumn(principal), limit ?? null]);
     return rows.map(toRecord);
   }
 
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    const table = this.#table;
-    const revoke = (): Promise<string[]> =>
-      inTransaction(this.#pool, async client => {
-        // Two statements: the second one sees everything that was committed before the lock was taken.
-        await client.query({ text: table.lockPrincipal, values: [table.lockOf(principal)], rowMode: 'array' });
-        const values = [toColumn(principal), exceptId === undefined ? null : toColumn(exceptId)];
-        const { rows } = await client.query({ text: table.revoke, values, rowMode: 'array' });
-        return rows.map(([id]) => fromColumn(id as string));
-      });
-    return again(revoke).catch(explain(table));
+  /**
+   * Ends up to 5,000 sessions in a transaction, so that the progress of a call that is cut off stays. The last transaction
+   * leaves none: it is the instant at which all are ended. Log-ins wait for a transaction, not for the call, and cannot make
+   * so many sessions in between.
+   */
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    const lock = this.#table.lockOf(principal);
+    const values = [toColumn(principal), exceptId === undefined ? null : toColumn(exceptId)];
+    const ended: string[] = [];
+    for (;;) {
+      const { rows } = await again(() =>
+        this.#connections.inTransaction(async query => {
+          // Two statements: the second one sees everything that was committed before the lock was taken.
+          await query({ text: this.#table.lockPrincipal, values: [lock] });
+          return query({ text: this.#table.revoke, values });
+        }),
+      ).catch(explain(this.#table.name));
+      const ids = rows.flatMap(([id]) => (id === null ? [] : [fromColumn(id as string)]));
+      for (const id of ids) ended.push(id);
+      onEnded?.(ids);
+      const lookedAt = Number(rows[0]?.[1]);
+      if (lookedAt < REVOKE_BATCH && ids.length === lookedAt) return ended;
+    }
   }
 
   deleteExpired(now: number): Promise<number> {
@@ -155,12 +204,13 @@ export class PostgresBackend extends SessionBackend {
     let from = -Infinity;
     const pace = new Pace(RESTS_OF_A_DISK);
     for (;;) {
-      const { rows } = await this.#run('sweep', this.#table.sweep, [now, from]);
-      deleted += rows.length;
+      const { rows } = await this.#run('sweep', this.#table.sweep, [now, from], this.#connections.patient);
+      const removed = rows.filter(([, isRemoved]) => isRemoved === 't').length;
+      deleted += removed;
       if (rows.length < SWEEP_BATCH) return deleted;
-      // The rows that the last batch deleted stay in the index until a vacuum; the next batch begins behind them.
-      from = Math.max(...rows.map(([expiresAt]) => expiresAt as number));
-      onBatch?.(rows.length, from);
+      // The rows that the last batch looked at stay in the index until a vacuum; the next batch begins behind them.
+      from = Math.max(...rows.map(([sweepAt]) => Number(sweepAt)));
+      onBatch?.(removed, from);
       await pace.rest();
       if (this.#isClosed) return deleted;
     }
@@ -172,9 +222,22 @@ export class PostgresBackend extends SessionBackend {
     return Promise.resolve();
   }
 
-  #run(operation: string, text: string, values: unknown[]): Promise<Result> {
-    const name = this.#table.statementName(operation);
-    return again(() => this.#pool.query({ name, text, values, rowMode: 'array' })).catch(explain(this.#table));
+  async #run(
+    operation: string,
+    text: string,
+    values: unknown[],
+    connections: Connections = this.#connections,
+  ): Promise<Result> {
+    const send = (name?: string): Promise<Result> =>
+      again(() => connections.run({ ...(name !== undefined && { name }), text, values }));
+    try {
+      return await (this.#prepares ? send(this.#table.statementName(operation)) : send());
+    } catch (error) {
+      if (!isPoolersError(error)) return explain(this.#table.name)(error);
+    }
+    if (this.#prepares) warn('SessionPoolerWarning', POOLER);
+    this.#prepares = false;
+    return send().catch(explain(this.#table.name));
   }
 
   #parameters(record: SessionRecord): unknown[] {
@@ -197,23 +260,25 @@ export class PostgresBackend extends SessionBackend {
 }
 
 /**
- * Makes the table for the sessions, and its indexes, if they do not exist; may run any number of times, and in many processes
- * at once. Needs the right to create in the table's schema, which the application itself does not need.
+ * Makes the table for the sessions and its indexes, or brings those of an older version up to date; may run any number of
+ * times, and in many processes at once. If there is something to do it needs the right to create in the table's schema, and
+ * a table that it owns. The application itself does not need these.
  *
- * @throws SessionConfigurationError when there is a table of that name with other columns
+ * @throws SessionConfigurationError when there is another table of that name, a name of an index is taken, or the role may
+ *   not create: then with the SQL for somebody who may
  */
 export async function migrate(pool: PostgresPool, options: MigrateOptions = {}): Promise<void> {
   if (!POOL.holds(pool)) throw refusal('migrate', 'pool', shown(pool), POOL.instead);
   const { table } = checkedOptions(options, MIGRATION, 'migrate');
-  await migrateTable(pool, new Table(table === undefined ? DEFAULT_TABLE : table));
+  await migrateTable(new Connections(pool), new Table(table === undefined ? DEFAULT_TABLE : table));
 }
 
-async function migrateTable(pool: PostgresPool, table: Table): Promise<void> {
-  await inTransaction(pool, async client => {
-    // Without the lock, two processes that find no table at the same time would both make it, and one would fail.
-    await client.query({ text: `SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`, rowMode: 'array' });
-    for (const text of table.migration) await client.query({ text, rowMode: 'array' });
-  }).catch(explain(table));
+const POOLER =
+  'a prepared statement was not on the connection that prepared it. There is a pooler in transaction mode between, as PgBouncer ' +
+  'before 1.21, so that statements are not prepared from now on. Write new PostgresBackend({ pool, prepare: false }), or set max_prepared_statements of PgBouncer from 1.21';
+
+function warn(name: string, message: string): void {
+  process.emitWarning(`PostgresBackend: ${message}`, name);
 }
 
 /** Retries a transaction that PostgreSQL rolled back because another one was in its way. */
@@ -228,21 +293,6 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function explain({ name }: Table): (error: unknown) => never {
-  return error => {
-    const state = sqlStateOf(error);
-    if (state === UNDEFINED_TABLE) {
-      const message = `table: there is no table ${name}. Make it once: await backend.migrate(), or migrate(pool, { table }) from a script`;
-      throw new SessionConfigurationError(message, { cause: error });
-    }
-    if (state === UNDEFINED_COLUMN) {
-      const message = `table: ${name} has not the columns of a table for sessions. Give them a table of their own, with another name`;
-      throw new SessionConfigurationError(message, { cause: error });
-    }
-    throw error;
-  };
-}
-
 function toRecord(row: unknown[]): SessionRecord {
   const [id, principal, data, proof, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent] =
     row as Row;
@@ -251,10 +301,10 @@ function toRecord(row: unknown[]): SessionRecord {
     data: fromColumn(data),
     proof: fromColumn(proof),
     version: Number(version),
-    createdAt,
-    authenticatedAt,
-    lastSeenAt,
-    expiresAt,
+    createdAt: Number(createdAt),
+    authenticatedAt: Number(authenticatedAt),
+    lastSeenAt: Number(lastSeenAt),
+    expiresAt: Number(expiresAt),
   };
   if (principal !== null) record.principal = fromColumn(principal);
   if (ip !== null) record.ip = fromColumn(ip);
@@ -262,17 +312,17 @@ function toRecord(row: unknown[]): SessionRecord {
   return record;
 }
 
-/** The package `pg` returns bigint as text. */
+/** The server sends numbers as text. */
 type Row = [
   id: string,
   principal: string | null,
   data: string,
   proof: string,
   version: string,
-  createdAt: number,
-  authenticatedAt: number,
-  lastSeenAt: number,
-  expiresAt: number,
+  createdAt: string,
+  authenticatedAt: string,
+  lastSeenAt: string,
+  expiresAt: string,
   ip: string | null,
   userAgent: string | null,
 ];

@@ -3,15 +3,19 @@ import { SessionConfigurationError } from '../../core/errors.js';
 
 export const DEFAULT_TABLE = 'routing_controllers_sessions';
 
-/** The number of expired records that one statement removes. It is part of the text, so that the planner knows it. */
+/** The number of records that one statement of a sweep looks at. It is part of the text, so that the planner knows it. */
 export const SWEEP_BATCH = 100;
+
+/** The most sessions that one transaction of a revocation ends. It holds up the principal's log-ins for so long. */
+export const REVOKE_BATCH = 5000;
 
 /**
  * The longest name of a table. PostgreSQL cuts names off at 63 characters; index names are up to 11 longer than the table's.
  */
 const LONGEST_NAME = 52;
 
-const COLUMNS = [
+/** The columns of a record, in the order of the statements' parameters. */
+const RECORD = [
   'id',
   'principal',
   'data',
@@ -26,11 +30,12 @@ const COLUMNS = [
 ];
 const TYPES = ['text', 'text', 'text', 'text', 'bigint', ...Array<string>(4).fill('double precision'), 'text', 'text'];
 
-/** The statements for one table. Their parameters $1 to $11 are the columns of a record, in the order of {@link COLUMNS}. */
+/** The statements for one table. Their parameters $1 to $11 are the columns of a record, in the order of {@link RECORD}. */
 export class Table {
   readonly name: string;
-  readonly #quoted: string;
-  readonly #baseName: string;
+  readonly quoted: string;
+  readonly schema: string | undefined;
+  readonly baseName: string;
 
   /** @throws SessionConfigurationError when the name needs escaping */
   constructor(name: unknown) {
@@ -42,8 +47,9 @@ export class Table {
       );
     }
     this.name = name;
-    this.#quoted = parts.map(part => `"${part}"`).join('.');
-    this.#baseName = parts.at(-1) ?? name;
+    this.quoted = parts.map(part => `"${part}"`).join('.');
+    this.schema = parts.length === 2 ? parts[0] : undefined;
+    this.baseName = parts.at(-1) ?? name;
   }
 
   /** Returns the key of the advisory lock on a principal's sessions. PostgreSQL requires a number. */
@@ -60,22 +66,6 @@ export class Table {
     return `rcs_${operation}_${createHash('sha256').update(this.name).digest('hex').slice(0, 16)}`;
   }
 
-  get migration(): string[] {
-    const columns = COLUMNS.map((column, n) => {
-      const isOptional = ['principal', 'ip', 'user_agent'].includes(column);
-      // Compared byte for byte, in a database of any locale.
-      const collation = ['id', 'principal'].includes(column) ? ' COLLATE "C"' : '';
-      return `${column} ${TYPES[n] ?? ''}${collation}${column === 'id' ? ' PRIMARY KEY' : isOptional ? '' : ' NOT NULL'}`;
-    });
-    return [
-      `CREATE TABLE IF NOT EXISTS ${this.#quoted} (${columns.join(', ')})`,
-      `CREATE INDEX IF NOT EXISTS "${this.#baseName}_principal" ON ${this.#quoted} (principal) WHERE principal IS NOT NULL`,
-      `CREATE INDEX IF NOT EXISTS "${this.#baseName}_expires_at" ON ${this.#quoted} (expires_at)`,
-      // Fails if the table existed before with other columns.
-      `SELECT ${COLUMNS.join(', ')} FROM ${this.#quoted} LIMIT 0`,
-    ];
-  }
-
   /**
    * Waits while a revocation of the principal runs. Every statement that gives a session to the principal takes this lock,
    * $12, in shared mode, so that only a revocation blocks it. Without a principal there is no lock.
@@ -86,57 +76,77 @@ export class Table {
 
   get create(): string {
     const values = TYPES.map((type, n) => `$${n + 1}::${type}`).join(', ');
-    return `INSERT INTO ${this.#quoted} (${COLUMNS.join(', ')}) SELECT ${values} FROM ${this.#sharedLock} ON CONFLICT (id) DO NOTHING`;
+    return (
+      `INSERT INTO ${this.quoted} (${RECORD.join(', ')}, sweep_at) ` +
+      `SELECT ${values}, $9::double precision FROM ${this.#sharedLock} ON CONFLICT (id) DO NOTHING`
+    );
   }
 
   get read(): string {
-    return `SELECT ${COLUMNS.join(', ')} FROM ${this.#quoted} WHERE id = $1`;
+    return `SELECT ${RECORD.join(', ')} FROM ${this.quoted} WHERE id = $1`;
   }
 
   /** $13: the expected version. */
   get update(): string {
-    const changes = COLUMNS.slice(1)
+    const changes = RECORD.slice(1)
       .map((column, n) => `${column} = $${n + 2}`)
       .join(', ');
-    return `UPDATE ${this.#quoted} AS stored SET ${changes} FROM ${this.#sharedLock} WHERE stored.id = $1 AND stored.version = $13`;
+    return (
+      `UPDATE ${this.quoted} AS stored SET ${changes}, sweep_at = least(stored.sweep_at, $9) ` +
+      `FROM ${this.#sharedLock} WHERE stored.id = $1 AND stored.version = $13`
+    );
   }
 
   get now(): string {
     return 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::double precision';
   }
 
+  /** Changes no column that has an index, so that PostgreSQL updates the row within its page and writes no index (HOT). */
   get touch(): string {
     return (
-      `UPDATE ${this.#quoted} SET last_seen_at = greatest(last_seen_at, $2), ` +
-      'expires_at = CASE WHEN $2 > last_seen_at THEN $3 ELSE expires_at END WHERE id = $1'
+      `UPDATE ${this.quoted} SET last_seen_at = greatest(last_seen_at, $2), ` +
+      'expires_at = CASE WHEN $2 > last_seen_at THEN $3 ELSE expires_at END, sweep_at = least(sweep_at, $3) WHERE id = $1'
     );
   }
 
   get delete(): string {
-    return `DELETE FROM ${this.#quoted} WHERE id = $1`;
+    return `DELETE FROM ${this.quoted} WHERE id = $1`;
   }
 
+  /** Newest first, along the index. $2: the most of them, or NULL for all. */
   get list(): string {
-    return `SELECT ${COLUMNS.join(', ')} FROM ${this.#quoted} WHERE principal = $1`;
+    return `SELECT ${RECORD.join(', ')} FROM ${this.quoted} WHERE principal = $1 ORDER BY created_at DESC LIMIT $2`;
   }
 
   get lockPrincipal(): string {
     return 'SELECT pg_advisory_xact_lock($1::bigint)';
   }
 
+  /**
+   * Ends a batch of the principal's sessions but $2. It finds a row by its place, and so leaves one that another statement
+   * has changed at the same moment. Returns their ids, at least one row, and with each the number that the batch looked at.
+   */
   get revoke(): string {
-    return `DELETE FROM ${this.#quoted} WHERE principal = $1 AND id IS DISTINCT FROM $2 RETURNING id`;
+    return (
+      `WITH looked_at AS MATERIALIZED (SELECT ctid FROM ${this.quoted} WHERE principal = $1 AND id IS DISTINCT FROM $2 LIMIT ${REVOKE_BATCH}), ` +
+      `ended AS (DELETE FROM ${this.quoted} WHERE ctid = ANY (ARRAY(SELECT ctid FROM looked_at)) AND principal = $1 RETURNING id) ` +
+      'SELECT ended.id, looked.n FROM (SELECT count(*) AS n FROM looked_at) AS looked LEFT JOIN ended ON true'
+    );
   }
 
   /**
-   * Removes a batch of the records that expired between $2 and $1. Ordered by expiry, so that it scans the index and never
-   * the table. Skips locked rows: those of another process's sweep, or of a touch that prolongs the session.
+   * Looks at a batch of the records whose `sweep_at` is between $2 and $1: removes what has expired, and puts off what lives
+   * until it would expire now. Ordered by `sweep_at`, so that it scans the index and never the table. Skips locked rows: those
+   * of another process's sweep, or of a touch that prolongs the session.
    */
   get sweep(): string {
+    const where = (is: string): string => `WHERE id = ANY (ARRAY(SELECT id FROM looked_at WHERE expires_at ${is} $1))`;
     return (
-      `DELETE FROM ${this.#quoted} WHERE id = ANY (ARRAY(` +
-      `SELECT id FROM ${this.#quoted} WHERE expires_at BETWEEN $2 AND $1 ORDER BY expires_at LIMIT ${SWEEP_BATCH} ` +
-      'FOR UPDATE SKIP LOCKED)) RETURNING expires_at'
+      `WITH looked_at AS MATERIALIZED (SELECT id, sweep_at, expires_at FROM ${this.quoted} ` +
+      `WHERE sweep_at BETWEEN $2 AND $1 ORDER BY sweep_at LIMIT ${SWEEP_BATCH} FOR UPDATE SKIP LOCKED), ` +
+      `removed AS (DELETE FROM ${this.quoted} ${where('<=')}), ` +
+      `put_off AS (UPDATE ${this.quoted} SET sweep_at = expires_at ${where('>')}) ` +
+      'SELECT sweep_at, expires_at <= $1 FROM looked_at'
     );
   }
 }

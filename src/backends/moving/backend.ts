@@ -1,0 +1,95 @@
+import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
+import { type Check, constructorOptions, type OptionTable, refusal } from '../../core/checks.js';
+import type { SessionRecord } from '../../core/record.js';
+import { START_UP_CHECK, startUpCheckOf } from '../../core/start-up.js';
+
+/** Options of {@link MovingBackend}. Both backends belong to it: `close()` closes them. */
+export interface MovingBackendOptions {
+  /** Keeps the sessions that it has until they are over, and gets no new ones. */
+  from: SessionBackend;
+  /** Gets the log-ins. */
+  to: SessionBackend;
+}
+
+const BACKEND: Check = {
+  instead: 'a SessionBackend',
+  holds: value => typeof (value as Partial<SessionBackend> | undefined)?.deleteByPrincipal === 'function',
+};
+const OPTIONS: OptionTable = Object.freeze({ from: { check: BACKEND }, to: { check: BACKEND } });
+const EXAMPLE = 'new MovingBackend({ from: oldBackend, to: newBackend })';
+
+/**
+ * Two backends as one, for moving from one to the other without logging anybody out: log-ins go to one, and the sessions of
+ * the other are read, changed and ended where they are.
+ *
+ * A session stays in its backend for life, so that each operation on it is one step of one engine, and nothing is copied. It
+ * has moved when the absolute timeout has passed: then `from` has no session any more.
+ *
+ * ```ts
+ * Container.set(SessionBackend, new MovingBackend({ from: new LmdbBackend({ path }), to: new RedisBackend({ client }) }));
+ * ```
+ */
+export class MovingBackend extends SessionBackend {
+  readonly #from: SessionBackend;
+  readonly #to: SessionBackend;
+
+  /** @throws SessionConfigurationError when one of them is not a backend */
+  constructor(options: MovingBackendOptions) {
+    super();
+    const { from, to } = constructorOptions(options, OPTIONS, 'MovingBackend', EXAMPLE);
+    if (from === undefined) throw refusal('MovingBackend', 'from', 'undefined', BACKEND.instead);
+    if (to === undefined) throw refusal('MovingBackend', 'to', 'undefined', BACKEND.instead);
+    this.#from = from;
+    this.#to = to;
+  }
+
+  override get forgetsByItself(): boolean {
+    return this.#to.forgetsByItself && this.#from.forgetsByItself;
+  }
+
+  /** @internal */
+  [START_UP_CHECK](): void {
+    for (const backend of [this.#to, this.#from]) startUpCheckOf(backend)?.();
+  }
+
+  async create(record: SessionRecord): Promise<boolean> {
+    const copy = { ...record };
+    return (await this.#from.read(copy.id)) === undefined && this.#to.create(copy);
+  }
+
+  async read(id: string): Promise<SessionRecord | undefined> {
+    return (await this.#to.read(id)) ?? this.#from.read(id);
+  }
+
+  async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    const copy = { ...record };
+    const outcome = await this.#to.update(copy, expectedVersion);
+    return outcome === 'gone' ? this.#from.update(copy, expectedVersion) : outcome;
+  }
+
+  async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    return (await this.#to.touch(id, lastSeenAt, expiresAt)) || this.#from.touch(id, lastSeenAt, expiresAt);
+  }
+
+  async delete(id: string): Promise<boolean> {
+    return (await this.#to.delete(id)) || this.#from.delete(id);
+  }
+
+  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
+    return [...(await this.#to.listByPrincipal(principal)), ...(await this.#from.listByPrincipal(principal))];
+  }
+
+  /** What comes into one of them after its sessions were ended overlaps the call, and counts as later. */
+  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+    const ended = await this.#from.deleteByPrincipal(principal, exceptId);
+    return [...ended, ...(await this.#to.deleteByPrincipal(principal, exceptId))];
+  }
+
+  async deleteExpired(now: number): Promise<number> {
+    return (await this.#from.deleteExpired(now)) + (await this.#to.deleteExpired(now));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#to.close(), this.#from.close()]);
+  }
+}
