@@ -6,8 +6,8 @@ import type { Context } from 'koa';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
-import { type StoreFinding, warnOfFindings } from '../core/findings.js';
-import { startUpCheckOf } from '../core/start-up.js';
+import type { StoreFinding } from '../core/findings.js';
+import { lookAtStartUp } from '../core/start-up.js';
 import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
 import { Model } from '../model/model.js';
@@ -170,9 +170,7 @@ export class CookieService<T extends object = object> {
    */
   prepare(): void {
     if (!this.#backend) this.#findBackend();
-    if (!this.#backend) return;
-    startUpCheckOf(this.#backend)?.();
-    warnOfFindings(this.#backend);
+    if (this.#backend) lookAtStartUp(this.#backend);
   }
 
   check(): Promise<StoreFinding[]> {

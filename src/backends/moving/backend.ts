@@ -1,7 +1,8 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal } from '../../core/checks.js';
+import { FINDINGS, findingsOf, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
-import { START_UP_CHECK, startUpCheckOf } from '../../core/start-up.js';
+import { START_UP_CHECK, lookAtStartUp } from '../../core/start-up.js';
 
 /** Options of {@link MovingBackend}. Both backends belong to it: `close()` closes them. */
 export interface MovingBackendOptions {
@@ -49,7 +50,13 @@ export class MovingBackend extends SessionBackend {
 
   /** @internal */
   [START_UP_CHECK](): void {
-    for (const backend of [this.#to, this.#from]) startUpCheckOf(backend)?.();
+    for (const backend of [this.#to, this.#from]) lookAtStartUp(backend);
+  }
+
+  /** @internal */
+  async [FINDINGS](): Promise<StoreFinding[]> {
+    const found = await Promise.all([this.#to, this.#from].map(async backend => (await findingsOf(backend)?.()) ?? []));
+    return found.flat();
   }
 
   async create(record: SessionRecord): Promise<boolean> {
@@ -75,14 +82,24 @@ export class MovingBackend extends SessionBackend {
     return (await this.#to.delete(id)) || this.#from.delete(id);
   }
 
-  async listByPrincipal(principal: string): Promise<SessionRecord[]> {
-    return [...(await this.#to.listByPrincipal(principal)), ...(await this.#from.listByPrincipal(principal))];
+  async listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
+    const lists = [this.#to, this.#from].map(backend =>
+      limit === Infinity ? backend.listByPrincipal(principal) : backend.listByPrincipal(principal, limit),
+    );
+    return (await Promise.all(lists))
+      .flat()
+      .sort((a, b) => b.createdAt - a.createdAt)
+      .slice(0, limit);
   }
 
   /** What comes into one of them after its sessions were ended overlaps the call, and counts as later. */
-  async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
-    const ended = await this.#from.deleteByPrincipal(principal, exceptId);
-    return [...ended, ...(await this.#to.deleteByPrincipal(principal, exceptId))];
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    const ended = await this.#from.deleteByPrincipal(principal, exceptId, onEnded);
+    return [...ended, ...(await this.#to.deleteByPrincipal(principal, exceptId, onEnded))];
   }
 
   async deleteExpired(now: number): Promise<number> {

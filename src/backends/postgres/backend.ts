@@ -12,6 +12,7 @@ import {
 } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import type { SessionRecord } from '../../core/record.js';
+import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { START_UP_CHECK } from '../../core/start-up.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
@@ -103,6 +104,11 @@ export class PostgresBackend extends SessionBackend {
     const migration = migrateTable(this.#connections.patient, this.#table);
     this.#migration = migration.catch(() => undefined);
     return migration;
+  }
+
+  /** @internal */
+  [FINDINGS](): Promise<StoreFinding[]> {
+    return postgresFindings(this.#connections, this.#table);
   }
 
   /**
