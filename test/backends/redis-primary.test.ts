@@ -1,11 +1,16 @@
 import 'reflect-metadata';
 
+import { readFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import path from 'node:path';
+
 import { createClient, createCluster, createSentinel } from 'redis';
 import { Principal, SessionCookie, SessionData } from 'routing-controllers-sessions';
 
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { atOnceOf } from '../../src/core/at-once.js';
 import { describeWith, startRedis, startSentinel, until, type PrivateServer } from '../support/engines.js';
+import { followPrimary } from '../support/follow-primary.js';
 import { contextFor, visit } from '../support/in-process.js';
 import { startClusterReplica, startRedisCluster, withClient } from '../support/redis-cluster.js';
 import { sessionRecord as record } from '../support/session-record.js';
@@ -157,6 +162,23 @@ describeWith('redis', 'a primary that becomes a replica', () => {
   });
 });
 
+/** An address that leads to one server or another. Connections stay where they are when it moves. */
+async function movingAddress(first: number) {
+  let port = first;
+  const server = createServer(socket => {
+    const onward = connect(port, '127.0.0.1');
+    for (const each of [socket, onward]) each.on('error', () => undefined);
+    socket.pipe(onward).pipe(socket);
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address() as { port: number };
+  return { port: address.port, moveTo: (next: number) => (port = next), close: () => server.close() };
+}
+
+/** `false` also where the answer is lost, because a failover closes connections. */
+const isMaster = (server: PrivateServer): Promise<boolean> =>
+  withClient(server, async node => (await node.info('replication')).includes('role:master')).catch(() => false);
+
 describeWith('redis', 'a failover', () => {
   const servers: PrivateServer[] = [];
   const clients: { destroy: () => unknown }[] = [];
@@ -165,17 +187,19 @@ describeWith('redis', 'a failover', () => {
     for (const server of servers.splice(0)) await server.stop();
   });
 
-  /** Ends a session as soon as the store takes writes again, and sees it dead from then on. */
+  /** Logs in, logs out and lists, again and again until all of it succeeds. What was ended is never alive. */
   async function recovers(backend: RedisBackend): Promise<void> {
-    const [kept, ended] = [record({ principal: 'ada' }), record({ principal: 'ada' })];
-    await until(() => succeeds(backend.create(kept)), 'a log-in');
-    await until(() => succeeds(backend.create(ended)), 'another log-in');
-    await until(() => succeeds(backend.delete(ended.id)), 'a log-out');
-    // Reads each of the user's sessions, on whatever node it is.
-    await until(() => succeeds(backend.listByPrincipal('ada')), 'a list');
-    for (let n = 0; n < 20; n++) expect(await backend.read(ended.id)).toBeUndefined();
-    expect(await backend.read(kept.id)).toEqual(kept);
-    expect((await backend.listByPrincipal('ada')).map(({ id }) => id)).toContain(kept.id);
+    const survivors: unknown[] = [];
+    const attempt = async (): Promise<void> => {
+      const [kept, ended] = [record({ principal: 'ada' }), record({ principal: 'ada' })];
+      for (const each of [kept, ended]) expect(await backend.create(each)).toBe(true);
+      expect(await backend.delete(ended.id)).toBe(true);
+      for (let n = 0; n < 20; n++) survivors.push(...[await backend.read(ended.id)].filter(Boolean));
+      expect(await backend.read(kept.id)).toEqual(kept);
+      expect((await backend.listByPrincipal('ada')).map(({ id }) => id)).toContain(kept.id);
+    };
+    await until(() => succeeds(attempt()), 'log-ins and log-outs', 60);
+    expect(survivors).toEqual([]);
   }
 
   it.each(['planned', 'after a crash'])('that is %s: a client for Sentinel finds the new primary', async kind => {
@@ -215,12 +239,30 @@ describeWith('redis', 'a failover', () => {
     if (kind === 'planned')
       await withClient(watcher, client => client.sendCommand(['SENTINEL', 'FAILOVER', 'sessions']));
     else await primary.kill('SIGKILL');
-    await until(
-      () => withClient(replica, async client => (await client.info('replication')).includes('role:master')),
-      'a new primary',
-    );
+    await until(() => isMaster(replica), 'a new primary');
     await recovers(backend);
     expect(await backend.read(before.id)).toEqual(before);
+  });
+
+  it('behind an address that moves: a plain client with the recipe of the document follows it', async () => {
+    const recipe = readFileSync(path.join(__dirname, '../support/follow-primary.ts'), 'utf8');
+    const code = recipe.slice(recipe.indexOf('type Followed'));
+    expect(readFileSync(path.join(__dirname, '../../docs/backends/redis.md'), 'utf8')).toContain(code);
+
+    const [primary, other] = [await startRedis(), await startRedis()];
+    servers.push(primary, other);
+    const address = await movingAddress(primary.port);
+    const client = createClient({ socket: { host: '127.0.0.1', port: address.port, reconnectStrategy: 50 } });
+    client.on('error', () => undefined);
+    await client.connect();
+    clients.push(client, { destroy: address.close });
+    followPrimary(client);
+    const backend = new RedisBackend({ client });
+    expect(await backend.create(record())).toBe(true);
+    await withClient(primary, node => node.sendCommand(['REPLICAOF', '127.0.0.1', String(other.port)]));
+    address.moveTo(other.port);
+    await recovers(backend);
+    expect(await withClient(other, node => node.dbSize())).toBeGreaterThan(0);
   });
 
   it('of a master in a cluster: a client of createCluster finds the replica that has taken its place', async () => {
@@ -244,10 +286,7 @@ describeWith('redis', 'a failover', () => {
     expect(copied).toBeGreaterThan(0);
     await until(() => withClient(replica, async node => (await node.dbSize()) === copied), 'the copies');
     await failing.kill('SIGKILL');
-    await until(
-      () => withClient(replica, async node => (await node.info('replication')).includes('role:master')),
-      'a new master',
-    );
+    await until(() => isMaster(replica), 'a new master');
     for (let n = 0; n < 10; n++) await recovers(backend);
     for (const each of before) expect(await backend.read(each.id)).toEqual(each);
   });
