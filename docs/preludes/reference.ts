@@ -17,6 +17,10 @@ class UserSession {
 
 const options = {};
 
-async function example(secretKey: string, app: ReturnType<Koa['callback']>): Promise<void> {
+async function example(
+  secretKey: string,
+  app: ReturnType<Koa['callback']>,
+  sessions: SessionCookie<UserSession>,
+): Promise<void> {
   /* snippet */
 }
