@@ -15,7 +15,8 @@ const REPORT_INTERVAL = 3_600_000;
  * system clock that is set changes nothing. A clock that the application gave is not corrected.
  */
 export class NodeClock {
-  readonly #isCorrectable: boolean;
+  /** `true` for a clock that the application gave, which is not corrected. */
+  readonly isGiven: boolean;
   #ask: EngineClock | undefined;
   #asking: Promise<boolean> | undefined;
   /** The monotonic time of the last question. */
@@ -38,7 +39,7 @@ export class NodeClock {
     private readonly onCorrected: () => void,
     private readonly onDifference: (ahead: number) => void,
   ) {
-    this.#isCorrectable = clock === systemClock;
+    this.isGiven = clock !== systemClock;
   }
 
   get hasEngine(): boolean {
@@ -47,7 +48,7 @@ export class NodeClock {
 
   now(): number {
     const shown = this.clock();
-    if (this.#ask === undefined || !this.#isCorrectable) return shown;
+    if (this.#ask === undefined || this.isGiven) return shown;
     const step = shown - this.#shown;
     this.#shown = shown;
     if (step < 0 || step > CLOCK_SKEW) this.#checkLeap(shown);
@@ -57,7 +58,7 @@ export class NodeClock {
   /** Takes the engine's clock, where the engine turns out to have one. */
   attach(ask: EngineClock): void {
     this.#ask = ask;
-    this.#isSettled = !this.#isCorrectable;
+    this.#isSettled = this.isGiven;
   }
 
   /**
@@ -66,7 +67,7 @@ export class NodeClock {
    * @returns what to wait for before the time may decide anything: `false` when the engine did not say. `undefined`: nothing
    */
   settled(): Promise<boolean> | undefined {
-    if (!this.#isCorrectable || this.#ask === undefined) return undefined;
+    if (this.isGiven || this.#ask === undefined) return undefined;
     if (!this.#isSettled) return this.#measure(this.#ask);
     if (monotonicNow() - this.#askedAt >= INTERVAL) void this.#measure(this.#ask);
     return undefined;
@@ -130,7 +131,7 @@ export class NodeClock {
 
   #correct(shown: number): void {
     const difference = (this.#carriedOn() ?? shown) - shown;
-    const correction = this.#isCorrectable && Math.abs(difference) > CLOCK_SKEW ? difference : 0;
+    const correction = !this.isGiven && Math.abs(difference) > CLOCK_SKEW ? difference : 0;
     if (Math.abs(correction - this.#correction) > CLOCK_SKEW) this.onCorrected();
     this.#correction = correction;
   }

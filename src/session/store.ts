@@ -165,16 +165,22 @@ export class Store {
 
   /** What expired before that time is over by all clocks, and may be removed: a removed record cannot be missed. */
   async #overBefore(): Promise<number> {
-    const engine = this.clock.hasEngine ? await this.clock.engineNow() : this.#machine.now();
-    if (engine === undefined)
+    const bound = await this.#timeToRemoveBy();
+    if (bound === undefined)
       throw new Error('the session backend did not tell its time, without which nothing is removed');
-    return Math.min(this.times.now(), engine) - SWEEP_GRACE;
+    return Math.min(this.times.now(), bound) - SWEEP_GRACE;
   }
 
   readonly #onDropped = ({ id, principal }: SessionRecord): void => {
     const name = principal === undefined ? { id } : { id, principal };
     this.events.emit('ended', { ...name, reason: 'full', time: new Date(this.times.now()) });
   };
+
+  /** A clock that the application gave counts, unless the engine has one that all nodes share. */
+  async #timeToRemoveBy(): Promise<number | undefined> {
+    if (this.clock.hasEngine) return this.clock.engineNow();
+    return this.clock.isGiven ? Infinity : this.#machine.now();
+  }
 
   #found(): SessionBackend {
     if (this.#backend) return this.#backend;

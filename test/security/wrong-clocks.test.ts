@@ -165,7 +165,8 @@ describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
     const [right, ahead] = [true, false].map(isGiven => new Node(engine.backend, limits, isGiven)) as [Node, Node];
     const given = new Node(engine.backend, limits, true);
     const lives = await hundred(right);
-    for (const node of [ahead, given]) {
+    // Without a clock of the engine's, one that the application gives is taken at its word.
+    for (const node of hasClock ? [ahead, given] : [ahead]) {
       node.error = hours * HOUR;
       await node.sweep();
     }
