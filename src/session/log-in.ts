@@ -48,7 +48,7 @@ const EVICTED_AT_ONCE = 50;
 
 /**
  * The number of log-ins of one user that other processes may be making beside one. Where the limit leaves more room than that,
- * a log-in does not look again.
+ * it is far off.
  */
 const BESIDE = 50;
 
@@ -76,9 +76,11 @@ export class LogIn<T extends object> {
     const { principal } = content;
     const { maxSessionsPerPrincipal: most } = times.limits;
     if (principal === undefined || !Number.isFinite(most)) return this.#store(content, context);
-    return this.locks.hold(principal, async () =>
-      this.#store(content, context, { principal, most, before: await this.#seenNow(principal, most) }),
-    );
+    return this.locks.hold(principal, async () => {
+      const before = await this.#seenNow(principal, most);
+      // A limit that is far off decides nothing, and the log-in is stored as it would be without one.
+      return this.#store(content, context, before.size + BESIDE < most ? undefined : { principal, most, before });
+    });
   }
 
   async #store(content: Content, context: LogInContext, limit?: Limit): Promise<LiveSession<T>> {
@@ -148,7 +150,6 @@ export class LogIn<T extends object> {
    * log-ins that race do not end each other's. A touch since the log-in began does not count: the log-in is later.
    */
   async #evict({ principal, most, before }: Limit): Promise<void> {
-    if (before.size + BESIDE < most) return;
     const records = await this.parts.records.list(principal, most + EVICTED_AT_ONCE);
     const surplus = records.length - most;
     if (surplus <= 0) return;

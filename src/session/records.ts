@@ -130,7 +130,9 @@ export class Records<T extends object> {
     const now = this.times.now();
     return records.filter(
       (record): record is SessionRecord =>
-        isSessionRecord(record, (record as Partial<SessionRecord> | null)?.id) && !this.times.expiryOf(record, now),
+        isSessionRecord(record, (record as Partial<SessionRecord> | null)?.id) &&
+        !this.times.isTooFarAhead(record, now) &&
+        !this.times.expiryOf(record, now),
     );
   }
 

@@ -55,10 +55,15 @@ export class SessionModel {
     for (const session of this.sessions) session.setBackTo = Math.min(session.setBackTo, this.now);
   }
 
-  /** Times from before the clock was set back, beyond a minute, count as those that it was set back to. */
+  /**
+   * A log-in from before the clock was set back, beyond a minute, counts as made when it was set back. That a session was seen
+   * in the future, on its own, changes nothing.
+   */
   private setRight(session: ModelSession): void {
-    if (session.createdAt > session.setBackTo + 60_000) session.createdAt = session.setBackTo;
-    if (session.lastSeenAt > this.now + 60_000) session.lastSeenAt = this.now;
+    if (session.createdAt <= session.setBackTo + 60_000) return;
+    session.createdAt = session.setBackTo;
+    const seenBy = Math.max(this.now, session.setBackTo);
+    if (session.lastSeenAt > seenBy + 60_000) session.lastSeenAt = seenBy;
   }
 
   logIn(jar: number, session: Pick<ModelSession, 'user' | 'id' | 'token'>): void {
