@@ -177,6 +177,20 @@ describe('LmdbBackend', () => {
     await backend.close();
   });
 
+  it('entries left over from records that cannot be read do not stop the sweep: 300 of them, and 10 expired records', async () => {
+    const made = folder();
+    const backend = new LmdbBackend({ path: made });
+    for (let n = 0; n < 300; n++) {
+      await backend.create(record({ id: `broken-${n}`, expiresAt: 1_000 + n }));
+      await put(made, `broken-${n}`, 'not a record');
+      if (n % 2 === 0) await backend.delete(`broken-${n}`);
+    }
+    for (let n = 0; n < 10; n++) await backend.create(record({ id: `late-${n}`, expiresAt: 5_000 }));
+    expect(await backend.deleteExpired(6_000)).toBe(150 + 10);
+    expect(await backend.deleteExpired(6_000)).toBe(0);
+    await backend.close();
+  });
+
   describe('refuses, with a SessionConfigurationError that names the folder,', () => {
     const refusal = (folder: string, message: string) =>
       expect(() => new LmdbBackend({ path: folder })).toThrow(

@@ -195,13 +195,17 @@ export class LmdbBackend extends SessionBackend {
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
     for (;;) {
-      const { removed, reached } = await this.#free(() => {
-        const rows = this.#expired(now, SWEEP_BATCH);
-        for (const row of rows) this.#remove(row);
-        return { removed: rows.length, reached: rows.at(-1)?.record.expiresAt ?? now };
+      const { removed, reached, isLast } = await this.#free(() => {
+        const entries = this.#expired(now, SWEEP_BATCH);
+        const last = entries.at(-1);
+        return {
+          removed: entries.filter(entry => this.#removeExpired(entry, now)).length,
+          reached: last ? partsOfExpiryKey(last).expiresAt : now,
+          isLast: entries.length < SWEEP_BATCH,
+        };
       });
       deleted += removed;
-      if (removed < SWEEP_BATCH) return deleted;
+      if (isLast) return deleted;
       onBatch?.(removed, reached);
       await pace.rest();
       if (this.#closing) return deleted;
@@ -320,15 +324,23 @@ export class LmdbBackend extends SessionBackend {
     return row.record.id;
   }
 
-  #expired(now: number, limit: number): Row[] {
-    const rows: Row[] = [];
+  /** Returns copies of the first entries of expired records, because LMDB reuses its buffer. */
+  #expired(now: number, limit: number): Buffer[] {
+    const entries: Buffer[] = [];
     for (const entry of this.#byExpiry.getKeys({ limit })) {
-      const { expiresAt, recordKey } = partsOfExpiryKey(entry);
-      if (expiresAt > now) break;
-      const row = this.#find(recordKey);
-      if (row) rows.push(row);
+      if (partsOfExpiryKey(entry).expiresAt > now) break;
+      entries.push(Buffer.from(entry));
     }
-    return rows;
+    return entries;
+  }
+
+  /** Removes an expired record. The entry goes in any case: that of a record which cannot be read may be left over. */
+  #removeExpired(entry: Buffer, now: number): boolean {
+    void this.#byExpiry.remove(entry);
+    const row = this.#find(partsOfExpiryKey(entry).recordKey);
+    if (!row || row.record.expiresAt > now) return false;
+    this.#remove(row);
+    return true;
   }
 }
 
