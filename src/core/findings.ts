@@ -4,9 +4,9 @@ import type { SessionBackend } from './backend.js';
 export interface StoreFinding {
   /** `REDIS_EVICTION` for example; the same in every version. */
   code: string;
-  /** What is wrong, and what follows from it. For the operator, not for clients: it may name hosts and folders. */
+  /** The fault and its consequences. For the operator, not for clients: it may name hosts and folders. */
   message: string;
-  /** What to do. */
+  /** The remedy. */
   advice: string;
 }
 

@@ -55,7 +55,7 @@ export function isSessionRecord(value: unknown, id: string | undefined): value i
   );
 }
 
-/** What a backend returns in place of a record whose format is later than it can read. */
+/** A backend returns this in place of a record whose format is later than it can read. */
 export interface LaterRecord {
   /** The name of the format. */
   laterFormat: string;

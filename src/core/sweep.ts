@@ -7,7 +7,7 @@ import type { SessionBackend } from './backend.js';
 export const SWEEP: unique symbol = Symbol.for('routing-controllers-sessions: sweep') as never;
 
 /**
- * Is told after each batch.
+ * Called after each batch.
  *
  * @param removed the number of records that the batch removed
  * @param reached the time of expiry that it came to; what expired later remains

@@ -19,7 +19,7 @@ const HEAD = new RegExp(`^${FORMAT}\\.(?:(\\d{1,10})(?:-(\\d{1,10}))?\\.)?[\\w-]
 /** The largest version of a model that the encoding has room for. */
 export const LAST_VERSION = 9_999_999_999;
 
-/** What a build of an earlier version changed in the data of a later one. */
+/** The changes of a build of an earlier version to the data of a later one. */
 export interface EarlierWrites {
   version: number;
   /** The changes that take them back. */

@@ -37,20 +37,20 @@ export function isClosed(stored: StoredState | Closed): stored is Closed {
   return 'closed' in stored;
 }
 
-/** How often a record is set right again when other writes come first. */
+/** The number of attempts to set a record right while other writes come first. */
 const ATTEMPTS = 5;
 
-/** How many records are remembered as reported. Forgetting one costs a second report. */
+/** The number of records that are remembered as reported. Forgetting one costs a second report. */
 const REPORTED = 10_000;
 
-/** Of how many log-ins this process remembers how often its clock had been set back by then. */
+/** The number of log-ins for which this process remembers how often its clock had been set back by then. */
 const LOG_INS = 10_000;
 
 /** The factor by which more records are looked at when too few of a user's live, and the number at which that ends. */
 const LOOKS = 4;
 const MOST_LOOKS = 10_000;
 
-/** How many records' data is kept decoded, and how long its text may be: some megabytes in the worst case. */
+/** The number of records whose data is kept decoded, and the longest text of one: some megabytes in the worst case. */
 const DECODED = 1_000;
 const MAX_DECODED_CHARS = 2_048;
 
@@ -64,7 +64,7 @@ interface Decoded {
 export class Records<T extends object> {
   readonly #reported = new Recent<true>(REPORTED);
   readonly #logIns = new Recent<number>(LOG_INS);
-  /** What the records that were read lately say, so that it is worked out once for each text. */
+  /** The data of the records that were read lately, so that each text is decoded once. */
   readonly #decoded = new Recent<Decoded>(DECODED);
 
   constructor(
@@ -265,7 +265,7 @@ export class Records<T extends object> {
   }
 }
 
-/** What this process is too old to read. That is never "not logged in". */
+/** Returns the outcome for a record that this process is too old to read. It is never "not logged in". */
 function later(session: { id: string; principal?: string }, reason: string): Closed {
   const error = new SessionUnavailableError({ cause: new Error(`session ${session.id}: ${reason}`) });
   return { ...closed('later', session), error };

@@ -157,13 +157,13 @@ export class Store {
     return this.clock.engineNow();
   }
 
-  /** What to wait for before the node's time may decide anything: a node whose clock is wrong learns it first. */
+  /** Returns a promise to wait for before the node's time decides anything, because its clock may be wrong. */
   settled(): Promise<unknown> | undefined {
     this.#found();
     return this.clock.settled();
   }
 
-  /** What expired before that time is over by all clocks, and may be removed: a removed record cannot be missed. */
+  /** Returns the time before which a record must have expired to be removed: then it is over by all clocks. */
   async #overBefore(): Promise<number> {
     const bound = await this.#timeToRemoveBy();
     if (bound === undefined)

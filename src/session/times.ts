@@ -20,7 +20,7 @@ type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenA
 export class Times {
   #latest = 0;
   #last = 0;
-  /** What the clock showed first after each time that it was set back by more than clocks differ. */
+  /** The first reading of the clock after each time that it was set back by more than clocks differ. */
   readonly #setBackTo: number[] = [];
 
   constructor(
@@ -46,23 +46,24 @@ export class Times {
     return now;
   }
 
-  /** How often the clock was set back so far. */
+  /** The number of times that the clock was set back so far. */
   get setBacks(): number {
     return this.#setBackTo.length;
   }
 
   /**
-   * Whether a session that was made when the clock had been set back so often lies ahead of a time that the clock was set
-   * back to since. That stays so when the clock has caught up.
+   * Looks for a time that the clock was set back to after a session was made, and before which the session cannot have been
+   * made by its own account. That stays so when the clock has caught up.
    *
-   * @returns that time, which is no earlier than the log-in really was
+   * @param setBacks the number of times that the clock had been set back by then
+   * @returns that time, which is no earlier than the log-in really was; `undefined` if there is none
    */
   setBackBefore({ createdAt }: Instants, setBacks: number): number | undefined {
     const to = Math.min(...this.#setBackTo.slice(setBacks));
     return to < createdAt - CLOCK_SKEW ? to : undefined;
   }
 
-  /** When a session ends if nothing comes any more. */
+  /** Returns the time at which a session ends if no request comes any more. */
   expiresAt(createdAt: number, lastSeenAt: number): number {
     return Math.min(lastSeenAt + this.limits.idleTimeout, createdAt + this.limits.absoluteTimeout);
   }
@@ -73,7 +74,7 @@ export class Times {
   }
 
   /**
-   * Whether, and by which timeout, a session is over. It is alive only before both its stored expiry and what today's settings
+   * Returns the timeout by which a session is over; `undefined` while it is alive. It is alive only before both its stored expiry and what today's settings
    * allow, so that settings that allow more time bring back nothing that was over.
    */
   expiryOf(record: Instants, now: number): 'idle' | 'absolute' | undefined {
@@ -81,25 +82,25 @@ export class Times {
     return now >= record.createdAt + this.limits.absoluteTimeout ? 'absolute' : 'idle';
   }
 
-  /** Whether a touch is due: a session's "last seen" is written at most once per interval. */
+  /** Returns whether a touch is due: a session's "last seen" is written at most once per interval. */
   isTouchDue(lastSeenAt: number, now: number): boolean {
     return now - lastSeenAt >= this.limits.touchInterval;
   }
 
   /**
-   * Whether a session's log-in lies in the future by more than clocks of several nodes differ. That it was seen in the future
-   * only means that it was seen: such a time counts as now.
+   * Returns whether a session's log-in lies in the future by more than clocks of several nodes differ. A "last seen" in the
+   * future counts as now.
    */
   isAhead(record: Instants, now: number): boolean {
     return latestOf(record) > now + CLOCK_SKEW;
   }
 
-  /** Whether it lies so far ahead that a session which was set right would be over if it was this clock that is behind. */
+  /** Returns whether a log-in lies so far ahead that setting it right would end the session if this clock is the wrong one. */
   isTooFarAhead(record: Instants, now: number): boolean {
     return latestOf(record) >= now + this.limits.absoluteTimeout;
   }
 
-  /** Whether this process's clock was set back since, so that a record from the future may well be one of its own. */
+  /** Returns whether this process's clock was set back since, so that a record from the future may well be one of its own. */
   wasSetBackSince(record: Instants): boolean {
     return latestOf(record) <= this.#latest + CLOCK_SKEW;
   }
@@ -129,7 +130,7 @@ function latestOf({ createdAt, authenticatedAt }: Instants): number {
   return Math.max(createdAt, authenticatedAt);
 }
 
-/** Whether a user authenticated longer ago than `maxAuthAge` milliseconds. An instant from the future is not recent. */
+/** Returns whether a user authenticated longer ago than `maxAuthAge` milliseconds. An instant from the future is not recent. */
 export function isStale(authenticatedAt: number, maxAuthAge: number, now: number): boolean {
   const age = now - authenticatedAt;
   return age > maxAuthAge || age < -CLOCK_SKEW;

@@ -101,7 +101,7 @@ export class MovingBackend extends SessionBackend {
     return limit === undefined ? records : records.sort((a, b) => b.createdAt - a.createdAt).slice(0, limit);
   }
 
-  /** What comes into one of them after its sessions were ended overlaps the call, and counts as later. */
+  /** A log-in that comes after the sessions of its engine were ended overlaps the call, and counts as later. */
   async deleteByPrincipal(
     principal: string,
     exceptId?: string,

@@ -52,7 +52,7 @@ export function indexesOf({ baseName }: Table): Index[] {
   ];
 }
 
-/** What the server reports of a table and of the role that asks. */
+/** The server's report on a table and on the role that asks. */
 export interface Facts {
   serverVersion: number;
   serverName: string;

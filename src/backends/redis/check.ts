@@ -85,7 +85,7 @@ export async function findingsOfCluster(cluster: RedisClusterClient, prefix: str
     }),
   );
   const found = perNode.flat();
-  // What is wrong with all of them is one finding.
+  // A fault that all of them have is one finding.
   return found.filter(
     ({ code, message }, n) => n === found.findIndex(each => each.code === code && each.message === message),
   );
@@ -174,7 +174,7 @@ async function tryOnNode(node: RedisNodeClient, prefix: string): Promise<StoreFi
       return await tryCommands(node, keysFor(prefix));
     } catch (error) {
       const message = messageOf(error);
-      // That it is down is a finding of its own.
+      // A server that is down is a finding of its own.
       if (message.startsWith('CLUSTERDOWN ')) return [];
       if (!message.startsWith('MOVED ')) throw error;
     }
@@ -230,7 +230,7 @@ function keysFor(prefix: string): string[] {
   return [`${tag}a`, `${tag}b`, `${tag}c`];
 }
 
-/** What INFO says. */
+/** The fields of INFO. */
 class Info {
   readonly #text: string;
 
