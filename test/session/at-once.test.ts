@@ -3,12 +3,11 @@ import 'reflect-metadata';
 import { InMemoryBackend, type SessionRecord, SessionUnavailableError } from 'routing-controllers-sessions';
 
 import { AT_ONCE, type AtOnce } from '../../src/core/at-once.js';
-import { Tokens, type VerifiedToken } from '../../src/cookie/tokens.js';
 import { SessionEventHub } from '../../src/session/events.js';
 import { Model } from '../../src/model/model.js';
-import type { Transport } from '../../src/session/session.js';
 import { LiveSession } from '../../src/session/live-session.js';
 import { Sessions } from '../../src/session/sessions.js';
+import { TokenClient, tokens } from '../support/token-client.js';
 
 interface Basket {
   apples: { count: number };
@@ -22,28 +21,6 @@ const LIMITS = {
   maxSessionsPerPrincipal: Infinity,
 };
 
-/** Hands out the token of the last log-in. */
-class Client implements Transport {
-  #token = '';
-  assertOpen(): void {
-    // Always.
-  }
-  isLost(): boolean {
-    return false;
-  }
-  issue(token: string): void {
-    this.#token = token;
-  }
-  clear(): void {
-    this.#token = '';
-  }
-  get token(): VerifiedToken {
-    return tokens.verify(this.#token) as VerifiedToken;
-  }
-}
-
-const tokens = new Tokens(['0123456789abcdef0123456789abcdef'], 'session');
-
 function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {
   const model = new Model(Object as unknown as new () => Basket);
   return new Sessions(
@@ -56,7 +33,7 @@ function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {
   );
 }
 
-const client = new Client();
+const client = new TokenClient();
 
 function logIn(sessions: Sessions<Basket>): Promise<LiveSession<Basket>> {
   return sessions.create({ apples: { count: 1 } }, { transport: client, client: {}, earlier: [] });

@@ -3,14 +3,13 @@ import { Principal, SessionData } from 'routing-controllers-sessions';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { type Clock, systemClock } from '../../src/core/clock.js';
 import { ENGINE_CLOCK } from '../../src/core/engine-clock.js';
-import { Tokens, type VerifiedToken } from '../../src/cookie/tokens.js';
 import { Model } from '../../src/model/model.js';
 import { SessionEventHub } from '../../src/session/events.js';
 import { LiveSession } from '../../src/session/live-session.js';
-import type { Transport } from '../../src/session/session.js';
 import { Sessions } from '../../src/session/sessions.js';
 import type { SessionLimits } from '../../src/session/times.js';
 import { EVENT_NAMES, type SeenEvent } from './life.js';
+import { TokenClient, tokens } from './token-client.js';
 import { onNode, trueNow } from './true-time.js';
 
 const HOUR = 3_600_000;
@@ -21,31 +20,9 @@ class User {
   visits = 0;
 }
 
-const tokens = new Tokens(['0123456789abcdef0123456789abcdef'], 'session');
-
-/** A client that keeps the token that it was given last. */
-class Client implements Transport {
-  #token = '';
-  assertOpen(): void {
-    // Always.
-  }
-  isLost(): boolean {
-    return false;
-  }
-  issue(token: string): void {
-    this.#token = token;
-  }
-  clear(): void {
-    this.#token = '';
-  }
-  get token(): VerifiedToken {
-    return tokens.verify(this.#token) as VerifiedToken;
-  }
-}
-
 /** One user's session, as the world sees it. */
 export interface Life {
-  readonly client: Client;
+  readonly client: TokenClient;
   readonly born: number;
 }
 
@@ -82,7 +59,7 @@ export class Node {
 
   logIn(name: string): Promise<Life> {
     return this.#here(async () => {
-      const client = new Client();
+      const client = new TokenClient();
       await this.#sessions.create({ name, visits: 0 }, { transport: client, client: {}, earlier: [] });
       return { client, born: trueNow() };
     });
