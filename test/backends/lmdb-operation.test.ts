@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -12,17 +11,17 @@ import type { SessionRecord } from '../../src/core/record.js';
 import { openInProcess } from '../../src/testing/index.js';
 import { forkModule } from '../support/child.js';
 import { sessionRecord } from '../support/session-record.js';
+import { mountSmallDisk, unmountSmallDisks } from '../support/small-disk.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-lmdb-operation-'));
 const children: ChildProcess[] = [];
-const mounted: string[] = [];
 const opened: LmdbBackend[] = [];
 afterEach(async () => {
   for (const child of children.splice(0)) await ended(child, 'SIGKILL');
   for (const backend of opened.splice(0)) await backend.close();
 });
 afterAll(() => {
-  for (const disk of mounted) execFileSync('umount', [disk]);
+  unmountSmallDisks();
   rmSync(work, { recursive: true });
 });
 
@@ -123,7 +122,7 @@ describe('a process that has the folder open', () => {
 
 describe('a full disk', () => {
   it('can be freed: log-outs, a sweep and revocations work, and log-ins do again', async () => {
-    const disk = mountSmallDisk(24);
+    const disk = mountSmallDisk(newFolder(), 24);
     if (disk === undefined) return;
     // In a process of its own, as lmdb.test.ts says.
     const child = fork('serve-lmdb', [], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
@@ -155,7 +154,7 @@ describe('a full disk', () => {
   });
 
   it('that is nearly full is found', async () => {
-    const disk = mountSmallDisk(4);
+    const disk = mountSmallDisk(newFolder(), 4);
     if (disk === undefined) return;
     const findings = await check(open(path.join(disk, 'store')));
     expect(findings).toMatchObject([{ code: 'LMDB_DISK', message: expect.stringContaining(disk) as string }]);
@@ -240,19 +239,3 @@ describe('backup', () => {
     await expect(backend.backup(newFolder())).rejects.toThrow('LmdbBackend is closed');
   });
 });
-
-/** A disk of so many MiB in memory, where this process may mount one: as root, on Linux. */
-function mountSmallDisk(size: number): string | undefined {
-  const disk = newFolder();
-  mkdirSync(disk);
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}m`, 'tmpfs', disk], { stdio: 'ignore' });
-  } catch {
-    process.stderr.write(
-      'LmdbBackend: no disk could be mounted here, so that a full one was not tested; run as root on Linux\n',
-    );
-    return undefined;
-  }
-  mounted.push(disk);
-  return disk;
-}

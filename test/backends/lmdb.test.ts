@@ -11,12 +11,12 @@ import { describeSessionBackend, openInProcess } from '../../src/testing/index.j
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { sessionRecord } from '../support/session-record.js';
+import { mountSmallDisk, unmountSmallDisks } from '../support/small-disk.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-lmdb-'));
 const children = [forkModule('serve-lmdb'), forkModule('serve-lmdb')];
-const mounted: string[] = [];
 afterAll(() => {
-  for (const disk of mounted) execFileSync('umount', [disk]);
+  unmountSmallDisks();
   for (const child of children) child.kill();
   rmSync(work, { recursive: true });
 });
@@ -266,7 +266,7 @@ describe('LmdbBackend', () => {
   // In a process of its own: lmdb keeps state in the process, and jest gives each test file another copy of lmdb. What the
   // copies of earlier files left there let a full disk end the worker with all its tests.
   it('a full disk rejects the write with the reason and loses no record, and the store works again once there is room', async () => {
-    const disk = mountSmallDisk();
+    const disk = mountSmallDisk(folder(), 4);
     if (!disk) return;
     const child = forkModule('serve-lmdb', [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     children.push(child);
@@ -301,22 +301,6 @@ describe('LmdbBackend', () => {
     child.kill();
     await ended;
   });
-
-  /** A disk of 4 MiB in memory, where this process may mount one: as root, on Linux. */
-  function mountSmallDisk(): string | undefined {
-    const disk = folder();
-    mkdirSync(disk);
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', disk], { stdio: 'ignore' });
-    } catch {
-      process.stderr.write(
-        'LmdbBackend: no disk could be mounted here, so that a full one was not tested; run as root on Linux\n',
-      );
-      return undefined;
-    }
-    mounted.push(disk);
-    return disk;
-  }
 });
 
 /** Writes into the database behind the backend's back. */
