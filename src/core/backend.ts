@@ -1,3 +1,4 @@
+import { SessionConfigurationError } from './errors.js';
 import type { SessionRecord } from './record.js';
 
 /** The outcome of a conditional write. All three are answers, not failures; a failure is a rejected promise. */
@@ -75,6 +76,19 @@ export abstract class SessionBackend {
    * number. Correctness never depends on it.
    */
   abstract deleteExpired(now: number): Promise<number>;
+
+  /**
+   * Ends every session whose `createdAt` is before `before`, whoever it belongs to, and returns their number. All that were
+   * there when it was called are gone when it resolves; a `create` that overlaps the call may come after it. It works in
+   * batches that hold up neither requests nor this process, and its memory does not grow with the store. When it rejects, those
+   * that were ended stay ended.
+   *
+   * @throws SessionConfigurationError from a backend that does not implement it
+   */
+  deleteAll(before: number): Promise<number> {
+    const call = `${this.constructor.name}.deleteAll(${before})`;
+    return Promise.reject(new SessionConfigurationError(`${call} ended nothing: this backend does not implement it`));
+  }
 
   /**
    * Releases the backend's own resources. A client or pool that was handed in stays open, because it belongs to the caller.

@@ -17,7 +17,7 @@ import type { Script } from './script.js';
 import { together } from './scripts.js';
 
 /** The operations of `RedisBackend` that depend on the topology: one server, or a cluster. */
-export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'deleteExpired'> & {
+export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'deleteExpired' | 'deleteAll'> & {
   /** Removes the expired ones of the named records, and returns their number. */
   expire(members: string[], now: number): Promise<number>;
 };
