@@ -537,7 +537,7 @@ const BROKEN: Record<
       })(),
   },
   'a sweep does everything in one step': {
-    caughtBy: 'is done in batches, between which others get their turn',
+    caughtBy: '2,500 expired records go, in one call but in batches',
     open: () =>
       new (class extends InMemoryBackend {
         readonly #expiries = new Map<string, number>();

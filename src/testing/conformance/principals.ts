@@ -189,11 +189,11 @@ export const principals: Sections = {
           await backend.deleteByPrincipal('ada', spared.id, ids => {
             named.push(...ids);
             for (const id of ids.slice(0, 2)) {
-            const look = assertAbsent(backend, id, 'although it was named as ended');
-            // It may fail before anybody waits for it.
-            look.catch(() => undefined);
-            looks.push(look);
-          }
+              const look = assertAbsent(backend, id, 'although it was named as ended');
+              // It may fail before anybody waits for it.
+              look.catch(() => undefined);
+              looks.push(look);
+            }
           }),
         );
         await Promise.all(looks);
