@@ -104,7 +104,10 @@ export class LevelBackend extends SessionBackend {
   }
 
   close(): Promise<void> {
-    return this.#change(async () => [await this.#db.close()]);
+    return this.#change(async () => {
+      await this.#db.close();
+      return [undefined];
+    });
   }
 
   /** Removes what `next` finds, step after step, and returns the number. */
