@@ -187,7 +187,12 @@ export const principals: Sections = {
       const ended = Array.from(
         await backend.deleteByPrincipal('ada', spared.id, ids => {
           named.push(...ids);
-          for (const id of ids.slice(0, 2)) looks.push(assertAbsent(backend, id, 'although it was named as ended'));
+          for (const id of ids.slice(0, 2)) {
+            const look = assertAbsent(backend, id, 'although it was named as ended');
+            // Reported below, and not as a rejection that nobody handles.
+            look.catch(() => undefined);
+            looks.push(look);
+          }
         }),
       );
       await Promise.all(looks);
