@@ -3,6 +3,7 @@ import { isNativeError } from 'node:util/types';
 import type { SessionBackend } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { Bench, Sections } from './conformance/case.js';
+import { everybody } from './conformance/everybody.js';
 import { expiry } from './conformance/expiry.js';
 import { failuresAfter } from './conformance/failures.js';
 import { handles } from './conformance/handles.js';
@@ -43,7 +44,7 @@ export interface DescribeSessionBackendOptions {
 type Describe = (name: string, body: () => void) => unknown;
 type It = (name: string, body: () => Promise<void>, timeout?: number) => unknown;
 
-const SECTIONS: Sections = { ...writes, ...principals, ...values, ...expiry, ...races };
+const SECTIONS: Sections = { ...writes, ...principals, ...values, ...expiry, ...everybody, ...races };
 
 /**
  * The contract of `SessionBackend` as a test suite: call it in a test file, once for each way to set a backend up.

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { Pace } from '../../src/backends/pace.js';
+import { AT_ONCE } from '../../src/core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../../src/core/backend.js';
 import { SessionConfigurationError } from '../../src/core/errors.js';
 import type { SessionRecord } from '../../src/core/record.js';
@@ -552,6 +553,107 @@ const BROKEN: Record<
         }
       })(),
   },
+  'deleteAll ends its first batch only': {
+    caughtBy: '2,500 sessions of 50 users go in one call',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const older = own.records().filter(({ createdAt }) => createdAt < before);
+        return own.endEach(older.slice(0, 1000));
+      }),
+  },
+  'deleteAll ends what began at the instant': {
+    caughtBy: 'ends those that were made before the instant',
+    open: () => new EndingBackend((own, before) => own.end(before + 1)),
+  },
+  'deleteAll goes through the users, and leaves sessions that are nobody’s': {
+    caughtBy: 'ends those that were made before the instant',
+    open: () =>
+      new EndingBackend((own, before) =>
+        own.endEach(own.records().filter(record => record.createdAt < before && record.principal !== undefined)),
+      ),
+  },
+  'deleteAll goes by when a session was last seen': {
+    caughtBy: 'goes by the createdAt',
+    open: () =>
+      new EndingBackend((own, before) => own.endEach(own.records().filter(({ lastSeenAt }) => lastSeenAt < before))),
+  },
+  'deleteAll answers how many it looked at': {
+    caughtBy: 'ends those that were made before the instant',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const { length } = own.records();
+        await own.end(before);
+        return length;
+      }),
+  },
+  'deleteAll stops at the first that is later': {
+    caughtBy: '2,500 sessions of 50 users go in one call',
+    open: () =>
+      new EndingBackend((own, before) => {
+        const all = own.records();
+        const end = all.findIndex(({ createdAt }) => createdAt >= before);
+        return own.endEach(end === -1 ? all : all.slice(0, end));
+      }),
+  },
+  'deleteAll leaves the lists as they were': {
+    caughtBy: 'the lists agree',
+    open: () =>
+      new (class extends EndingBackend {
+        readonly #ghosts: SessionRecord[] = [];
+        constructor() {
+          super((own, before) => {
+            this.#ghosts.push(...own.records().filter(({ createdAt }) => createdAt < before));
+            return own.end(before);
+          });
+        }
+        override async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          const ghosts = this.#ghosts.filter(record => record.principal === principal);
+          return [...(await super.listByPrincipal(principal, limit)), ...ghosts];
+        }
+      })(),
+  },
+  'deleteAll leaves what was changed since it looked': {
+    caughtBy: 'it leaves nothing that is older, and all that is later',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const older = own.records().filter(({ createdAt }) => createdAt < before);
+        await nextTurn();
+        const same: SessionRecord[] = [];
+        for (const record of older) if ((await own.read(record.id))?.version === record.version) same.push(record);
+        return own.endEach(same);
+      }),
+  },
+  'deleteAll names its sessions, and counts those that others have ended since': {
+    caughtBy: 'two at once count no session twice',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const older = own.records().filter(({ createdAt }) => createdAt < before);
+        await nextTurn();
+        await own.endEach(older);
+        return older.length;
+      }),
+  },
+  'deleteAll empties the store': {
+    caughtBy: 'beside a flood of log-ins',
+    open: () =>
+      new EndingBackend(async own => {
+        await nextTurn();
+        return own.end(Infinity);
+      }),
+  },
+  'deleteAll looks until it finds nothing, whatever is added': {
+    caughtBy: 'beside a flood of log-ins',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        let ended = 0;
+        for (let known = -1; known !== own.size;) {
+          known = own.size;
+          ended += await own.end(before);
+          await nextTurn();
+        }
+        return ended;
+      }),
+  },
   'delete always answers true': {
     caughtBy: 'of 20 deletes of one id at once exactly one answers true',
     open: () =>
@@ -653,6 +755,33 @@ class SwallowingBackend extends InMemoryBackend {
       Object.assign(this, {
         [method]: () => (method === this.swallows ? Promise.resolve(absence) : Promise.reject(new Error('cut off'))),
       });
+  }
+}
+
+/** Has a `deleteAll` of its own. */
+class EndingBackend extends InMemoryBackend {
+  readonly #ids = new Set<string>();
+  constructor(private readonly endThose: (own: EndingBackend, before: number) => Promise<number>) {
+    super();
+  }
+  /** Every record, in the order in which they came. */
+  records(): SessionRecord[] {
+    return [...this.#ids].flatMap(id => this[AT_ONCE].read(id) ?? []);
+  }
+  async endEach(records: readonly SessionRecord[]): Promise<number> {
+    let ended = 0;
+    for (const { id } of records) if (await this.delete(id)) ended++;
+    return ended;
+  }
+  end(before: number): Promise<number> {
+    return super.deleteAll(before);
+  }
+  override create(record: SessionRecord): Promise<boolean> {
+    this.#ids.add(record.id);
+    return super.create(record);
+  }
+  override deleteAll(before: number): Promise<number> {
+    return this.endThose(this, before);
   }
 }
 
