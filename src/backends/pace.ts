@@ -7,8 +7,11 @@ import { setTimeout as wait } from 'node:timers/promises';
  */
 export const RESTS_OF_A_DISK = 99;
 
-/** The rests of work that lasts: a fifth of the time is enough for more than an engine can be given to remove later. */
-const FEWEST_RESTS = 4;
+/**
+ * The rests of work that lasts: a fifth of the time is enough for more than an engine can be given to remove later. Work that
+ * somebody waits for begins with them.
+ */
+export const FEWEST_RESTS = 4;
 
 /** The milliseconds after which work has twice its first share of the time; after twice as many, three times as much. */
 const PATIENCE = 2_000;
