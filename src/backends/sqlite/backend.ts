@@ -125,16 +125,18 @@ export class SqliteBackend extends SessionBackend {
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     const values = { ...toRow({ ...record, version: expectedVersion + 1 }), expected: expectedVersion };
     return this.#write(() => {
-      if (isChanged(this.#statements.update.run(values))) return 'updated';
+      const { update, move } = this.#statements;
+      if (isChanged(update.run(values)) || isChanged(move.run(values))) return 'updated';
       return this.#statements.exists.get(values.id) === undefined ? 'gone' : 'conflict';
     });
   }
 
   async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     const values = { id: toColumn(id), last_seen_at: lastSeenAt, expires_at: expiresAt };
-    return this.#write(
-      () => isChanged(this.#statements.touch.run(values)) || this.#statements.exists.get(values.id) !== undefined,
-    );
+    return this.#write(() => {
+      const { touch, shorten, exists } = this.#statements;
+      return isChanged(touch.run(values)) || isChanged(shorten.run(values)) || exists.get(values.id) !== undefined;
+    });
   }
 
   async delete(id: string): Promise<boolean> {

@@ -34,8 +34,9 @@ export function prepareFile(database: SqliteDatabase, file: string): void {
         `database: ${file} cannot have a write-ahead log, and its journal mode is ${mode}; give the sessions a file on a disk of this machine`,
       );
   }
-  // The default of better-sqlite3 loses commits when the power fails.
-  if (Number(valueOf(database, 'PRAGMA synchronous')) < FULL) database.exec(`PRAGMA synchronous = ${FULL}`);
+  // Written even where it seems to be so: better-sqlite3 changes what nobody has written to NORMAL once there is a log.
+  const synchronous = Math.max(Number(valueOf(database, 'PRAGMA synchronous')), FULL);
+  database.exec(`PRAGMA synchronous = ${synchronous}`);
 }
 
 /** Calls `work` until no other process's lock is in its way. Holds up this process, which is starting. */

@@ -7,7 +7,9 @@ export class Statements {
   readonly read: SqliteStatement;
   readonly exists: SqliteStatement;
   readonly update: SqliteStatement;
+  readonly move: SqliteStatement;
   readonly touch: SqliteStatement;
+  readonly shorten: SqliteStatement;
   readonly delete: SqliteStatement;
   readonly list: SqliteStatement;
   readonly lastNumber: SqliteStatement;
@@ -24,7 +26,9 @@ export class Statements {
     this.read = database.prepare(table.read);
     this.exists = database.prepare(table.exists);
     this.update = database.prepare(table.update);
+    this.move = database.prepare(table.move);
     this.touch = database.prepare(table.touch);
+    this.shorten = database.prepare(table.shorten);
     this.delete = database.prepare(table.delete);
     this.list = database.prepare(table.list);
     this.lastNumber = database.prepare(table.lastNumber);

@@ -26,6 +26,9 @@ const RECORD = [
   'user_agent',
 ];
 
+/** Those of an update that an index has nothing to do with. */
+const NOT_INDEXED = RECORD.filter(column => !['id', 'principal', 'created_at'].includes(column));
+
 /** The form in which a column is read. A version that a foreign program wrote may be larger than node:sqlite takes for a number. */
 const READ = RECORD.map(column => (column === 'version' ? 'CAST(version AS REAL) AS version' : column)).join(', ');
 
@@ -61,18 +64,36 @@ export class Table {
     return `SELECT 1 FROM "${this.name}" WHERE id = ?`;
   }
 
+  /** An update that changes no indexed column. It writes one page instead of three, because it names none of them. */
   get update(): string {
-    const changes = RECORD.slice(1).map(column => `${column} = :${column}`);
     return (
-      `UPDATE "${this.name}" SET ${changes.join(', ')}, sweep_at = min(sweep_at, :expires_at) ` +
-      'WHERE id = :id AND version = :expected'
+      `${this.#overwriting(NOT_INDEXED)} WHERE id = :id AND version = :expected ` +
+      'AND principal IS :principal AND created_at = :created_at AND sweep_at <= :expires_at'
     );
   }
 
+  /** Any other update. */
+  get move(): string {
+    return `${this.#overwriting(RECORD.slice(1))}, sweep_at = min(sweep_at, :expires_at) WHERE id = :id AND version = :expected`;
+  }
+
+  #overwriting(columns: readonly string[]): string {
+    return `UPDATE "${this.name}" SET ${columns.map(column => `${column} = :${column}`).join(', ')}`;
+  }
+
+  /** A touch that changes no indexed column. */
   get touch(): string {
     return (
-      `UPDATE "${this.name}" SET last_seen_at = :last_seen_at, expires_at = :expires_at, ` +
-      'sweep_at = min(sweep_at, :expires_at) WHERE id = :id AND last_seen_at < :last_seen_at'
+      `UPDATE "${this.name}" SET last_seen_at = :last_seen_at, expires_at = :expires_at ` +
+      'WHERE id = :id AND last_seen_at < :last_seen_at AND sweep_at <= :expires_at'
+    );
+  }
+
+  /** A touch to an earlier expiry than the one at which the sweep looks. */
+  get shorten(): string {
+    return (
+      `UPDATE "${this.name}" SET last_seen_at = :last_seen_at, expires_at = :expires_at, sweep_at = :expires_at ` +
+      'WHERE id = :id AND last_seen_at < :last_seen_at'
     );
   }
 
