@@ -6,11 +6,12 @@ import { type Check, constructorOptions, type OptionTable, refusal, text } from 
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
+import { freeBytes } from '../free-bytes.js';
 import { Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord } from '../record-text.js';
 import { copyTo } from './backup.js';
 import { findingsOfFolder } from './check.js';
-import { freeBytes, messageOf, openFolder } from './folder.js';
+import { messageOf, openFolder } from './folder.js';
 import { expiryKey, LAYOUT, newestFirst, partsOfExpiryKey, principalKey, recordKeyOf, toId, toKey } from './layout.js';
 import { giveUpReserve, keepReserve } from './reserve.js';
 

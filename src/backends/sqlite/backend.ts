@@ -9,6 +9,7 @@ import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { monotonicNow } from '../../core/timers.js';
 import { fromColumn, toColumn } from '../column-text.js';
 import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
 import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
 import { explain } from './failures.js';
 import { fileOf, patiently, prepareFile, sizeOf } from './file.js';
@@ -51,6 +52,12 @@ const INTERVAL = 2;
 const REST = 5;
 
 /**
+ * Bytes. Even a removal is appended to the log. There is room in the log again once it has been copied into the file, which
+ * grows by less than this.
+ */
+const RESERVE = 5 * 1024 * 1024;
+
+/**
  * Sessions in a file of SQLite, the embedded database: durable, and shared by all processes of one machine that open the same
  * file.
  *
@@ -91,6 +98,7 @@ export class SqliteBackend extends SessionBackend {
     patiently(() => makeTable(database, this.#table));
     this.#writer = new Writer(database);
     this.#statements = new Statements(database, this.#table);
+    this.#keepReserve();
   }
 
   /** @internal Disabled where `deleteExpired` is overridden or spied on. */
@@ -141,7 +149,7 @@ export class SqliteBackend extends SessionBackend {
 
   async delete(id: string): Promise<boolean> {
     const key = toColumn(id);
-    return this.#write(() => isChanged(this.#statements.delete.run(key)));
+    return this.#free(() => isChanged(this.#statements.delete.run(key)));
   }
 
   listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
@@ -161,7 +169,7 @@ export class SqliteBackend extends SessionBackend {
     const values = { principal: toColumn(principal), last: await this.#lastNumber(), spared: optional(exceptId) };
     const ended: string[] = [];
     for (;;) {
-      const rows = await this.#write(() => this.#statements.revoke.all(values));
+      const rows = await this.#free(() => this.#statements.revoke.all(values));
       const ids = Array.from(rows, row => fromColumn((row as Row).id));
       for (const id of ids) ended.push(id);
       onEnded?.(ids);
@@ -177,10 +185,11 @@ export class SqliteBackend extends SessionBackend {
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     const pace = new Pace(RESTS_OF_A_DISK);
+    this.#keepReserve();
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#statements.due.get({ now }))) === undefined) return 0;
     for (;;) {
-      const { removed, lookedAt, reached } = await this.#write(() => this.#sweepBatch(now));
+      const { removed, lookedAt, reached } = await this.#free(() => this.#sweepBatch(now));
       deleted += removed;
       if (lookedAt < SWEEP_BATCH) return deleted;
       onBatch?.(removed, reached);
@@ -206,6 +215,7 @@ export class SqliteBackend extends SessionBackend {
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
     const pace = new Pace(FEWEST_RESTS);
+    this.#keepReserve();
     const end = await this.#lastNumber();
     for (let from: SqliteValue = 0; ;) {
       const values: Record<string, SqliteValue> = { from, last: end, before };
@@ -214,7 +224,7 @@ export class SqliteBackend extends SessionBackend {
       );
       if (last === null) return ended;
       if (Number(matching) > 0)
-        ended += await this.#write(() => Number(this.#statements.deleteWindow.run({ ...values, last }).changes));
+        ended += await this.#free(() => Number(this.#statements.deleteWindow.run({ ...values, last }).changes));
       if (Number(looked_at) < LOOK_BATCH) return ended;
       from = last;
       await pace.rest();
@@ -279,13 +289,32 @@ export class SqliteBackend extends SessionBackend {
     }
   }
 
-  async #write<T>(change: () => T): Promise<T> {
+  #write<T>(change: () => T): Promise<T> {
+    return this.#run(change, () => false);
+  }
+
+  /** Runs a change that removes records. On a full disk it gets the room that is kept for that. */
+  #free<T>(change: () => T): Promise<T> {
+    return this.#run(change, error => codeOf(error) === 'SQLITE_FULL' && giveUpReserveFile(this.#reserve));
+  }
+
+  /** @param mayRepeat removes the cause of a failure if it can */
+  async #run<T>(change: () => T, mayRepeat: (error: unknown) => boolean): Promise<T> {
     if (this.#isClosed) throw new Error('SqliteBackend is closed');
     try {
       return await this.#writer.run(change);
     } catch (error) {
+      if (mayRepeat(error)) return this.#write(change);
       throw this.#explained(error);
     }
+  }
+
+  get #reserve(): string {
+    return `${this.#file}-reserve`;
+  }
+
+  #keepReserve(): void {
+    if (this.#file !== '') keepReserveFile(this.#reserve, RESERVE);
   }
 
   /** In the application's transaction, a read would not see what another process has ended since that began. */

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { chmodSync, statSync } from 'node:fs';
 import { SessionConfigurationError } from '../../core/errors.js';
 import { monotonicNow } from '../../core/timers.js';
 import { codeOf, isInTransaction, type SqliteDatabase, valueOf } from './database.js';
@@ -20,6 +20,14 @@ export function journalModeOf(database: SqliteDatabase): string {
 }
 
 /**
+ * Makes the file of a database that has nothing in it private, and with it the files that SQLite makes beside it. A file that
+ * the application has its own tables in keeps its mode.
+ */
+function makePrivate(database: SqliteDatabase, file: string): void {
+  if (Number(valueOf(database, 'SELECT count(*) FROM sqlite_master')) === 0) chmodSync(file, 0o600);
+}
+
+/**
  * Sets a connection up so that a commit is durable and readers do not wait for writers.
  *
  * @throws SessionConfigurationError when the file cannot have a write-ahead log, or a transaction is open
@@ -28,6 +36,7 @@ export function prepareFile(database: SqliteDatabase, file: string): void {
   if (isInTransaction(database))
     throw new SessionConfigurationError('database: a transaction is open on it; write new SqliteBackend before BEGIN');
   if (file !== '' && journalModeOf(database) !== 'wal') {
+    makePrivate(database, file);
     const mode = String(valueOf(database, 'PRAGMA journal_mode = WAL'));
     if (mode !== 'wal')
       throw new SessionConfigurationError(

@@ -1,6 +1,6 @@
-import { statfsSync } from 'node:fs';
 import path from 'node:path';
 import type { StoreFinding } from '../../core/findings.js';
+import { freeBytes } from '../free-bytes.js';
 import { type SqliteDatabase, valueOf } from './database.js';
 import { FULL, journalModeOf, sizeOf } from './file.js';
 import { obstacleOf } from './layout.js';
@@ -42,8 +42,7 @@ export function sqliteFindings(database: SqliteDatabase, table: Table, file: str
       `the log ${file}-wal has ${log} bytes, because a reader that does not end keeps it from being used again`,
       'Look for a transaction or an iteration that stays open, in all processes that have the file open',
     );
-  const { bavail, bsize } = statfsSync(path.dirname(file));
-  const free = bavail * bsize;
+  const free = freeBytes(path.dirname(file));
   if (free < LITTLE_ROOM)
     find('DISK', `${free} bytes are left on the disk of ${file}`, 'Make room there: log-ins fail once it is full');
   return findings;
