@@ -9,7 +9,7 @@ import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { freeBytes } from '../free-bytes.js';
-import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord, headsOf, isMadeBefore } from '../record-text.js';
 import { copyTo } from './backup.js';
 import { findingsOfFolder } from './check.js';
@@ -202,13 +202,14 @@ export class LmdbBackend extends SessionBackend {
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
     for (;;) {
+      const size = pace.sizeOf(SWEEP_BATCH);
       const { removed, reached, isLast } = await this.#free(() => {
-        const entries = this.#expired(now, SWEEP_BATCH);
+        const entries = this.#expired(now, size);
         const last = entries.at(-1);
         return {
           removed: entries.filter(entry => this.#removeExpired(entry, now)).length,
           reached: last ? partsOfExpiryKey(last).expiresAt : now,
-          isLast: entries.length < SWEEP_BATCH,
+          isLast: entries.length < size,
         };
       });
       deleted += removed;
@@ -222,7 +223,7 @@ export class LmdbBackend extends SessionBackend {
   /** Goes through the records in the order of their keys, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
-    const pace = new Pace(FEWEST_RESTS);
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     keepReserve(this.#folder);
     for (let from: Buffer | undefined; ;) {
       const { rows, last } = await this.#rowsFrom(from);

@@ -3,7 +3,7 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { FEWEST_RESTS, Pace } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
 import { encodeRecord, headsOf } from '../record-text.js';
 import { Crowds, type OfCrowd } from './crowds.js';
 import { Largest } from './largest.js';
@@ -184,7 +184,7 @@ export class InMemoryBackend extends SessionBackend {
   override deleteAll(before: number): Promise<number> {
     // A session that a revocation is ending is counted there.
     const isOver = ({ record, list }: Kept): boolean => record.createdAt < before && !list?.isOver;
-    return this.#sweep(isOver, ENDING_SLICE, new Pace(FEWEST_RESTS));
+    return this.#sweep(isOver, ENDING_SLICE, new Pace(RESTS_WHILE_AWAITED));
   }
 
   /** @internal A record's size is that of its text in other engines; in memory it takes more. */

@@ -16,7 +16,7 @@ import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { fromColumn, toColumn } from '../column-text.js';
-import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
 import { postgresFindings } from './findings.js';
@@ -210,7 +210,7 @@ export class PostgresBackend extends SessionBackend {
   /** Goes through the records in the order of their ids, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
-    const pace = new Pace(FEWEST_RESTS);
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     for (let from = ''; ;) {
       const values = [before, from];
       // Read committed, in which a statement waits for a change to a row and goes on with what that made of it.

@@ -6,7 +6,7 @@ import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { FEWEST_RESTS, Pace } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
 import { findingsOfCluster, findingsOfServer, isNodeOfCluster } from './check.js';
 import {
   hasClientSideCache,
@@ -190,7 +190,7 @@ export class RedisBackend extends SessionBackend {
   /** Scans all keys of the server. The key of a slot that moves from one master to another meanwhile may be missed. */
   override async deleteAll(before: number): Promise<number> {
     let count = 0;
-    for await (const members of this.#pages(new Pace(FEWEST_RESTS), LOOK_COUNT)) {
+    for await (const members of this.#pages(new Pace(RESTS_WHILE_AWAITED), LOOK_COUNT)) {
       const ended = await this.#store.endMadeBefore(members, before);
       for (const id of ended) this.#near?.forget(id);
       count += ended.length;

@@ -8,7 +8,7 @@ import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { monotonicNow } from '../../core/timers.js';
 import { fromColumn, toColumn } from '../column-text.js';
-import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
 import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
 import { explain } from './failures.js';
@@ -214,7 +214,7 @@ export class SqliteBackend extends SessionBackend {
   /** Goes through the records in the order of their numbers, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
-    const pace = new Pace(FEWEST_RESTS);
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     this.#keepReserve();
     const end = await this.#lastNumber();
     for (let from: SqliteValue = 0; ;) {
