@@ -6,6 +6,7 @@ export const slowTests = {
   'test/docs/deployments': 'the table of rolling deployments, with two builds in two processes',
   'test/backends/redis': 'the Redis backend on a server, a cluster and Sentinel',
   'test/backends/postgres': 'the PostgreSQL backend, also behind PgBouncer',
+  'test/backends/mysql': 'the MySQL backend, on MariaDB',
   'test/backends/moving': 'moving from one backend to another',
   'test/security/wrong-clocks': 'fleets whose clocks are wrong',
   'test/security/model-versions': 'fleets with several versions of a model',

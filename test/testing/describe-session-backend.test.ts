@@ -13,7 +13,10 @@ describeSessionBackend('InMemoryBackend', () => new InMemoryBackend());
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
 
 /** Faults as people make them, each in a backend that is otherwise right. */
-const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> = {
+const BROKEN: Record<
+  string,
+  { caughtBy: string; open: () => SessionBackend; options?: DescribeSessionBackendOptions }
+> = {
   'update creates a record that is gone (an upsert)': {
     caughtBy: 'of a deleted record it answers gone and does not bring it back',
     open: () =>
@@ -363,7 +366,7 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
       })(),
   },
   'deleteByPrincipal ends its first batch only': {
-    caughtBy: '2,500 sessions of one principal go in one call',
+    caughtBy: '2,500 sessions of one principal are all listed, and go in one call',
     open: () =>
       new (class extends InMemoryBackend {
         override async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
@@ -374,7 +377,7 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
       })(),
   },
   'deleteByPrincipal names a batch before it has ended it': {
-    caughtBy: '2,500 sessions of one principal go in one call',
+    caughtBy: '2,500 sessions of one principal are all listed, and go in one call',
     open: () =>
       new (class extends InMemoryBackend {
         override async deleteByPrincipal(
@@ -505,6 +508,51 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
         }
       })(),
   },
+  'a list ends at 500': {
+    caughtBy: '2,500 sessions of one principal are all listed',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          return (await super.listByPrincipal(principal, limit)).slice(0, 500);
+        }
+      })(),
+  },
+  'a list with a limit ends at 1,000': {
+    caughtBy: '2,500 sessions of one principal are all listed',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          return super.listByPrincipal(principal, limit === undefined ? undefined : Math.min(limit, 1000));
+        }
+      })(),
+  },
+  'a revocation ends at 1,000': {
+    caughtBy: '2,500 sessions of one principal are all listed, and go in one call',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+          const ended = (await this.listByPrincipal(principal, 1000)).filter(({ id }) => id !== exceptId);
+          for (const { id } of ended) await this.delete(id);
+          return ended.map(({ id }) => id);
+        }
+      })(),
+  },
+  'a sweep does everything in one step': {
+    caughtBy: '2,500 expired records go, in one call but in batches',
+    open: () =>
+      new (class extends InMemoryBackend {
+        readonly #expiries = new Map<string, number>();
+        override create(record: SessionRecord): Promise<boolean> {
+          this.#expiries.set(record.id, record.expiresAt);
+          return super.create(record);
+        }
+        override async deleteExpired(now: number): Promise<number> {
+          const expired = [...this.#expiries].filter(([, expiresAt]) => expiresAt <= now).map(([id]) => id);
+          const deleted = await Promise.all(expired.map(id => this.delete(id)));
+          return deleted.filter(Boolean).length;
+        }
+      })(),
+  },
   'deleteAll ends its first batch only': {
     caughtBy: '2,500 sessions of 50 users go in one call',
     open: () =>
@@ -616,6 +664,26 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
         }
       })(),
   },
+  'a store is written on close only': {
+    caughtBy: 'what was answered is in the store before the backend is closed',
+    open: () => new LateBackend(),
+    options: { openAgain: first => LateBackend.again(first as LateBackend), extraHandles: 0 },
+  },
+  'a closed backend answers that nothing is there': {
+    caughtBy: 'after close no method answers that a stored record is absent',
+    open: () => new LateBackend(),
+    options: { openAgain: first => LateBackend.again(first as LateBackend), extraHandles: 0 },
+  },
+  ...Object.fromEntries(
+    (['read', 'update', 'touch', 'delete', 'create', 'listByPrincipal', 'deleteByPrincipal'] as const).map(method => [
+      `an error of the engine is answered as absence by ${method}`,
+      {
+        caughtBy: 'is an error of every method, and nothing that is stored counts as absent',
+        open: () => new SwallowingBackend(method),
+        options: { cutOff: (backend: SessionBackend) => (backend as SwallowingBackend).cutOff() },
+      },
+    ]),
+  ),
   'a second close throws': {
     caughtBy: 'resolves, also a second time',
     open: () =>
@@ -639,6 +707,54 @@ class LooseBackend extends InMemoryBackend {
     const stored = await this.read(record.id);
     const isSame = stored && stored.data === record.data && this.fold(stored.proof) === this.fold(record.proof);
     return super.update(isSame ? { ...record, proof: stored.proof } : record, expectedVersion);
+  }
+}
+
+/** Keeps everything in memory, and writes it to its store when it is closed. */
+class LateBackend extends InMemoryBackend {
+  readonly #written: SessionRecord[];
+  readonly #ids = new Set<string>();
+
+  constructor(written: SessionRecord[] = []) {
+    super();
+    this.#written = written;
+  }
+  static async again(first: LateBackend): Promise<LateBackend> {
+    const backend = new LateBackend(first.#written);
+    for (const record of first.#written) await backend.create(record);
+    return backend;
+  }
+  override create(record: SessionRecord): Promise<boolean> {
+    this.#ids.add(record.id);
+    return super.create(record);
+  }
+  override async close(): Promise<void> {
+    const records = await Promise.all([...this.#ids].map(id => this.read(id)));
+    this.#written.push(...records.filter(record => record !== undefined));
+    await super.close();
+  }
+}
+
+const ABSENCE = {
+  read: undefined,
+  update: 'gone',
+  touch: false,
+  delete: false,
+  create: false,
+  listByPrincipal: [],
+  deleteByPrincipal: [],
+};
+
+/** Rejects when it is cut off, but for one method. */
+class SwallowingBackend extends InMemoryBackend {
+  constructor(private readonly swallows: keyof typeof ABSENCE) {
+    super();
+  }
+  cutOff(): void {
+    for (const [method, absence] of Object.entries(ABSENCE))
+      Object.assign(this, {
+        [method]: () => (method === this.swallows ? Promise.resolve(absence) : Promise.reject(new Error('cut off'))),
+      });
   }
 }
 
@@ -715,13 +831,17 @@ function collect(
   return cases;
 }
 
-/** @param among part of the names of the cases to run; all by default */
-async function failuresOf(open: () => SessionBackend, among = ''): Promise<string[]> {
+/** Runs the cases whose names have these words, and returns the names of those that failed. */
+async function failuresOf(
+  open: () => SessionBackend,
+  options: DescribeSessionBackendOptions = {},
+  words = '',
+): Promise<string[]> {
   const failed: string[] = [];
-  // A sweep beside which nobody asks for anything need not rest.
-  const rest = jest.spyOn(Pace.prototype, 'rest').mockResolvedValue();
-  for (const [name, run] of collect(open, { races: 100, seed: 1 })) {
-    if (name.includes(among)) await run().catch(() => failed.push(name));
+  // A sweep beside which hardly anybody asks for anything need not rest for long.
+  const rest = jest.spyOn(Pace.prototype, 'rest').mockImplementation(nextTurn);
+  for (const [name, run] of collect(open, { races: 100, seed: 1, ...options })) {
+    if (name.includes(words)) await run().catch(() => failed.push(name));
   }
   rest.mockRestore();
   return failed;
@@ -733,8 +853,8 @@ describe('describeSessionBackend', () => {
   });
 
   it.each(Object.keys(BROKEN))('catches a backend where %s', async fault => {
-    const { open, caughtBy } = BROKEN[fault]!;
-    expect(await failuresOf(open, caughtBy)).not.toEqual([]);
+    const { open, options, caughtBy } = BROKEN[fault]!;
+    expect(await failuresOf(open, options, caughtBy)).not.toEqual([]);
   });
 
   it('prints the seed with a failure', async () => {
@@ -746,7 +866,8 @@ describe('describeSessionBackend', () => {
   it('registers the cases for several handles only where the backend can be opened again', () => {
     const open = () => new InMemoryBackend();
     const count = (options?: DescribeSessionBackendOptions) => collect(open, options).size;
-    expect(count({ openAgain: open })).toBe(count() + 4);
+    expect(count({ openAgain: open })).toBe(count() + 6);
+    expect(count({ cutOff: () => undefined })).toBe(count() + 1);
   });
 
   it('runs under node:test', () => {

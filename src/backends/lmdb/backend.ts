@@ -8,11 +8,12 @@ import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
+import { freeBytes } from '../free-bytes.js';
 import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord, headsOf, isMadeBefore } from '../record-text.js';
 import { copyTo } from './backup.js';
 import { findingsOfFolder } from './check.js';
-import { freeBytes, messageOf, openFolder } from './folder.js';
+import { messageOf, openFolder } from './folder.js';
 import { expiryKey, LAYOUT, newestFirst, partsOfExpiryKey, principalKey, recordKeyOf, toId, toKey } from './layout.js';
 import { giveUpReserve, keepReserve } from './reserve.js';
 

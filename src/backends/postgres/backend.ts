@@ -15,6 +15,7 @@ import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
+import { fromColumn, toColumn } from '../column-text.js';
 import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
@@ -22,7 +23,6 @@ import { postgresFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { sqlStateOf, type PostgresPool, type Result } from './pool.js';
 import { DEFAULT_TABLE, LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
-import { fromColumn, toColumn } from './text.js';
 
 /** Options of {@link PostgresBackend}. */
 export interface PostgresBackendOptions {
