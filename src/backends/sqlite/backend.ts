@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal } from '../../core/checks.js';
+import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
@@ -11,9 +12,9 @@ import { fromColumn, toColumn } from '../column-text.js';
 import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
 import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
-import { explain } from './failures.js';
+import { conditionOf, explain } from './failures.js';
 import { fileOf, patiently, prepareFile, sizeOf } from './file.js';
-import { sqliteFindings } from './findings.js';
+import { readOnly, sqliteFindings } from './findings.js';
 import { makeTable } from './layout.js';
 import { Statements } from './statements.js';
 import { DEFAULT_TABLE, LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
@@ -93,11 +94,10 @@ export class SqliteBackend extends SessionBackend {
     if (database === undefined) throw refusal('SqliteBackend', 'database', 'undefined', DATABASE.instead);
     this.#database = database;
     this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
-    this.#file = fileOf(database);
-    patiently(() => prepareFile(database, this.#file));
-    patiently(() => makeTable(database, this.#table));
-    this.#writer = new Writer(database);
-    this.#statements = new Statements(database, this.#table);
+    const { file, writer, statements } = setUp(database, this.#table);
+    this.#file = file;
+    this.#writer = writer;
+    this.#statements = statements;
     this.#keepReserve();
   }
 
@@ -113,7 +113,15 @@ export class SqliteBackend extends SessionBackend {
 
   /** @internal */
   async [FINDINGS](): Promise<StoreFinding[]> {
-    return this.#read(() => sqliteFindings(this.#database, this.#table, this.#file));
+    const findings = await this.#read(() => sqliteFindings(this.#database, this.#table, this.#file));
+    try {
+      // Begins to write, and changes nothing.
+      await this.#writer.run(() => this.#statements.deleteNumber.run(-1));
+    } catch (error) {
+      if (codeOf(error) === 'SQLITE_READONLY') findings.push(readOnly(this.#file));
+      else if (findings.length === 0) throw this.#explained(error);
+    }
+    return findings;
   }
 
   /** @internal The bytes are those of the file and its log, with whatever else is in it. */
@@ -330,6 +338,22 @@ export class SqliteBackend extends SessionBackend {
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
 const own = (({ read, deleteExpired }) => ({ read, deleteExpired }))(SqliteBackend.prototype);
+
+/** @throws SessionConfigurationError when the file or the table cannot be used */
+function setUp(database: SqliteDatabase, table: Table): { file: string; writer: Writer; statements: Statements } {
+  let file = '';
+  try {
+    return patiently(() => {
+      file = fileOf(database);
+      prepareFile(database, file);
+      makeTable(database, table);
+      return { file, writer: new Writer(database), statements: new Statements(database, table) };
+    });
+  } catch (error) {
+    const condition = conditionOf(error, file);
+    throw condition === undefined ? error : new SessionConfigurationError(`database: ${condition}`, { cause: error });
+  }
+}
 
 function isChanged({ changes }: { changes: number | bigint }): boolean {
   return Number(changes) > 0;
