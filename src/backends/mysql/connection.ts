@@ -270,9 +270,10 @@ class Hold {
       this.connection.connection.off('error', ignore);
       this.connection.release();
     } else {
+      // The driver's own `destroy` ends one side only, and leaves whoever waits for an answer waiting.
+      const { stream } = this.connection.connection as { stream?: { destroy?: (error: Error) => void } };
+      stream?.destroy?.(new Error('The connection was given up'));
       this.connection.destroy();
-      // The driver only ends its side, and a network that takes nothing would keep the other one.
-      (this.connection.connection as { stream?: { destroy?: () => void } }).stream?.destroy?.();
     }
   }
 
