@@ -35,7 +35,7 @@ const LOOK_BATCH = 200;
 const LOOK_CHARACTERS = 256 * 1024;
 
 /** The number of sessions that one transaction of a revocation ends, and of names that are read before it yields. */
-const REVOCATION_BATCH = 50;
+const REVOCATION_BATCH = 150;
 const NAMES_AT_ONCE = 1_000;
 
 /**
