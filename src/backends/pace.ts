@@ -30,11 +30,20 @@ const LONGEST_REST = 1_000;
  * up with what comes however much that is.
  */
 export class Pace {
-  readonly #started = performance.now();
-  #begun = this.#started;
+  readonly #started: number;
+  #begun = performance.now();
 
-  /** @param rests the length of the first rest in multiples of the work before it: 9 leaves nine tenths of the time to requests */
-  constructor(private readonly rests = 9) {}
+  /**
+   * @param rests the length of the first rest in multiples of the work before it: 9 leaves nine tenths of the time to requests
+   * @param before the pace of the same work when it was last done. Work that begins again soon goes on at the pace that it had:
+   *   it is behind, and would otherwise be slow again each time.
+   */
+  constructor(
+    private readonly rests = 9,
+    before?: Pace,
+  ) {
+    this.#started = this.#begun - (before ? before.#lastingAt(this.#begun) : 0);
+  }
 
   /** Waits after a batch if there is another one to do. */
   async rest(): Promise<void> {
@@ -47,6 +56,11 @@ export class Pace {
   /** Returns the size of the next batch, for an engine in which a batch takes mostly the time of its commit. */
   sizeOf(firstBatch: number): number {
     return Math.round(firstBatch * Math.min(MOST_GROWTH, this.#growthAt(performance.now())));
+  }
+
+  /** Returns how long the work lasted, less the time since then. */
+  #lastingAt(now: number): number {
+    return Math.max(0, this.#begun - this.#started - (now - this.#begun));
   }
 
   #growthAt(now: number): number {

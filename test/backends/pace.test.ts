@@ -54,6 +54,21 @@ test('its batches grow to three times their first size', async () => {
   await pace.rest();
 });
 
+test('work that begins again soon goes on at the pace that it had, and after a long rest begins anew', async () => {
+  const first = new Pace(RESTS_OF_A_DISK);
+  while (now < 60_000) await work(first, 10, 10);
+  const size = first.sizeOf(100);
+  const [reached] = (await work(first, 10, 10)).slice(-1);
+  now += 3_000;
+  const second = new Pace(RESTS_OF_A_DISK, first);
+  expect(second.sizeOf(100)).toBe(size);
+  expect((await work(second, 10, 10))[0]).toBeCloseTo(reached!, 1);
+  now += 600_000;
+  const third = new Pace(RESTS_OF_A_DISK, second);
+  expect(third.sizeOf(100)).toBe(100);
+  expect((await work(third, 10, 10))[0]).toBeLessThan(0.02);
+});
+
 test('what 1,000 log-ins a second leave in 15 minutes is removed in less, by batches of 100 that take 10 ms', async () => {
   await work(new Pace(RESTS_OF_A_DISK), 9_000, 10);
   expect(now).toBeLessThan(15 * 60_000);

@@ -69,6 +69,7 @@ export class LmdbBackend extends SessionBackend {
   readonly #byExpiry: Database<string, Buffer>;
   #writes = 0;
   #closing: Promise<void> | undefined;
+  #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
     read: id => (this.read === own.read ? this.#look(() => this.#find(toKey(id))?.record) : undefined),
   };
@@ -197,7 +198,7 @@ export class LmdbBackend extends SessionBackend {
 
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     keepReserve(this.#folder);
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;

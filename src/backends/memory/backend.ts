@@ -56,6 +56,7 @@ interface Sweep {
  * out when it restarts.
  */
 export class InMemoryBackend extends SessionBackend {
+  #sweepPace: Pace | undefined;
   readonly #maxSessions: number;
   readonly #kept = new Map<string, Kept>();
   /*
@@ -178,7 +179,8 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   deleteExpired(now: number): Promise<number> {
-    return this.#sweep(({ record }) => record.expiresAt <= now, SWEEP_SLICE, new Pace());
+    this.#sweepPace = new Pace(undefined, this.#sweepPace);
+    return this.#sweep(({ record }) => record.expiresAt <= now, SWEEP_SLICE, this.#sweepPace);
   }
 
   override deleteAll(before: number): Promise<number> {

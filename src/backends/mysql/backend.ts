@@ -90,6 +90,7 @@ export class MysqlBackend extends SessionBackend {
   readonly #patient: Connections;
   readonly #table: Table;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   #migration: Promise<void> = Promise.resolve();
 
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
@@ -221,7 +222,7 @@ export class MysqlBackend extends SessionBackend {
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     let from = -Number.MAX_VALUE;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     for (;;) {
       const { rows } = await this.#run(this.#table.lookToSweep, [from, now], this.#patient);
       let removed = 0;

@@ -81,6 +81,7 @@ export class PostgresBackend extends SessionBackend {
   readonly #table: Table;
   #prepares: boolean;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   #migration: Promise<void> = Promise.resolve();
 
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
@@ -193,7 +194,7 @@ export class PostgresBackend extends SessionBackend {
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     let from = -Infinity;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     for (;;) {
       const { rows } = await this.#run('sweep', this.#table.sweep, [now, from], this.#connections.patient);
       const removed = rows.filter(([, isRemoved]) => isRemoved === 't').length;

@@ -80,6 +80,7 @@ export class SqliteBackend extends SessionBackend {
   readonly #writer: Writer;
   readonly #statements: Statements;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
     read: id => (this.read === own.read ? this.#readAtOnce(id) : undefined),
   };
@@ -192,7 +193,7 @@ export class SqliteBackend extends SessionBackend {
 
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     this.#keepReserve();
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#statements.due.get({ now }))) === undefined) return 0;
