@@ -14,6 +14,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   backends: ['core'],
   openapi: ['controllers', 'koa', 'core'],
   testing: ['koa', 'model', 'core'],
+  command: ['backends', 'core'],
   entry: ['controllers', 'koa', 'session', 'model', 'core', 'backends'],
 };
 
@@ -37,6 +38,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'better-sqlite3': ['backends/sqlite'],
   mysql2: ['backends/mysql'],
   'routing-controllers-openapi': ['openapi'],
+  commander: ['command'],
 };
 
 interface Import {

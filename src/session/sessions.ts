@@ -1,6 +1,6 @@
 import type { Tokens, VerifiedToken } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
-import type { Clock } from '../core/clock.js';
+import { type Clock, CLOCK_SKEW } from '../core/clock.js';
 import { principalText } from '../core/principal-text.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { startTimer, stopTimer, type Timer } from '../core/timers.js';
@@ -15,7 +15,7 @@ import type { SessionName, SessionParts } from './parts.js';
 import { type Closed, isClosed, Records } from './records.js';
 import type { SessionInfo, Transport } from './session.js';
 import { Store } from './store.js';
-import { CLOCK_SKEW, type SessionLimits, Times } from './times.js';
+import { type SessionLimits, Times } from './times.js';
 import { Touches } from './touches.js';
 import { WriteQueue } from './write-queue.js';
 

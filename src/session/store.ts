@@ -3,7 +3,7 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
 import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
-import { findingsOf, type StoreFinding } from '../core/findings.js';
+import { findingsOf, type StoreFinding, wrongClock } from '../core/findings.js';
 import type { SessionRecord } from '../core/record.js';
 import { sweepOf } from '../core/sweep.js';
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
@@ -13,7 +13,7 @@ import { MachineClock } from './machine-clock.js';
 import type { NodeClock } from './node-clock.js';
 import { SweepNews } from './sweep-news.js';
 import { Orphans } from './orphans.js';
-import { CLOCK_SKEW, type Times } from './times.js';
+import type { Times } from './times.js';
 
 /**
  * The delay before an expired record is removed, because a node whose clock runs ahead must not remove a session that still
@@ -172,7 +172,8 @@ export class Store {
     try {
       const findings = await this.#call('read', look);
       const ahead = (await this.clock.ahead()) ?? 0;
-      return Math.abs(ahead) > CLOCK_SKEW ? [...findings, wrongClock(ahead)] : findings;
+      const clock = wrongClock(ahead);
+      return clock ? [...findings, clock] : findings;
     } catch (error) {
       // Thrown as it is where there is no backend at all.
       if (!(error instanceof SessionUnavailableError)) throw error;
@@ -323,13 +324,4 @@ function unanswered(cause: unknown): StoreFinding {
         message: `The session backend does not answer: ${reason}`,
         advice: 'Requests with a session are 503 until it does: look at its server, and at the network in between',
       };
-}
-
-function wrongClock(ahead: number): StoreFinding {
-  const seconds = Math.round(Math.abs(ahead) / 1000);
-  return {
-    code: 'CLOCK',
-    message: `This process's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of the session store`,
-    advice: 'Synchronise the clocks of all machines (NTP), this one and that of the store',
-  };
 }
