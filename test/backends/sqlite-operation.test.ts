@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { SqliteDatabase } from '../../src/backends/sqlite/database.js';
 import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
+import { Table } from '../../src/backends/sqlite/table.js';
 import { Pace } from '../../src/backends/pace.js';
 import { atOnceOf } from '../../src/core/at-once.js';
 import { findingsOf } from '../../src/core/findings.js';
@@ -172,6 +173,34 @@ describe(`SqliteBackend on ${SQLITE_DRIVER}`, () => {
     await backend.update({ ...kept, expiresAt: 11_000 }, 2);
     expect(sweepAt()).toEqual([{ sweep_at: 11_000 }]);
     expect(await backend.deleteExpired(11_000)).toBe(1);
+  });
+
+  it('finds what it reads and writes along an index, and sorts nothing', () => {
+    const database = connect();
+    new SqliteBackend({ database });
+    const table = new Table(TABLE);
+    const plans = {
+      read: table.read,
+      update: table.update,
+      move: table.move,
+      touch: table.touch,
+      shorten: table.shorten,
+      delete: table.delete,
+      list: table.list,
+      revoke: table.revoke,
+      due: table.due,
+      heads: table.heads,
+    };
+    for (const [name, text] of Object.entries(plans)) {
+      const values = Object.fromEntries(Array.from(text.matchAll(/:(\w+)/g), ([, parameter = '']) => [parameter, 1]));
+      const statement = database.prepare(`EXPLAIN QUERY PLAN ${text}`);
+      const steps = statement.all(text.includes('?') ? 1 : values) as { detail: string }[];
+      expect(steps.length).toBeGreaterThan(0);
+      expect({ name, slow: Array.from(steps, ({ detail }) => detail).filter(step => /SCAN|TEMP/.test(step)) }).toEqual({
+        name,
+        slow: [],
+      });
+    }
   });
 
   it('ends many sessions of one user in transactions of 200, and log-ins that come in between count as later', async () => {
