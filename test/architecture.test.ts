@@ -32,7 +32,9 @@ const PACKAGES: Record<string, readonly string[]> = {
   cookie: ['cookie'],
   lmdb: ['backends/lmdb'],
   redis: ['backends/redis'],
+  ioredis: ['backends/redis'],
   pg: ['backends/postgres'],
+  'better-sqlite3': ['backends/sqlite'],
   mysql2: ['backends/mysql'],
   'routing-controllers-openapi': ['openapi'],
 };
@@ -83,7 +85,7 @@ test('an engine imports only its own folder and its own driver, and no other eng
   });
   const engines = new Set(ofEngines.map(({ file }) => engineOf(file)));
   expect([...engines].sort()).toEqual(
-    ['lmdb', 'memory', 'moving', 'mysql', 'postgres', 'redis'].map(engine => `backends/${engine}`),
+    ['lmdb', 'memory', 'moving', 'mysql', 'postgres', 'redis', 'sqlite'].map(engine => `backends/${engine}`),
   );
   for (const engine of engines) expect(files).toContain(path.join(engine!, 'backend.ts'));
   expect(strangers).toEqual([]);
