@@ -35,6 +35,7 @@ const CONNECT_WITHIN = 2000;
 export const backends: Readonly<Record<string, Open>> = {
   memory: () => Promise.resolve({ backend: new InMemoryBackend(), place: 'the memory of this process' }),
   lmdb: ({ folder }) => Promise.resolve(openLmdb(path.join(folder, 'sessions'))),
+  mysql: ({ env }) => openMysql(env['MYSQL_URL'] || 'mysql://root@127.0.0.1:3306/test'),
   sqlite: ({ folder }) => Promise.resolve(openSqlite(folder)),
   redis: ({ env }) => openRedis(env['REDIS_URL'] || 'redis://127.0.0.1:6379'),
   postgres: ({ env }) => openPostgres(env['POSTGRES_URL'] || 'postgres://postgres@127.0.0.1:5432/test'),

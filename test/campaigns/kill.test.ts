@@ -2,16 +2,26 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { createPool, type Pool as MysqlPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
+import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { KILLS } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
-import { describeWith, startPostgres, startRedis, until, type PrivateServer } from '../support/engines.js';
+import {
+  describeWith,
+  startPostgres,
+  startRedis,
+  until,
+  type PrivateServer,
+  mariadbUrl,
+  startMariadb,
+} from '../support/engines.js';
 import { openSqlite, SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { inspect, putUnderLoad, type Event, type Findings } from './kill-load.js';
 
@@ -198,6 +208,35 @@ describeWith('postgres', 'PostgreSQL', () => {
   it(
     'a killed engine restarts with every acknowledged write, and no half-written one',
     () => rounds('PostgreSQL, engine', () => killEngine(server, new PostgresBackend({ pool }))),
+    TIMEOUT,
+  );
+});
+
+describeWith('mariadb', 'MariaDB', () => {
+  let server: PrivateServer;
+  let pool: MysqlPool;
+  beforeAll(async () => {
+    server = await startMariadb();
+    pool = createPool({ uri: mariadbUrl(server), connectTimeout: 1000 });
+    await new MysqlBackend({ pool }).migrate();
+  }, 60_000);
+  afterAll(async () => {
+    await pool.end();
+    await server.stop();
+  });
+
+  it(
+    'a killed application leaves every acknowledged write, and no half-written one',
+    () =>
+      rounds('MariaDB, application', () =>
+        killApplication('mysql', mariadbUrl(server), () => new MysqlBackend({ pool })),
+      ),
+    TIMEOUT,
+  );
+
+  it(
+    'a killed engine restarts with every acknowledged write, and no half-written one',
+    () => rounds('MariaDB, engine', () => killEngine(server, new MysqlBackend({ pool }))),
     TIMEOUT,
   );
 });

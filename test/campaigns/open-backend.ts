@@ -1,6 +1,8 @@
+import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient, createCluster } from 'redis';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
+import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
@@ -11,6 +13,7 @@ import { openSqlite } from '../support/open-sqlite.js';
 export async function openBackend(engine: string, address: string): Promise<SessionBackend> {
   if (engine === 'lmdb') return new LmdbBackend({ path: address });
   if (engine === 'sqlite') return new SqliteBackend({ database: openSqlite(address) });
+  if (engine === 'mysql') return new MysqlBackend({ pool: createPool({ uri: address, connectionLimit: 5 }) });
   if (engine === 'postgres') return new PostgresBackend({ pool: new Pool({ connectionString: address, max: 5 }) });
   const urls = address.split(',');
   const client =

@@ -16,7 +16,7 @@ import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
-import { Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { Pace, RESTS_OF_A_DISK, RESTS_WHILE_AWAITED } from '../pace.js';
 import { fromBytes, toBytes } from './bytes.js';
 import { Connections, type Values } from './connection.js';
 import { explain } from './failures.js';
@@ -243,9 +243,11 @@ export class MysqlBackend extends SessionBackend {
     }
   }
 
+  /** Goes through the records in the order of their ids, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let deleted = 0;
-    for await (const rows of this.#walk(this.#table.walk)) {
+    for await (const rows of this.#walk(this.#table.walk, new Pace(RESTS_WHILE_AWAITED))) {
+      if (this.#isClosed) throw new Error('MysqlBackend is closed');
       const older = rows.filter(([, createdAt]) => Number(createdAt) < before);
       if (older.length === 0) continue;
       deleted += (await this.#run(this.#table.deleteBefore, [...paddedIds(older), before])).affectedRows;
@@ -254,7 +256,7 @@ export class MysqlBackend extends SessionBackend {
   }
 
   async *#heads(): AsyncIterable<readonly RecordHead[]> {
-    for await (const rows of this.#walk(this.#table.heads)) {
+    for await (const rows of this.#walk(this.#table.heads, new Pace())) {
       const heads = rows.filter(([, , , , , version]) => Number(version) > 0).map(toHead);
       if (heads.length > 0) yield heads;
     }
@@ -267,8 +269,7 @@ export class MysqlBackend extends SessionBackend {
   }
 
   /** Reads all rows in the order of their ids, in batches that leave the server to requests. */
-  async *#walk(sql: string): AsyncIterable<unknown[][]> {
-    const pace = new Pace();
+  async *#walk(sql: string, pace: Pace): AsyncIterable<unknown[][]> {
     for (let from = Buffer.alloc(0); ;) {
       const { rows } = await this.#run(sql, [from]);
       if (rows.length > 0) yield rows;

@@ -88,7 +88,9 @@ export class Table {
     const table = this.quoted;
     const record = RECORD.join(', ');
     const lives = `version > ${ENDED}`;
-    const byId = `FROM ${table} AS stored FORCE INDEX (PRIMARY) WHERE stored.id ${IDS}`;
+    // Only this form takes the name of an index. An alias would need a default database.
+    const deleteAlong = (index: string): string => `DELETE ${table} FROM ${table} FORCE INDEX (${index})`;
+    const deleteById = `${deleteAlong('PRIMARY')} WHERE id ${IDS}`;
     const fromId = `FROM ${table} FORCE INDEX (PRIMARY) WHERE id >= ? ORDER BY id LIMIT ${BATCH}`;
     this.create = `INSERT INTO ${table} (${record}, sweep_at) VALUES (${RECORD.map(() => '?').join(', ')}, ?)`;
     this.read = `SELECT ${record} FROM ${table} WHERE id = ? AND ${lives}`;
@@ -106,14 +108,14 @@ export class Table {
       `UPDATE ${table} FORCE INDEX (${BY_PRINCIPAL}) SET principal = ?, version = ${ENDED} ` +
       `WHERE principal = ? AND NOT (id <=> ?) LIMIT ${REVOKE_BATCH}`;
     this.ended = `SELECT id FROM ${table} FORCE INDEX (${BY_PRINCIPAL}) WHERE principal = ?`;
-    this.removeEnded = `DELETE stored FROM ${table} AS stored FORCE INDEX (${BY_PRINCIPAL}) WHERE stored.principal = ?`;
+    this.removeEnded = `${deleteAlong(BY_PRINCIPAL)} WHERE principal = ?`;
     this.lookToSweep =
       `SELECT id, sweep_at, expires_at FROM ${table} FORCE INDEX (${BY_SWEEP_AT}) ` +
       `WHERE sweep_at BETWEEN ? AND ? ORDER BY sweep_at LIMIT ${BATCH}`;
-    this.sweep = `DELETE stored ${byId} AND stored.expires_at <= ?`;
+    this.sweep = `${deleteById} AND expires_at <= ?`;
     this.putOff = `UPDATE ${table} FORCE INDEX (PRIMARY) SET sweep_at = expires_at WHERE id ${IDS} AND expires_at > ?`;
     this.walk = `SELECT id, created_at ${fromId}`;
-    this.deleteBefore = `DELETE stored ${byId} AND stored.created_at < ? AND stored.${lives}`;
+    this.deleteBefore = `${deleteById} AND created_at < ? AND ${lives}`;
     const bytes = ['id', 'principal', 'data', 'proof', 'ip', 'user_agent'].map(
       column => `COALESCE(LENGTH(${column}), 0)`,
     );
