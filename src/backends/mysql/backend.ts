@@ -17,13 +17,14 @@ import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK, RESTS_WHILE_AWAITED } from '../pace.js';
+import { DEFAULT_TABLE } from '../sql.js';
 import { fromBytes, toBytes } from './bytes.js';
 import { Connections, type Values } from './connection.js';
 import { explain } from './failures.js';
 import { mysqlFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { errorNumberOf, type MysqlCallbackPool, type MysqlPool, type Result } from './pool.js';
-import { BATCH, DEFAULT_TABLE, NOW, REVOKE_BATCH, Table } from './table.js';
+import { BATCH, NOW, REVOKE_BATCH, Table } from './table.js';
 
 /** Options of {@link MysqlBackend}. */
 export interface MysqlBackendOptions {

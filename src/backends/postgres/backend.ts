@@ -17,12 +17,13 @@ import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { fromColumn, toColumn } from '../column-text.js';
 import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { DEFAULT_TABLE } from '../sql.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
 import { postgresFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { sqlStateOf, type PostgresPool, type Result } from './pool.js';
-import { DEFAULT_TABLE, LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
+import { LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 
 /** Options of {@link PostgresBackend}. */
 export interface PostgresBackendOptions {

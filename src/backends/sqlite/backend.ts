@@ -11,13 +11,14 @@ import { monotonicNow } from '../../core/timers.js';
 import { fromColumn, toColumn } from '../column-text.js';
 import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
+import { DEFAULT_TABLE } from '../sql.js';
 import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
 import { conditionOf, explain } from './failures.js';
 import { fileOf, patiently, prepareFile, sizeOf } from './file.js';
 import { readOnly, sqliteFindings } from './findings.js';
 import { makeTable } from './layout.js';
 import { Statements } from './statements.js';
-import { DEFAULT_TABLE, LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
+import { LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 import { ForeignTransaction, Writer } from './writer.js';
 
 /** Options of {@link SqliteBackend}. */
