@@ -1,3 +1,4 @@
+import Redis, { Cluster } from 'ioredis';
 import { Pool } from 'pg';
 import { createClient, createCluster } from 'redis';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
@@ -10,9 +11,17 @@ export async function openBackend(engine: string, address: string): Promise<Sess
   if (engine === 'lmdb') return new LmdbBackend({ path: address });
   if (engine === 'postgres') return new PostgresBackend({ pool: new Pool({ connectionString: address, max: 5 }) });
   const urls = address.split(',');
+  if (engine === 'ioredis') return openIoredis(urls);
   const client =
     urls.length === 1 ? createClient({ url: address }) : createCluster({ rootNodes: urls.map(url => ({ url })) });
   client.on('error', () => undefined);
   await client.connect();
+  return new RedisBackend({ client });
+}
+
+async function openIoredis(urls: string[]): Promise<SessionBackend> {
+  const client = urls.length === 1 ? new Redis(urls[0] ?? '', { retryStrategy: () => 20 }) : new Cluster(urls);
+  client.on('error', () => undefined);
+  await client.ping();
   return new RedisBackend({ client });
 }
