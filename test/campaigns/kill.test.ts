@@ -6,10 +6,12 @@ import { Pool } from 'pg';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
+import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { KILLS } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, startPostgres, startRedis, until, type PrivateServer } from '../support/engines.js';
+import { openSqlite, SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
 import { inspect, putUnderLoad, type Event, type Findings } from './kill-load.js';
 
@@ -80,6 +82,54 @@ describe('LMDB', () => {
       const backend = new LmdbBackend({ path: path.join(folder, 'store') });
       await rounds('LMDB, application', () => killApplication('lmdb', path.join(folder, 'store'), () => backend));
       await backend.close();
+      rmSync(folder, { recursive: true });
+    },
+    TIMEOUT,
+  );
+});
+
+describe(`SQLite on ${SQLITE_DRIVER}`, () => {
+  it(
+    'a killed application leaves every acknowledged write, and no half-written one',
+    async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rcs-kill-'));
+      const file = path.join(folder, 'sessions.db');
+      const database = openSqlite(file);
+      const backend = new SqliteBackend({ database });
+      await rounds('SQLite, application', () => killApplication('sqlite', file, () => backend));
+      database.close();
+      rmSync(folder, { recursive: true });
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'one of three applications on a file is killed: the others go on, and no acknowledged write is lost',
+    async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rcs-kill-'));
+      const file = path.join(folder, 'sessions.db');
+      const database = openSqlite(file);
+      const backend = new SqliteBackend({ database });
+      const others = [1, 2].map(() => {
+        const events: Event[] = [];
+        const child = forkModule('../campaigns/kill-worker', ['sqlite', file]);
+        child.on('message', event => events.push(event as Event));
+        return { child, events };
+      });
+      await rounds('SQLite, one of three', async () => {
+        const before = others.map(({ events }) => events.length);
+        const findings = await killApplication('sqlite', file, () => backend);
+        const goOn = () => others.every(({ events }, n) => events.length > before[n]! + 20);
+        await until(goOn, 'the other applications to go on');
+        return findings;
+      });
+      for (const { child, events } of others) {
+        const closed = new Promise(resolve => child.once('close', resolve));
+        child.kill('SIGKILL');
+        await closed;
+        expect((await inspect(backend, events)).violations).toEqual([]);
+      }
+      database.close();
       rmSync(folder, { recursive: true });
     },
     TIMEOUT,

@@ -6,6 +6,7 @@ import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { migrate } from '../../src/backends/postgres/backend.js';
 import { PROCESS_RACES as RACES, raceTimeout } from '../support/campaign.js';
 import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
+import { SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { startRedisCluster } from '../support/redis-cluster.js';
 import { raceProcesses, raceWithin, type RaceResult } from './race-campaign.js';
 import { seed } from '../support/seed.js';
@@ -40,6 +41,20 @@ describe('sessions that are logged out, revoked, spared and evicted while others
       try {
         const result = await raceProcesses('lmdb', path.join(folder, 'store'), RACES, seed);
         expectNoSurvivors('LMDB, four processes', result);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'in SQLite, from four processes: none comes back, none is lost',
+    async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rcs-race-'));
+      try {
+        const result = await raceProcesses('sqlite', path.join(folder, 'sessions.db'), RACES, seed);
+        expectNoSurvivors(`SQLite on ${SQLITE_DRIVER}, four processes`, result);
       } finally {
         rmSync(folder, { recursive: true });
       }

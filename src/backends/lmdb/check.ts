@@ -2,7 +2,8 @@ import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import type { StoreFinding } from '../../core/findings.js';
-import { freeBytes, messageOf } from './folder.js';
+import { freeBytes } from '../free-bytes.js';
+import { messageOf } from './folder.js';
 
 /** Bytes below which the disk counts as nearly full. */
 const LITTLE_ROOM = 64 * 1024 * 1024;

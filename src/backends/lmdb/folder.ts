@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, statfsSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { SessionConfigurationError } from '../../core/errors.js';
+import { freeBytes } from '../free-bytes.js';
 import { FORMAT, LAYOUT } from './layout.js';
 
 const ROOM_TO_OPEN = 1024 * 1024;
@@ -61,11 +62,6 @@ export function openFolder(folder: string): RootDatabase<string, Buffer> {
  */
 function makePrivate(file: string): void {
   closeSync(openSync(file, 'a+', 0o600));
-}
-
-export function freeBytes(folder: string): number {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
 }
 
 /** Returns whether a file is an LMDB database, or empty and new. lmdb crashes when it opens anything else. */

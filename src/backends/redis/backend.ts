@@ -4,8 +4,9 @@ import { type Check, constructorOptions, type OptionTable, refusal, trueOrFalse 
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
+import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { Pace } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
 import { findingsOfCluster, findingsOfServer, isNodeOfCluster } from './check.js';
 import {
   hasClientSideCache,
@@ -62,6 +63,9 @@ const EXAMPLE = 'new RedisBackend({ client: await createClient({ url }).connect(
 
 /** The number of keys that one SCAN checks: some tenths of a millisecond's work for the server. */
 const SCAN_COUNT = 100;
+
+/** The same for work on all records that somebody waits for: some milliseconds' work with what is done to each. */
+const LOOK_COUNT = 500;
 
 /**
  * Sessions in Redis (or what speaks its protocol and has Lua scripts), shared by all processes and machines that reach it.
@@ -178,21 +182,44 @@ export class RedisBackend extends SessionBackend {
    * request.
    */
   async deleteExpired(now: number): Promise<number> {
+    let deleted = 0;
+    for await (const members of this.#pages(new Pace(), SCAN_COUNT)) deleted += await this.#store.expire(members, now);
+    return deleted;
+  }
+
+  /** Scans all keys of the server. The key of a slot that moves from one master to another meanwhile may be missed. */
+  override async deleteAll(before: number): Promise<number> {
+    let count = 0;
+    for await (const members of this.#pages(new Pace(RESTS_WHILE_AWAITED), LOOK_COUNT)) {
+      const ended = await this.#store.endMadeBefore(members, before);
+      for (const id of ended) this.#near?.forget(id);
+      count += ended.length;
+    }
+    return count;
+  }
+
+  /** @internal Other programs may have their keys on the same server, so that it does not tell what the sessions take. */
+  get [INVENTORY](): Inventory {
+    return { heads: () => this.#heads(), bytes: () => Promise.resolve(undefined) };
+  }
+
+  async *#heads(): AsyncGenerator<RecordHead[]> {
+    for await (const members of this.#pages(new Pace(), LOOK_COUNT)) yield await this.#store.heads(members);
+  }
+
+  /** Yields the names of all records, and rests after each page has been worked on. A name may come twice. */
+  async *#pages(pace: Pace, count: number): AsyncGenerator<string[]> {
     const client = this.#client;
     const nodes = isCluster(client) ? await mastersOf(client) : [client];
-    let deleted = 0;
-    const pace = new Pace();
     for (const node of nodes) {
       let cursor = '0';
       do {
-        const page = await node.scan(cursor, { MATCH: this.#layout.recordPattern, COUNT: SCAN_COUNT });
-        const members = textsOf(page.keys).map(key => this.#layout.memberOfKey(key));
-        deleted += await this.#store.expire(members, now);
+        const page = await node.scan(cursor, { MATCH: this.#layout.recordPattern, COUNT: count });
+        yield textsOf(page.keys).map(key => this.#layout.memberOfKey(key));
         cursor = textOf(page.cursor) ?? '0';
         if (cursor !== '0') await pace.rest();
       } while (cursor !== '0');
     }
-    return deleted;
   }
 
   /** Closes the near-cache's connection. The client stays open. */

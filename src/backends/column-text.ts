@@ -1,7 +1,7 @@
 /**
- * Returns text in a form that a PostgreSQL column can store. Text with a NUL or a lone surrogate, which UTF-8 columns refuse,
- * is escaped after a backslash; so is text that begins with a backslash. All other text, nearly everything, is stored
- * unchanged, for people to read and to query.
+ * Returns text in a form that a text column in UTF-8 can store. Text with a NUL or a lone surrogate, which such columns refuse,
+ * cut off or replace, is escaped after a backslash; so is text that begins with a backslash. All other text, nearly everything,
+ * is stored unchanged, for people to read and to query.
  */
 export function toColumn(text: string): string {
   if (!text.startsWith('\\') && !UNFIT.test(text)) return text;
