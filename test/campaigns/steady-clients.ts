@@ -1,7 +1,8 @@
+import Redis from 'ioredis';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 
-/** The clients that docs/backends/redis.md and docs/backends/postgres.md recommend; test/docs/facts.test.ts compares them. */
+/** The clients that docs/backends/{redis,ioredis,postgres}.md recommend; test/docs/facts.test.ts compares them. */
 
 export async function connectToRedis(url: string) {
   const client = createClient({
@@ -39,6 +40,18 @@ function watch(client: Watched): void {
   };
   // Not before what has arrived meanwhile was read: this process may have been busy.
   setInterval(() => setImmediate(look), 100).unref();
+}
+
+export function connectWithIoredis(url: string): Redis {
+  const client = new Redis(url, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => 50,
+    connectTimeout: 600,
+    socketTimeout: 600,
+  });
+  client.on('error', () => undefined);
+  return client;
 }
 
 export function openPool(connectionString: string): Pool {
