@@ -35,7 +35,7 @@ const VALKEY = { name: 'Valkey', programs: ['valkey-server'], urls: [], packages
 /** Whether the distribution offers a package. Debian 12 has no Valkey. */
 function isOffered(name) {
   try {
-    return execFileSync('apt-cache', ['policy', name], { encoding: 'utf8' }).includes('Candidate: ');
+    return execFileSync('apt-cache', ['policy', name], { encoding: 'utf8' }).match(/Candidate: \d/) !== null;
   } catch {
     return false;
   }
