@@ -29,6 +29,18 @@ function isInstalled({ programs, urls }) {
   return urls.some(url => process.env[url]) || programs.some(program => findProgram(program) !== undefined);
 }
 
+/** A stand-in for Redis that not every distribution has: CI runs the tests of Redis on it where it is there. */
+const VALKEY = { name: 'Valkey', programs: ['valkey-server'], urls: [], packages: ['valkey-server'] };
+
+/** Whether the distribution offers a package. Debian 12 has no Valkey. */
+function isOffered(name) {
+  try {
+    return execFileSync('apt-cache', ['policy', name], { encoding: 'utf8' }).match(/Candidate: \d/) !== null;
+  } catch {
+    return false;
+  }
+}
+
 /** The engines that are neither installed nor named by the environment. */
 export function missingEngines() {
   return ENGINES.filter(engine => !isInstalled(engine));
@@ -52,7 +64,18 @@ async function agrees() {
   return /^y(es)?$/i.test(answer.trim());
 }
 
+/** Says what becomes of Valkey, and installs it where that is possible and wanted. */
+function offerValkey() {
+  if (isInstalled(VALKEY))
+    console.log('Valkey is installed. Its tests: REDIS_SERVER=valkey-server npm test -- test/backends/redis.test.ts');
+  else if (!isOffered('valkey-server'))
+    console.log('Valkey: this distribution has no package valkey-server. It is left out.');
+  else if (process.env.CI === 'true') aptGet(['install', '-y', '-qq', '--no-install-recommends', ...VALKEY.packages]);
+  else console.log('Valkey is optional: apt-get install valkey-server');
+}
+
 async function main() {
+  offerValkey();
   const missing = missingEngines();
   if (missing.length === 0) {
     console.log(`Installed: ${ENGINES.map(({ name }) => name).join(', ')}`);

@@ -4,7 +4,6 @@ import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createPool, type Pool as MysqlPool } from 'mysql2/promise';
 import { Pool } from 'pg';
-import { createClient } from 'redis';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
 import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
@@ -23,6 +22,7 @@ import {
   startMariadb,
 } from '../support/engines.js';
 import { openSqlite, SQLITE_DRIVER } from '../support/open-sqlite.js';
+import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
 import { inspect, putUnderLoad, type Event, type Findings } from './kill-load.js';
 
 const TIMEOUT = 60_000 + KILLS * 15_000;
@@ -148,33 +148,34 @@ describe(`SQLite on ${SQLITE_DRIVER}`, () => {
 
 describeWith('redis', 'Redis, with appendfsync always', () => {
   let server: PrivateServer;
-  let client: ReturnType<typeof createClient>;
   beforeAll(async () => {
     server = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
-    // What is under way when the server dies fails, and is not sent again.
-    client = createClient({ url: `redis://127.0.0.1:${server.port}`, socket: { reconnectStrategy: 20 } });
-    client.on('error', () => undefined);
-    await client.connect();
   });
-  afterAll(async () => {
-    client.destroy();
-    await server.stop();
+  afterAll(() => server.stop());
+
+  // What is under way when the server dies fails, and is not sent again.
+  describe.each(REDIS_PACKAGES)('by $name', ({ name, single }) => {
+    let opened: OpenClient;
+    beforeAll(async () => {
+      opened = await single({ port: server.port });
+    });
+    afterAll(() => opened.destroy());
+
+    const open = () => new RedisBackend({ client: opened.client });
+
+    it(
+      'a killed application leaves every acknowledged write, and no half-written one',
+      () =>
+        rounds(`Redis by ${name}, application`, () => killApplication(name, `redis://127.0.0.1:${server.port}`, open)),
+      TIMEOUT,
+    );
+
+    it(
+      'a killed engine restarts with every acknowledged write, and no half-written one',
+      () => rounds(`Redis by ${name}, engine`, () => killEngine(server, open())),
+      TIMEOUT,
+    );
   });
-
-  it(
-    'a killed application leaves every acknowledged write, and no half-written one',
-    () =>
-      rounds('Redis, application', () =>
-        killApplication('redis', `redis://127.0.0.1:${server.port}`, () => new RedisBackend({ client })),
-      ),
-    TIMEOUT,
-  );
-
-  it(
-    'a killed engine restarts with every acknowledged write, and no half-written one',
-    () => rounds('Redis, engine', () => killEngine(server, new RedisBackend({ client }))),
-    TIMEOUT,
-  );
 });
 
 describeWith('postgres', 'PostgreSQL', () => {

@@ -1,3 +1,4 @@
+import Redis, { Cluster } from 'ioredis';
 import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient, createCluster } from 'redis';
@@ -16,9 +17,17 @@ export async function openBackend(engine: string, address: string): Promise<Sess
   if (engine === 'mysql') return new MysqlBackend({ pool: createPool({ uri: address, connectionLimit: 5 }) });
   if (engine === 'postgres') return new PostgresBackend({ pool: new Pool({ connectionString: address, max: 5 }) });
   const urls = address.split(',');
+  if (engine === 'ioredis') return openIoredis(urls);
   const client =
     urls.length === 1 ? createClient({ url: address }) : createCluster({ rootNodes: urls.map(url => ({ url })) });
   client.on('error', () => undefined);
   await client.connect();
+  return new RedisBackend({ client });
+}
+
+async function openIoredis(urls: string[]): Promise<SessionBackend> {
+  const client = urls.length === 1 ? new Redis(urls[0] ?? '', { retryStrategy: () => 20 }) : new Cluster(urls);
+  client.on('error', () => undefined);
+  await client.ping();
   return new RedisBackend({ client });
 }

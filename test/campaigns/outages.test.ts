@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 
+import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
@@ -15,7 +16,8 @@ import type { HttpServer } from '../support/http-server.js';
 import { startOutageApp } from './outage-app.js';
 import { OutageLoad, type Sightings } from './outage-load.js';
 import { OutageProxy } from '../support/outage-proxy.js';
-import { connectToRedis, openPool, openMysqlPool } from './steady-clients.js';
+import type { OpenClient } from '../support/redis-packages.js';
+import { connectToRedis, connectWithIoredis, openMysqlPool, openPool } from './steady-clients.js';
 
 const DEADLINE = OPTIONS.backendTimeout.default * 1000;
 /** Milliseconds that an outage lasts: some requests begin and fail within it. */
@@ -109,24 +111,37 @@ function describeOutages(engine: string, open: () => Promise<Site>): void {
   );
 }
 
+const urlOf = (port: number): string => `redis://127.0.0.1:${port}`;
+
+const REDIS = {
+  redis: async (url: string): Promise<OpenClient> => {
+    const client = await connectToRedis(url);
+    return { client, destroy: () => client.destroy() };
+  },
+  ioredis: async (url: string): Promise<OpenClient> => {
+    const client = connectWithIoredis(url);
+    await once(client, 'ready');
+    return { client, destroy: () => client.disconnect() };
+  },
+};
+
 describeWith('redis', 'a Redis', () => {
-  describeOutages('Redis', async () => {
-    const engine = await startRedis();
-    const proxy = await OutageProxy.start(engine.port);
-    const client = await connectToRedis(urlOf(proxy.port));
-    const direct = await createClient({ url: urlOf(engine.port) }).connect();
-    const server = await startOutageApp(new RedisBackend({ client }));
-    const stop = async (): Promise<void> => {
-      await server.close();
-      client.destroy();
-      direct.destroy();
-      await proxy.stop();
-      await engine.stop();
-    };
-    return { proxy, server, store: new RedisBackend({ client: direct }), stop };
-    function urlOf(port: number): string {
-      return `redis://127.0.0.1:${port}`;
-    }
+  describe.each(Object.entries(REDIS))('by %s', (name, connect) => {
+    describeOutages(`Redis by ${name}`, async () => {
+      const engine = await startRedis();
+      const proxy = await OutageProxy.start(engine.port);
+      const { client, destroy } = await connect(urlOf(proxy.port));
+      const direct = await createClient({ url: urlOf(engine.port) }).connect();
+      const server = await startOutageApp(new RedisBackend({ client }));
+      const stop = async (): Promise<void> => {
+        await server.close();
+        destroy();
+        direct.destroy();
+        await proxy.stop();
+        await engine.stop();
+      };
+      return { proxy, server, store: new RedisBackend({ client: direct }), stop };
+    });
   });
 });
 

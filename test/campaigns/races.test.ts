@@ -65,13 +65,13 @@ describe('sessions that are logged out, revoked, spared and evicted while others
   );
 
   describeWith('redis', 'in Redis', () => {
-    it(
-      'from four processes: none comes back, none is lost',
-      async () => {
+    it.each(['redis', 'ioredis'])(
+      'from four processes with %s: none comes back, none is lost',
+      async engine => {
         const server = await startRedis();
         try {
-          const result = await raceProcesses('redis', `redis://127.0.0.1:${server.port}`, RACES, seed);
-          expectNoSurvivors('Redis, four processes', result);
+          const result = await raceProcesses(engine, `redis://127.0.0.1:${server.port}`, RACES, seed);
+          expectNoSurvivors(`Redis by ${engine}, four processes`, result);
         } finally {
           await server.stop();
         }
@@ -79,13 +79,14 @@ describe('sessions that are logged out, revoked, spared and evicted while others
       TIMEOUT,
     );
 
-    it(
-      'in a cluster of three nodes, from four processes: none comes back, none is lost',
-      async () => {
+    it.each(['redis', 'ioredis'])(
+      'in a cluster of three nodes, from four processes with %s: none comes back, none is lost',
+      async engine => {
         const servers = await startRedisCluster();
         try {
           const address = servers.map(({ port }) => `redis://127.0.0.1:${port}`).join();
-          expectNoSurvivors('Redis cluster, four processes', await raceProcesses('redis', address, RACES, seed));
+          const result = await raceProcesses(engine, address, RACES, seed);
+          expectNoSurvivors(`Redis cluster by ${engine}, four processes`, result);
         } finally {
           for (const server of servers) await server.stop();
         }

@@ -1,8 +1,9 @@
+import Redis from 'ioredis';
 import { createPool, type Pool as MysqlPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 
-/** The clients that docs/backends/redis.md, docs/backends/postgres.md and docs/backends/mysql.md recommend; test/docs/facts.test.ts compares them. */
+/** The clients that docs/backends/{redis,ioredis,postgres,mysql}.md recommend; test/docs/facts.test.ts compares them. */
 
 export async function connectToRedis(url: string) {
   const client = createClient({
@@ -40,6 +41,18 @@ function watch(client: Watched): void {
   };
   // Not before what has arrived meanwhile was read: this process may have been busy.
   setInterval(() => setImmediate(look), 100).unref();
+}
+
+export function connectWithIoredis(url: string): Redis {
+  const client = new Redis(url, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => 50,
+    connectTimeout: 600,
+    socketTimeout: 600,
+  });
+  client.on('error', () => undefined);
+  return client;
 }
 
 export function openPool(connectionString: string): Pool {

@@ -5,7 +5,7 @@ import type { RedisBackendOptions } from '../../src/backends/redis/backend.js';
 /** A client of either package, and its end. */
 export interface OpenClient {
   readonly client: RedisBackendOptions['client'];
-  destroy(): void;
+  readonly destroy: () => void;
 }
 
 export interface SingleOptions {
