@@ -91,6 +91,13 @@ try {
   run('node', ['once.mjs'], path.join(consumer, 'module'));
   say('require and import get one and the same module');
 
+  const command = (...args) => run('npx', ['--no-install', manifest.name, ...args], consumer);
+  const help = command('--help');
+  const unnamed = ['secret', 'migrate', 'check', 'stats', 'list', 'end', 'backup'].filter(name => !help.includes(name));
+  if (unnamed.length > 0) throw new Error(`the command's help does not name ${unnamed.join(', ')}`);
+  if (!/^[\w-]{43}\n$/.test(command('secret'))) throw new Error('the command makes no secret');
+  say(`npx ${manifest.name} runs, without a driver`);
+
   checkToolChains(path.join(work, 'tool-chains'), install, say);
 
   await getStarted(path.join(work, 'getting-started'), tarball, version);

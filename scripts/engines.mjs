@@ -13,6 +13,7 @@ import { findProgram } from './test-support.mjs';
 const ENGINES = [
   { name: 'Redis', programs: ['redis-server'], urls: ['REDIS_URL'], packages: ['redis-server'] },
   { name: 'PostgreSQL', programs: ['postgres'], urls: ['POSTGRES_URL', 'DATABASE_URL'], packages: ['postgresql'] },
+  { name: 'MariaDB', programs: ['mariadbd'], urls: ['MYSQL_URL'], packages: ['mariadb-server'] },
   { name: 'PgBouncer', programs: ['pgbouncer'], urls: [], packages: ['pgbouncer'] },
   {
     name: 'Chromium',

@@ -2,10 +2,12 @@
 export const slowTests = {
   'test/browser/': 'the playground in a browser',
   'test/campaigns/': 'the short forms of the campaigns: races, kills, outages, large stores',
+  'test/command/': 'the command, as processes on real stores',
   'test/docs/snippets': 'the code in the documents',
   'test/docs/deployments': 'the table of rolling deployments, with two builds in two processes',
   'test/backends/redis': 'the Redis backend on a server, a cluster and Sentinel',
   'test/backends/postgres': 'the PostgreSQL backend, also behind PgBouncer',
+  'test/backends/mysql': 'the MySQL backend, on MariaDB',
   'test/backends/moving': 'moving from one backend to another',
   'test/security/wrong-clocks': 'fleets whose clocks are wrong',
   'test/security/model-versions': 'fleets with several versions of a model',

@@ -1,3 +1,4 @@
+import type { RecordHead } from '../core/inventory.js';
 import type { LaterRecord, SessionRecord } from '../core/record.js';
 
 /**
@@ -49,6 +50,22 @@ export function decodeRecord(id: string, text: string): SessionRecord & Partial<
   if (ip !== null) record.ip = ip;
   if (userAgent !== null) record.userAgent = userAgent;
   return record;
+}
+
+/**
+ * Returns whether a record was made before an instant. One of a later format counts as such, because it may be a session, and
+ * its time cannot be read.
+ */
+export function isMadeBefore(record: SessionRecord & Partial<LaterRecord>, before: number): boolean {
+  return record.createdAt < before || record.laterFormat !== undefined;
+}
+
+/** Returns what an operator may see of a record, without the times of one of a later format; `[]` for other text. */
+export function headsOf(record: SessionRecord & Partial<LaterRecord>, bytes: number): RecordHead[] {
+  const { id, principal, createdAt, lastSeenAt, expiresAt, laterFormat } = record;
+  if (!Number.isFinite(createdAt) && laterFormat === undefined) return [];
+  const head = { id, createdAt, lastSeenAt, expiresAt, bytes };
+  return [principal === undefined ? head : { ...head, principal }];
 }
 
 const HEAD = new RegExp(`^${RECORD_FORMAT} (\\d+) (\\S+) (\\S+) (\\[.*\\])$`, 's');

@@ -1,4 +1,5 @@
 import type { SessionBackend } from './backend.js';
+import { CLOCK_SKEW } from './clock.js';
 
 /** Something that is wrong with the store of the sessions, or with how it is set up. */
 export interface StoreFinding {
@@ -41,4 +42,19 @@ export function warnOfFindings(backend: SessionBackend): void {
     },
     () => undefined,
   );
+}
+
+/**
+ * Returns the finding on a clock that is off by more than clocks may.
+ *
+ * @param ahead the milliseconds by which this process's clock is ahead of the store's
+ */
+export function wrongClock(ahead: number): StoreFinding | undefined {
+  if (Math.abs(ahead) <= CLOCK_SKEW) return undefined;
+  const seconds = Math.round(Math.abs(ahead) / 1000);
+  return {
+    code: 'CLOCK',
+    message: `This process's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of the session store`,
+    advice: 'Synchronise the clocks of all machines (NTP), this one and that of the store',
+  };
 }

@@ -83,15 +83,22 @@ export class CookieService<T extends object = object> {
     });
   }
 
-  async logOut(sessionId: string, ctx: Context): Promise<boolean> {
+  /** @param ctx the request; default: the running one, if any */
+  async logOut(sessionId: string, ctx?: Context): Promise<boolean> {
     if (!isSessionId(sessionId)) return false;
-    const request = this.requestSession(ctx);
-    const own = request.owns(sessionId);
-    const { current } = request;
+    const request = ctx === undefined ? this.#running() : this.requestSession(ctx);
+    const own = request?.owns(sessionId) === true;
+    const current = request?.current;
     const session = current?.id === sessionId ? current : { id: sessionId };
     const ended = await this.#sessions.end(session, own ? 'logout' : 'revoked');
     if (own) request.markEnded(sessionId, { clear: ended });
     return ended;
+  }
+
+  async endEverybodys(before: Date | undefined): Promise<number> {
+    const ended = await this.#sessions.endEverybodys(before?.getTime());
+    this.#running()?.markEndedBefore(ended.before);
+    return ended.count;
   }
 
   /** The session of the running request. */

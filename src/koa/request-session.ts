@@ -141,6 +141,12 @@ export class RequestSession<T extends object = object> {
     else if (clear && !this.#session && this.owns(id)) this.transport.clear();
   }
 
+  /** Records that all sessions were ended that began before an instant. */
+  markEndedBefore(before: number): void {
+    const session = this.#session;
+    if (session && session.createdAt.getTime() < before) session.markEnded({ clear: true });
+  }
+
   /** The response never began, and its token is lost. */
   withdraw(): void {
     this.#session?.withdraw();

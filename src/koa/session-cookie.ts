@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http';
+import { isDate } from 'node:util/types';
 
 import type Koa from 'koa';
 import type { Context, Middleware } from 'koa';
 
-import { checkedOptions, functionOf, type OptionTable, shown, text } from '../core/checks.js';
+import { type Check, checkedOptions, functionOf, type OptionTable, shown, text } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { StoreFinding } from '../core/findings.js';
 import type { SessionInput } from '../model/session-input.js';
@@ -46,6 +47,12 @@ export const COOKIE: OptionTable = Object.freeze({
 export const REQUIREMENT: OptionTable = Object.freeze({ ...COOKIE, ...DEMAND });
 
 const EXCEPTION: OptionTable = Object.freeze({ except: { check: text } });
+
+const INSTANT: Check = {
+  instead: "a Date, as new Date('2026-01-31T09:00:00Z')",
+  holds: value => isDate(value) && Number.isFinite(value.getTime()),
+};
+const ENDING: OptionTable = Object.freeze({ before: { check: INSTANT } });
 
 /** Parameters before the context, by the method. */
 const BEFORE_CONTEXT = { createSession: 'data, ', getSession: '', endSession: 'sessionId, ' } as const;
@@ -114,11 +121,12 @@ export class SessionCookie<T extends object> {
    * Logs out: ends a session by its public id, either the request's own, whose cookie is cleared, or another device's. Ending
    * a session that does not exist is not an error.
    *
-   * @returns whether this call ended it
+   * @param ctx left out where there is no request: in a job, or a script of an operator
+   * @returns whether it was there, and this call ended it
    * @throws SessionUnavailableError when the backend fails
    */
-  endSession(sessionId: string, ctx: Context): Promise<boolean> {
-    assertContext(ctx, 'endSession');
+  endSession(sessionId: string, ctx?: Context): Promise<boolean> {
+    if (ctx !== undefined) assertContext(ctx, 'endSession');
     return this.#service.logOut(sessionId, ctx);
   }
 
@@ -149,6 +157,20 @@ export class SessionCookie<T extends object> {
    */
   endSessions(principal: string, options: { except?: string } = {}): Promise<number> {
     return this.#service.endAllOf(principal, checkedOptions(options, EXCEPTION, 'endSessions').except);
+  }
+
+  /**
+   * Ends everybody's sessions, after a breach for example: those that began before the call, or before an instant. Takes time in
+   * a large store, which goes on serving requests meanwhile. When it resolves, none of them is left. A log-in meanwhile may be
+   * ended, too; with `before`, none that begins later is. One that another process had begun, and had not stored, may come after it.
+   *
+   * @param options.before by the clock of the log-ins, which is this service's; default: now
+   * @returns the number of ended sessions. They have no `ended` event each, but one `endedAll` together.
+   * @throws SessionConfigurationError when the backend does not implement `deleteAll`
+   * @throws SessionUnavailableError when the backend fails; some of the sessions may be ended, and the next call ends the others
+   */
+  endAllSessions(options: { before?: Date } = {}): Promise<number> {
+    return this.#service.endEverybodys(checkedOptions(options, ENDING, 'endAllSessions').before);
   }
 
   /**

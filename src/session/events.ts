@@ -25,6 +25,11 @@ export interface SessionEvents {
    * an `InMemoryBackend` had no room for another one's log-in (`full`).
    */
   ended: SessionEvent & { id: string; reason: 'logout' | 'revoked' | 'replaced' | 'evicted' | 'full' };
+  /**
+   * Everybody's sessions were ended that began before an instant, so many in `count`. None of them has an `ended` of its own,
+   * because engines do not name millions.
+   */
+  endedAll: SessionEvent & { before: Date; count: number };
   /** A cookie named a session whose time is up. Reported once per session and process. */
   expired: SessionEvent & { id: string; reason: 'idle' | 'absolute' };
   /**

@@ -54,6 +54,8 @@ const BESIDE = 50;
 
 /** Makes sessions. */
 export class LogIn<T extends object> {
+  readonly #underWay = new Set<Promise<unknown>>();
+
   constructor(
     private readonly parts: SessionParts<T>,
     private readonly locks: Locks,
@@ -68,6 +70,21 @@ export class LogIn<T extends object> {
    * @throws SessionUnavailableError when the backend fails
    */
   async create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
+    const creating = this.#create(data, context);
+    this.#underWay.add(creating);
+    try {
+      return await creating;
+    } finally {
+      this.#underWay.delete(creating);
+    }
+  }
+
+  /** Resolves when the log-ins that are under way now are done, or have failed. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+  }
+
+  async #create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
     const { model, times, store } = this.parts;
     const plain = await model.create(data);
     const settled = store.settled();

@@ -1,5 +1,5 @@
 import { monotonicNow } from '../core/timers.js';
-import { CLOCK_SKEW } from './times.js';
+import { CLOCK_SKEW } from '../core/clock.js';
 
 /** The time for which a clock has to stay where it was set to, in milliseconds. */
 const TRIAL = 86_400_000;

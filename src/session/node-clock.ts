@@ -1,7 +1,6 @@
-import { type Clock, systemClock } from '../core/clock.js';
+import { type Clock, CLOCK_SKEW, systemClock } from '../core/clock.js';
 import type { EngineClock } from '../core/engine-clock.js';
 import { monotonicNow } from '../core/timers.js';
-import { CLOCK_SKEW } from './times.js';
 
 /** The least time between two questions to the engine, in milliseconds. */
 const INTERVAL = 60_000;

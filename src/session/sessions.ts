@@ -1,8 +1,9 @@
 import type { Tokens, VerifiedToken } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
-import type { Clock } from '../core/clock.js';
+import { type Clock, CLOCK_SKEW } from '../core/clock.js';
 import { principalText } from '../core/principal-text.js';
 import { after, type Eventual } from '../core/eventual.js';
+import { startTimer, stopTimer, type Timer } from '../core/timers.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { Model } from '../model/model.js';
 import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
@@ -21,6 +22,9 @@ import { WriteQueue } from './write-queue.js';
 /** The most sessions of a principal that are listed. Nobody looks at more, and a list must not grow with what others do. */
 export const LISTED = 1_000;
 
+/** The deadlines after which a log-in has stored its session as a rule: those of its lock, which are two, and of its calls. */
+const LOG_IN_CALLS = 5;
+
 /** The sessions of one cookie service, from log-in to log-out. */
 export class Sessions<T extends object> implements SessionParts<T> {
   readonly times: Times;
@@ -29,6 +33,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
   readonly touches: Touches;
   readonly queue: WriteQueue<T>;
   readonly #logIn: LogIn<T>;
+  readonly #patience: number;
 
   /** @param backend called once, on first use */
   constructor(
@@ -50,6 +55,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
     this.touches = new Touches(this.store, this.times);
     this.queue = new WriteQueue(model, this.store, this.records, this.times);
     this.#logIn = new LogIn(this, new Locks(2 * limits.backendTimeout));
+    this.#patience = LOG_IN_CALLS * limits.backendTimeout;
   }
 
   /**
@@ -92,6 +98,30 @@ export class Sessions<T extends object> implements SessionParts<T> {
     // A backend need not name them before.
     if (told.size < ids.length) tell(ids);
     return ids;
+  }
+
+  /**
+   * Ends everybody's sessions that began before an instant: before now by default, by the clocks of all nodes, which may
+   * differ. Log-ins of this process that are under way are waited for, so that they are ended, too.
+   *
+   * @returns the instant, and the number of ended sessions
+   */
+  async endEverybodys(given: number | undefined): Promise<{ before: number; count: number }> {
+    await this.store.settled();
+    await this.#withinPatience(this.#logIn.settled());
+    const before = given ?? this.times.now() + (this.store.isShared ? CLOCK_SKEW : 1);
+    const count = await this.store.deleteAll(before);
+    const time = new Date(this.times.now());
+    this.events.emit('endedAll', { before: new Date(before), count, time });
+    return { before, count };
+  }
+
+  /** A log-in that takes longer stores its session later, and counts as later. */
+  async #withinPatience(settled: Promise<void>): Promise<void> {
+    let timer: Timer | undefined;
+    const patience = new Promise<void>(resolve => (timer = startTimer(resolve, this.#patience)));
+    await Promise.race([settled, patience]);
+    stopTimer(timer);
   }
 
   /** Returns the living sessions of a principal, newest first: at most {@link LISTED}. */

@@ -1,19 +1,19 @@
 import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
-import type { SessionBackend, WriteOutcome } from '../core/backend.js';
+import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
 import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
-import { findingsOf, type StoreFinding } from '../core/findings.js';
+import { findingsOf, type StoreFinding, wrongClock } from '../core/findings.js';
 import type { SessionRecord } from '../core/record.js';
 import { sweepOf } from '../core/sweep.js';
-import { monotonicNow } from '../core/timers.js';
+import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub } from './events.js';
 import { MachineClock } from './machine-clock.js';
 import type { NodeClock } from './node-clock.js';
 import { SweepNews } from './sweep-news.js';
 import { Orphans } from './orphans.js';
-import { CLOCK_SKEW, type Times } from './times.js';
+import type { Times } from './times.js';
 
 /**
  * The delay before an expired record is removed, because a node whose clock runs ahead must not remove a session that still
@@ -113,6 +113,54 @@ export class Store {
     return this.#call('deleteByPrincipal', run, undefined, given => (renew = given));
   }
 
+  /**
+   * Ends everybody's sessions that began before an instant. It has no deadline, because a large store needs time; but it fails
+   * when the store does not answer a read meanwhile.
+   *
+   * @throws SessionConfigurationError when the backend does not implement it
+   */
+  async deleteAll(before: number): Promise<number> {
+    const backend = this.#found();
+    // Not a failure of the store.
+    if (backend.deleteAll === SessionBackend.prototype.deleteAll) return backend.deleteAll(before);
+    await this.read(NOBODY);
+    const watch = this.#watch();
+    try {
+      return await Promise.race([this.#ending(backend, before), watch.failure]);
+    } finally {
+      watch.stop();
+    }
+  }
+
+  async #ending(backend: SessionBackend, before: number): Promise<number> {
+    try {
+      return await backend.deleteAll(before);
+    } catch (error) {
+      throw this.#failure('deleteAll', error);
+    }
+  }
+
+  /** Reads from the store again and again, until it does not answer. */
+  #watch(): { failure: Promise<never>; stop: () => void } {
+    let timer: Timer | undefined;
+    let isOver = false;
+    const failure = new Promise<never>((_, reject) => {
+      const look = (): void => {
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the error of a read, as it is
+        this.read(NOBODY).then(lookLater, (error: unknown) => (isOver ? undefined : reject(error)));
+      };
+      const lookLater = (): void => {
+        if (!isOver) timer = startTimer(look, this.times.limits.backendTimeout);
+      };
+      lookLater();
+    });
+    const stop = (): void => {
+      isOver = true;
+      stopTimer(timer);
+    };
+    return { failure, stop };
+  }
+
   /** Returns what is wrong with the store, that it does not answer included. */
   async findings(): Promise<StoreFinding[]> {
     const look = async (backend: SessionBackend): Promise<StoreFinding[]> => {
@@ -124,7 +172,8 @@ export class Store {
     try {
       const findings = await this.#call('read', look);
       const ahead = (await this.clock.ahead()) ?? 0;
-      return Math.abs(ahead) > CLOCK_SKEW ? [...findings, wrongClock(ahead)] : findings;
+      const clock = wrongClock(ahead);
+      return clock ? [...findings, clock] : findings;
     } catch (error) {
       // Thrown as it is where there is no backend at all.
       if (!(error instanceof SessionUnavailableError)) throw error;
@@ -149,6 +198,12 @@ export class Store {
     } catch (error) {
       this.#report('deleteExpired', error);
     }
+  }
+
+  /** `true` if the store has a clock of its own, and so other machines may write to it. */
+  get isShared(): boolean {
+    this.#found();
+    return this.clock.hasEngine;
   }
 
   /** Asks for the engine's time at most once a minute. `undefined`: it has none of its own, or does not say. */
@@ -269,13 +324,4 @@ function unanswered(cause: unknown): StoreFinding {
         message: `The session backend does not answer: ${reason}`,
         advice: 'Requests with a session are 503 until it does: look at its server, and at the network in between',
       };
-}
-
-function wrongClock(ahead: number): StoreFinding {
-  const seconds = Math.round(Math.abs(ahead) / 1000);
-  return {
-    code: 'CLOCK',
-    message: `This process's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of the session store`,
-    advice: 'Synchronise the clocks of all machines (NTP), this one and that of the store',
-  };
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.js';
+import { type Clock, CLOCK_SKEW } from '../core/clock.js';
 import type { SessionRecord } from '../core/record.js';
 
 /** The settings of a session's life. Milliseconds. */
@@ -9,9 +9,6 @@ export interface SessionLimits {
   backendTimeout: number;
   maxSessionsPerPrincipal: number;
 }
-
-/** Clocks of several nodes may differ by this many milliseconds. */
-export const CLOCK_SKEW = 60_000;
 
 /** The instants of one session. */
 type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenAt' | 'expiresAt'>;

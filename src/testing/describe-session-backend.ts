@@ -3,7 +3,9 @@ import { isNativeError } from 'node:util/types';
 import type { SessionBackend } from '../core/backend.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import type { Bench, Sections } from './conformance/case.js';
+import { everybody } from './conformance/everybody.js';
 import { expiry } from './conformance/expiry.js';
+import { failuresAfter } from './conformance/failures.js';
 import { handles } from './conformance/handles.js';
 import { principals } from './conformance/principals.js';
 import { races } from './conformance/races.js';
@@ -21,9 +23,14 @@ export interface DescribeSessionBackendOptions {
   openAgain?: (first: SessionBackend) => SessionBackend | Promise<SessionBackend>;
   /**
    * The number of handles that `openAgain` opens in each case; 2. Use 0 if only one at a time can have the store open:
-   * `openAgain` is then called only after the first one is closed.
+   * `openAgain` is then called after the first one is closed, and once before, when it may reject.
    */
   extraHandles?: number;
+  /**
+   * Cuts a backend that `open` made off from its engine, as an outage does: ends its pool, destroys its client, deletes its
+   * folder. If it is given, each method must reject from then on, instead of answering that what it cannot see is absent.
+   */
+  cutOff?: (backend: SessionBackend) => unknown;
   /** The number of random races in the resurrection case, and ten times the number in the revocation case; 1,000. */
   races?: number;
   /** Seed of the random choices; a new one in each run. A failure prints the one to give here. */
@@ -37,7 +44,7 @@ export interface DescribeSessionBackendOptions {
 type Describe = (name: string, body: () => void) => unknown;
 type It = (name: string, body: () => Promise<void>, timeout?: number) => unknown;
 
-const SECTIONS: Sections = { ...writes, ...principals, ...values, ...expiry, ...races };
+const SECTIONS: Sections = { ...writes, ...principals, ...values, ...expiry, ...everybody, ...races };
 
 /**
  * The contract of `SessionBackend` as a test suite: call it in a test file, once for each way to set a backend up.
@@ -61,6 +68,7 @@ export function describeSessionBackend(
   const {
     openAgain,
     extraHandles = 2,
+    cutOff,
     races = 1000,
     seed = randomBytes(4).readUInt32LE(),
     timeout = 120,
@@ -68,7 +76,7 @@ export function describeSessionBackend(
   } = options;
   if (Object.keys(unknown).length > 0) {
     throw new SessionConfigurationError(
-      `describeSessionBackend: unknown option ${Object.keys(unknown).join(', ')}; it takes openAgain, extraHandles, races, seed, timeout`,
+      `describeSessionBackend: unknown option ${Object.keys(unknown).join(', ')}; it takes openAgain, extraHandles, cutOff, races, seed, timeout`,
     );
   }
   const { describe, it } = testRunner();
@@ -97,7 +105,8 @@ export function describeSessionBackend(
   };
 
   describe(name, () => {
-    for (const [section, cases] of Object.entries(openAgain ? { ...SECTIONS, ...handles } : SECTIONS)) {
+    const sections = { ...SECTIONS, ...(openAgain && handles), ...(cutOff && failuresAfter(cutOff)) };
+    for (const [section, cases] of Object.entries(sections)) {
       describe(section, () => {
         for (const [sentence, check] of Object.entries(cases)) it(sentence, () => run(check), timeout * 1000);
       });

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import type { SessionRecord } from '../core/record.js';
+import { endsAll } from './ends-all.js';
 
 /** The methods of the contract. Only these travel between the two processes. */
 type Method = Exclude<keyof SessionBackend, 'forgetsByItself'>;
@@ -11,6 +12,12 @@ interface Call {
   backend: number;
   method: Method | 'open';
   args: unknown[];
+}
+
+/** The answer to `open`. */
+interface Opened {
+  /** Whether the backend there has `deleteAll`. */
+  endsAll: boolean;
 }
 
 interface Reply {
@@ -36,8 +43,9 @@ export function serveSessionBackends(open: (store: string) => SessionBackend | P
 
   const perform = async ({ backend: number, method, args }: Call): Promise<unknown> => {
     if (method === 'open') {
-      backends.set(number, await open(args[0] as string));
-      return undefined;
+      const backend = await open(args[0] as string);
+      backends.set(number, backend);
+      return { endsAll: endsAll(backend) } satisfies Opened;
     }
     const backend = backends.get(number);
     if (!backend) throw new Error('There is no such backend in this process');
@@ -126,8 +134,10 @@ class RemoteBackend extends SessionBackend {
     this.#number = channel.newBackend();
   }
 
-  open(store: string): Promise<void> {
-    return this.#channel.call(this.#number, 'open', [store]);
+  async open(store: string): Promise<void> {
+    const { endsAll } = await this.#channel.call<Opened>(this.#number, 'open', [store]);
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- called on this object
+    if (!endsAll) this.deleteAll = SessionBackend.prototype.deleteAll;
   }
 
   create(record: SessionRecord): Promise<boolean> {
@@ -164,6 +174,10 @@ class RemoteBackend extends SessionBackend {
 
   deleteExpired(now: number): Promise<number> {
     return this.#channel.call(this.#number, 'deleteExpired', [now]);
+  }
+
+  override deleteAll(before: number): Promise<number> {
+    return this.#channel.call(this.#number, 'deleteAll', [before]);
   }
 
   close(): Promise<void> {

@@ -49,17 +49,23 @@ describeWith('postgres', 'on a real server', () => {
 
   let tables = 0;
   const tableOf = new WeakMap<SessionBackend, string>();
+  const cutOff = new WeakMap<SessionBackend, () => void>();
   async function open(): Promise<PostgresBackend> {
     const table = `${schema}.store_${tables++}`;
-    const backend = new PostgresBackend({ pool, table });
+    let connect = () => pool.connect();
+    const backend = new PostgresBackend({ pool: { connect: () => connect() }, table });
     await backend.migrate();
     tableOf.set(backend, table);
+    cutOff.set(backend, () => {
+      connect = () => Promise.reject(new Error('connect ECONNREFUSED'));
+    });
     return backend;
   }
 
   describeSessionBackend('PostgresBackend', open, {
     races: RACES,
     timeout: raceTimeout,
+    cutOff: backend => cutOff.get(backend)?.(),
     openAgain: first => openInProcess(child, tableOf.get(first)!),
   });
 

@@ -197,6 +197,7 @@ describeWith('redis', 'with a near-cache', () => {
     ['a rotation', (backend, one) => backend.update({ ...one, proof: 'another' }, 1)],
     ['a log-out', (backend, one) => backend.delete(one.id)],
     ['a revocation', backend => backend.deleteByPrincipal('ada')],
+    ['the end of all sessions', backend => backend.deleteAll(1001)],
     ['a clean-up', backend => backend.deleteExpired(Infinity)],
   ];
   it.each(changes)('hears of %s on another node', async (_, change) => {
@@ -268,7 +269,7 @@ describeWith('redis', 'with a near-cache', () => {
       const backend = await openThroughProxy();
       for (const [name, change] of changes.slice(0, -1)) {
         const one = await kept(backend, { principal: 'ada' });
-        const other = await kept(backend);
+        const other = await kept(backend, { createdAt: 1001 });
         const { goOn } = stopTime();
         proxy.becomeBlackHole();
         await change(backend, one);

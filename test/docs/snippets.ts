@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { transformSync } from 'esbuild';
@@ -18,7 +18,7 @@ export interface Snippet {
   name: string;
   /** `esbuild`: compiled by it in place of TypeScript, without the types beside decorators. */
   by: string | undefined;
-  /** The document whose files it stands beside, and can import: its own, unless `beside` names another one. */
+  /** The document or example whose files it stands beside, and can import: its own, unless `beside` names another one. */
   beside: string;
   /** The document's line that each line comes from; `undefined` for lines of a prelude. */
   origins: (number | undefined)[];
@@ -88,6 +88,11 @@ export function compile(snippets: readonly Snippet[], work: string): CompiledSni
     const file = path.join(sources, snippet.beside.replace(/\.md$/, ''), snippet.name);
     mkdirSync(path.dirname(file), { recursive: true });
     if (existsSync(file)) throw new Error(`${snippet.beside} has two blocks named ${snippet.name}`);
+    if (snippet.beside.startsWith('examples/'))
+      cpSync(path.join(root, snippet.beside), path.dirname(file), {
+        recursive: true,
+        filter: each => !each.endsWith('.test.ts'),
+      });
     writeFileSync(file, snippet.lines.join('\n'));
     return file;
   });

@@ -32,8 +32,11 @@ const WRONG: [string, unknown][] = [
   ["routing-controllers' action", { request: req, response: res }],
 ];
 
+/** A session can be ended where there is no request. */
+const isRight = (method: string, wrong: unknown): boolean => method === 'endSession' && wrong === undefined;
+
 describe.each(METHODS)('%s in place of a context', (method, call, act) => {
-  test.each(WRONG)('%s: says what to write', async (_what, wrong) => {
+  test.each(WRONG.filter(([, wrong]) => !isRight(method, wrong)))('%s: says what to write', async (_what, wrong) => {
     const acting = () => new Promise(resolve => resolve(act(wrong as never)));
     await expect(acting()).rejects.toThrow(SessionConfigurationError);
     await expect(acting()).rejects.toThrow(`${method}: `);

@@ -56,7 +56,8 @@ export function findProgram(name: string): string | undefined {
   const versions = existsSync(postgres)
     ? readdirSync(postgres).map(version => path.join(postgres, version, 'bin'))
     : [];
-  const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), ...versions];
+  // Servers of Debian's are where the PATH of a user who is not root does not lead.
+  const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), ...versions, '/usr/sbin'];
   const suffix = process.platform === 'win32' ? '.exe' : '';
   return folders.map(folder => path.join(folder, name + suffix)).find(file => existsSync(file));
 }
@@ -170,6 +171,35 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
   return startServer(port, folder, launch, isReady);
 }
 
+/** A MariaDB with an empty database `sessions` and a user `root` without a password. */
+export async function startMariadb(settings: Record<string, string> = {}): Promise<PrivateServer> {
+  const [install, mariadbd] = ['mariadb-install-db', 'mariadbd'].map(findProgram);
+  if (install === undefined || mariadbd === undefined) throw new Error('MariaDB is not installed');
+  const port = await freePort();
+  const folder = mkdtempSync(path.join(tmpdir(), 'rcs-mariadb-'));
+  const options = (all: Record<string, string>): string[] => [
+    '--no-defaults',
+    ...Object.entries(all).map(([name, value]) => `--${name}=${value}`),
+  ];
+  const common = { datadir: path.join(folder, 'data'), ...(isRoot() && { user: 'root' }) };
+  const small = { 'innodb-log-file-size': '16M', 'innodb-buffer-pool-size': '64M' };
+  const once = { 'debug-no-sync': 'ON', 'auth-root-authentication-method': 'normal' };
+  execFileSync(install, [...options({ ...common, ...small, ...once }), '--skip-test-db'], { stdio: 'ignore' });
+  const init = path.join(folder, 'init.sql');
+  writeFileSync(init, 'CREATE DATABASE IF NOT EXISTS sessions;\n');
+  const all = {
+    ...common,
+    ...small,
+    port: String(port),
+    'bind-address': '127.0.0.1',
+    socket: path.join(folder, 'socket'),
+    'pid-file': path.join(folder, 'pid'),
+    'init-file': init,
+    ...settings,
+  };
+  return startServer(port, folder, () => spawn(mariadbd, options(all), { stdio: 'ignore' }));
+}
+
 /** A PgBouncer in transaction mode before a PostgreSQL, which it gives so many connections. */
 export async function startPgBouncer(postgresPort: number, connections: number): Promise<PrivateServer> {
   const program = findProgram('pgbouncer');
@@ -199,6 +229,8 @@ const ENGINES = {
   redis: { variables: ['REDIS_URL'], program: 'redis-server' },
   postgres: { variables: ['POSTGRES_URL', 'DATABASE_URL'], program: 'postgres' },
   pgbouncer: { variables: [], program: 'pgbouncer' },
+  mysql: { variables: ['MYSQL_URL'], program: 'mariadbd' },
+  mariadb: { variables: [], program: 'mariadbd' },
 } as const;
 
 /** The address of an engine that the environment names. */
@@ -231,4 +263,17 @@ export async function postgresUrl(): Promise<{ url: string; stop: () => Promise<
   if (named !== undefined) return { url: named, stop: () => Promise.resolve() };
   const server = await startPostgres();
   return { url: `postgres://postgres@127.0.0.1:${server.port}/postgres`, stop: () => server.stop() };
+}
+
+/** The address of the MySQL or MariaDB that the environment names, with a database in it, or of a private MariaDB. */
+export async function mysqlUrl(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const named = engineUrl('mysql');
+  if (named !== undefined) return { url: named, stop: () => Promise.resolve() };
+  // A write need not reach the disk where nothing is killed.
+  const server = await startMariadb({ 'innodb-flush-log-at-trx-commit': '2' });
+  return { url: mariadbUrl(server), stop: () => server.stop() };
+}
+
+export function mariadbUrl({ port }: Pick<PrivateServer, 'port'>): string {
+  return `mysql://root@127.0.0.1:${port}/sessions`;
 }

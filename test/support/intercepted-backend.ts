@@ -9,7 +9,8 @@ export type Effect =
   | { call: 'delete'; id: string; result: boolean }
   | { call: 'listByPrincipal'; principal: string; limit: number | undefined; result: SessionRecord[] }
   | { call: 'deleteByPrincipal'; principal: string; exceptId: string | undefined; result: string[] }
-  | { call: 'deleteExpired'; now: number; result: number };
+  | { call: 'deleteExpired'; now: number; result: number }
+  | { call: 'deleteAll'; before: number; result: number };
 
 /** Wraps a backend, and lets a subclass stand between each call and the store. */
 export abstract class InterceptedBackend extends SessionBackend {
@@ -90,6 +91,14 @@ export abstract class InterceptedBackend extends SessionBackend {
       'deleteExpired',
       () => this.inner().deleteExpired(now),
       result => ({ call: 'deleteExpired', now, result }),
+    );
+  }
+
+  override deleteAll(before: number): Promise<number> {
+    return this.intercept(
+      'deleteAll',
+      () => this.inner().deleteAll(before),
+      result => ({ call: 'deleteAll', before, result }),
     );
   }
 

@@ -138,6 +138,7 @@ export const EVENT_NAMES = [
   'created',
   'rotated',
   'ended',
+  'endedAll',
   'expired',
   'rejected',
   'conflict',

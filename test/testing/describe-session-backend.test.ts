@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { Pace } from '../../src/backends/pace.js';
+import { AT_ONCE } from '../../src/core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../../src/core/backend.js';
 import { SessionConfigurationError } from '../../src/core/errors.js';
 import type { SessionRecord } from '../../src/core/record.js';
@@ -12,7 +13,10 @@ describeSessionBackend('InMemoryBackend', () => new InMemoryBackend());
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
 
 /** Faults as people make them, each in a backend that is otherwise right. */
-const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> = {
+const BROKEN: Record<
+  string,
+  { caughtBy: string; open: () => SessionBackend; options?: DescribeSessionBackendOptions }
+> = {
   'update creates a record that is gone (an upsert)': {
     caughtBy: 'of a deleted record it answers gone and does not bring it back',
     open: () =>
@@ -362,7 +366,7 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
       })(),
   },
   'deleteByPrincipal ends its first batch only': {
-    caughtBy: '2,500 sessions of one principal go in one call',
+    caughtBy: '2,500 sessions of one principal are all listed, and go in one call',
     open: () =>
       new (class extends InMemoryBackend {
         override async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
@@ -373,7 +377,7 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
       })(),
   },
   'deleteByPrincipal names a batch before it has ended it': {
-    caughtBy: '2,500 sessions of one principal go in one call',
+    caughtBy: '2,500 sessions of one principal are all listed, and go in one call',
     open: () =>
       new (class extends InMemoryBackend {
         override async deleteByPrincipal(
@@ -504,6 +508,152 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
         }
       })(),
   },
+  'a list ends at 500': {
+    caughtBy: '2,500 sessions of one principal are all listed',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          return (await super.listByPrincipal(principal, limit)).slice(0, 500);
+        }
+      })(),
+  },
+  'a list with a limit ends at 1,000': {
+    caughtBy: '2,500 sessions of one principal are all listed',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          return super.listByPrincipal(principal, limit === undefined ? undefined : Math.min(limit, 1000));
+        }
+      })(),
+  },
+  'a revocation ends at 1,000': {
+    caughtBy: '2,500 sessions of one principal are all listed, and go in one call',
+    open: () =>
+      new (class extends InMemoryBackend {
+        override async deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]> {
+          const ended = (await this.listByPrincipal(principal, 1000)).filter(({ id }) => id !== exceptId);
+          for (const { id } of ended) await this.delete(id);
+          return ended.map(({ id }) => id);
+        }
+      })(),
+  },
+  'a sweep does everything in one step': {
+    caughtBy: '2,500 expired records go, in one call but in batches',
+    open: () =>
+      new (class extends InMemoryBackend {
+        readonly #expiries = new Map<string, number>();
+        override create(record: SessionRecord): Promise<boolean> {
+          this.#expiries.set(record.id, record.expiresAt);
+          return super.create(record);
+        }
+        override async deleteExpired(now: number): Promise<number> {
+          const expired = [...this.#expiries].filter(([, expiresAt]) => expiresAt <= now).map(([id]) => id);
+          const deleted = await Promise.all(expired.map(id => this.delete(id)));
+          return deleted.filter(Boolean).length;
+        }
+      })(),
+  },
+  'deleteAll ends its first batch only': {
+    caughtBy: '2,500 sessions of 50 users go in one call',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const older = own.records().filter(({ createdAt }) => createdAt < before);
+        return own.endEach(older.slice(0, 1000));
+      }),
+  },
+  'deleteAll ends what began at the instant': {
+    caughtBy: 'ends those that were made before the instant',
+    open: () => new EndingBackend((own, before) => own.end(before + 1)),
+  },
+  'deleteAll goes through the users, and leaves sessions that are nobody’s': {
+    caughtBy: 'ends those that were made before the instant',
+    open: () =>
+      new EndingBackend((own, before) =>
+        own.endEach(own.records().filter(record => record.createdAt < before && record.principal !== undefined)),
+      ),
+  },
+  'deleteAll goes by when a session was last seen': {
+    caughtBy: 'goes by the createdAt',
+    open: () =>
+      new EndingBackend((own, before) => own.endEach(own.records().filter(({ lastSeenAt }) => lastSeenAt < before))),
+  },
+  'deleteAll answers how many it looked at': {
+    caughtBy: 'ends those that were made before the instant',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const { length } = own.records();
+        await own.end(before);
+        return length;
+      }),
+  },
+  'deleteAll stops at the first that is later': {
+    caughtBy: '2,500 sessions of 50 users go in one call',
+    open: () =>
+      new EndingBackend((own, before) => {
+        const all = own.records();
+        const end = all.findIndex(({ createdAt }) => createdAt >= before);
+        return own.endEach(end === -1 ? all : all.slice(0, end));
+      }),
+  },
+  'deleteAll leaves the lists as they were': {
+    caughtBy: 'the lists agree',
+    open: () =>
+      new (class extends EndingBackend {
+        readonly #ghosts: SessionRecord[] = [];
+        constructor() {
+          super((own, before) => {
+            this.#ghosts.push(...own.records().filter(({ createdAt }) => createdAt < before));
+            return own.end(before);
+          });
+        }
+        override async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+          const ghosts = this.#ghosts.filter(record => record.principal === principal);
+          return [...(await super.listByPrincipal(principal, limit)), ...ghosts];
+        }
+      })(),
+  },
+  'deleteAll leaves what was changed since it looked': {
+    caughtBy: 'it leaves nothing that is older, and all that is later',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const older = own.records().filter(({ createdAt }) => createdAt < before);
+        await nextTurn();
+        const same: SessionRecord[] = [];
+        for (const record of older) if ((await own.read(record.id))?.version === record.version) same.push(record);
+        return own.endEach(same);
+      }),
+  },
+  'deleteAll names its sessions, and counts those that others have ended since': {
+    caughtBy: 'two at once count no session twice',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        const older = own.records().filter(({ createdAt }) => createdAt < before);
+        await nextTurn();
+        await own.endEach(older);
+        return older.length;
+      }),
+  },
+  'deleteAll empties the store': {
+    caughtBy: 'beside a flood of log-ins',
+    open: () =>
+      new EndingBackend(async own => {
+        await nextTurn();
+        return own.end(Infinity);
+      }),
+  },
+  'deleteAll looks until it finds nothing, whatever is added': {
+    caughtBy: 'beside a flood of log-ins',
+    open: () =>
+      new EndingBackend(async (own, before) => {
+        let ended = 0;
+        for (let known = -1; known !== own.size;) {
+          known = own.size;
+          ended += await own.end(before);
+          await nextTurn();
+        }
+        return ended;
+      }),
+  },
   'delete always answers true': {
     caughtBy: 'of 20 deletes of one id at once exactly one answers true',
     open: () =>
@@ -514,6 +664,26 @@ const BROKEN: Record<string, { caughtBy: string; open: () => SessionBackend }> =
         }
       })(),
   },
+  'a store is written on close only': {
+    caughtBy: 'what was answered is in the store before the backend is closed',
+    open: () => new LateBackend(),
+    options: { openAgain: first => LateBackend.again(first as LateBackend), extraHandles: 0 },
+  },
+  'a closed backend answers that nothing is there': {
+    caughtBy: 'after close no method answers that a stored record is absent',
+    open: () => new LateBackend(),
+    options: { openAgain: first => LateBackend.again(first as LateBackend), extraHandles: 0 },
+  },
+  ...Object.fromEntries(
+    (['read', 'update', 'touch', 'delete', 'create', 'listByPrincipal', 'deleteByPrincipal'] as const).map(method => [
+      `an error of the engine is answered as absence by ${method}`,
+      {
+        caughtBy: 'is an error of every method, and nothing that is stored counts as absent',
+        open: () => new SwallowingBackend(method),
+        options: { cutOff: (backend: SessionBackend) => (backend as SwallowingBackend).cutOff() },
+      },
+    ]),
+  ),
   'a second close throws': {
     caughtBy: 'resolves, also a second time',
     open: () =>
@@ -537,6 +707,81 @@ class LooseBackend extends InMemoryBackend {
     const stored = await this.read(record.id);
     const isSame = stored && stored.data === record.data && this.fold(stored.proof) === this.fold(record.proof);
     return super.update(isSame ? { ...record, proof: stored.proof } : record, expectedVersion);
+  }
+}
+
+/** Keeps everything in memory, and writes it to its store when it is closed. */
+class LateBackend extends InMemoryBackend {
+  readonly #written: SessionRecord[];
+  readonly #ids = new Set<string>();
+
+  constructor(written: SessionRecord[] = []) {
+    super();
+    this.#written = written;
+  }
+  static async again(first: LateBackend): Promise<LateBackend> {
+    const backend = new LateBackend(first.#written);
+    for (const record of first.#written) await backend.create(record);
+    return backend;
+  }
+  override create(record: SessionRecord): Promise<boolean> {
+    this.#ids.add(record.id);
+    return super.create(record);
+  }
+  override async close(): Promise<void> {
+    const records = await Promise.all([...this.#ids].map(id => this.read(id)));
+    this.#written.push(...records.filter(record => record !== undefined));
+    await super.close();
+  }
+}
+
+const ABSENCE = {
+  read: undefined,
+  update: 'gone',
+  touch: false,
+  delete: false,
+  create: false,
+  listByPrincipal: [],
+  deleteByPrincipal: [],
+};
+
+/** Rejects when it is cut off, but for one method. */
+class SwallowingBackend extends InMemoryBackend {
+  constructor(private readonly swallows: keyof typeof ABSENCE) {
+    super();
+  }
+  cutOff(): void {
+    for (const [method, absence] of Object.entries(ABSENCE))
+      Object.assign(this, {
+        [method]: () => (method === this.swallows ? Promise.resolve(absence) : Promise.reject(new Error('cut off'))),
+      });
+  }
+}
+
+/** Has a `deleteAll` of its own. */
+class EndingBackend extends InMemoryBackend {
+  readonly #ids = new Set<string>();
+  constructor(private readonly endThose: (own: EndingBackend, before: number) => Promise<number>) {
+    super();
+  }
+  /** Every record, in the order in which they came. */
+  records(): SessionRecord[] {
+    return [...this.#ids].flatMap(id => this[AT_ONCE].read(id) ?? []);
+  }
+  async endEach(records: readonly SessionRecord[]): Promise<number> {
+    let ended = 0;
+    for (const { id } of records) if (await this.delete(id)) ended++;
+    return ended;
+  }
+  end(before: number): Promise<number> {
+    return super.deleteAll(before);
+  }
+  override create(record: SessionRecord): Promise<boolean> {
+    this.#ids.add(record.id);
+    return super.create(record);
+  }
+  override deleteAll(before: number): Promise<number> {
+    return this.endThose(this, before);
   }
 }
 
@@ -586,12 +831,17 @@ function collect(
   return cases;
 }
 
-async function failuresOf(open: () => SessionBackend): Promise<string[]> {
+/** Runs the cases whose names have these words, and returns the names of those that failed. */
+async function failuresOf(
+  open: () => SessionBackend,
+  options: DescribeSessionBackendOptions = {},
+  words = '',
+): Promise<string[]> {
   const failed: string[] = [];
-  // A sweep beside which nobody asks for anything need not rest.
-  const rest = jest.spyOn(Pace.prototype, 'rest').mockResolvedValue();
-  for (const [name, run] of collect(open, { races: 100, seed: 1 })) {
-    await run().catch(() => failed.push(name));
+  // A sweep beside which hardly anybody asks for anything need not rest for long.
+  const rest = jest.spyOn(Pace.prototype, 'rest').mockImplementation(nextTurn);
+  for (const [name, run] of collect(open, { races: 100, seed: 1, ...options })) {
+    if (name.includes(words)) await run().catch(() => failed.push(name));
   }
   rest.mockRestore();
   return failed;
@@ -603,8 +853,8 @@ describe('describeSessionBackend', () => {
   });
 
   it.each(Object.keys(BROKEN))('catches a backend where %s', async fault => {
-    const failed = await failuresOf(BROKEN[fault]!.open);
-    expect(failed).toContainEqual(expect.stringContaining(BROKEN[fault]!.caughtBy));
+    const { open, options, caughtBy } = BROKEN[fault]!;
+    expect(await failuresOf(open, options, caughtBy)).not.toEqual([]);
   });
 
   it('prints the seed with a failure', async () => {
@@ -616,7 +866,8 @@ describe('describeSessionBackend', () => {
   it('registers the cases for several handles only where the backend can be opened again', () => {
     const open = () => new InMemoryBackend();
     const count = (options?: DescribeSessionBackendOptions) => collect(open, options).size;
-    expect(count({ openAgain: open })).toBe(count() + 4);
+    expect(count({ openAgain: open })).toBe(count() + 6);
+    expect(count({ cutOff: () => undefined })).toBe(count() + 1);
   });
 
   it('runs under node:test', () => {

@@ -261,8 +261,12 @@ export async function services(ctx: Context, request: IncomingMessage) {
   same<ReturnType<typeof sessions.getSession>, Promise<Session<User> | undefined>>();
   same<ReturnType<typeof sessions.endSession>, Promise<boolean>>();
   await sessions.endSession('id', ctx);
+  await sessions.endSession('id');
   same<ReturnType<typeof sessions.current>, Session<User> | undefined>();
   same<ReturnType<typeof sessions.listSessions>, Promise<SessionInfo[]>>();
+  same<ReturnType<typeof sessions.endAllSessions>, Promise<number>>();
+  await sessions.endAllSessions();
+  await sessions.endAllSessions({ before: new Date() });
   await sessions.endSessions('ada');
   same<ReturnType<typeof sessions.endSessions>, Promise<number>>();
   await sessions.endSessions('ada', { except: 'id' });

@@ -1,14 +1,16 @@
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, text } from '../../core/checks.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
+import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { freeBytes } from '../free-bytes.js';
-import { Pace, RESTS_OF_A_DISK } from '../pace.js';
-import { decodeRecord, encodeRecord } from '../record-text.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { decodeRecord, encodeRecord, headsOf, isMadeBefore } from '../record-text.js';
 import { copyTo } from './backup.js';
 import { findingsOfFolder } from './check.js';
 import { messageOf, openFolder } from './folder.js';
@@ -28,8 +30,12 @@ const EXAMPLE = "new LmdbBackend({ path: './data/sessions' })";
 /** The number of expired records that one transaction removes: about two milliseconds' work. */
 const SWEEP_BATCH = 100;
 
+/** The most records that one look reads, and the length of their texts at which it ends: about two milliseconds' work. */
+const LOOK_BATCH = 200;
+const LOOK_CHARACTERS = 256 * 1024;
+
 /** The number of sessions that one transaction of a revocation ends, and of names that are read before it yields. */
-const REVOCATION_BATCH = 50;
+const REVOCATION_BATCH = 150;
 const NAMES_AT_ONCE = 1_000;
 
 /**
@@ -63,6 +69,7 @@ export class LmdbBackend extends SessionBackend {
   readonly #byExpiry: Database<string, Buffer>;
   #writes = 0;
   #closing: Promise<void> | undefined;
+  #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
     read: id => (this.read === own.read ? this.#look(() => this.#find(toKey(id))?.record) : undefined),
   };
@@ -191,18 +198,19 @@ export class LmdbBackend extends SessionBackend {
 
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     keepReserve(this.#folder);
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
     for (;;) {
+      const size = pace.sizeOf(SWEEP_BATCH);
       const { removed, reached, isLast } = await this.#free(() => {
-        const entries = this.#expired(now, SWEEP_BATCH);
+        const entries = this.#expired(now, size);
         const last = entries.at(-1);
         return {
           removed: entries.filter(entry => this.#removeExpired(entry, now)).length,
           reached: last ? partsOfExpiryKey(last).expiresAt : now,
-          isLast: entries.length < SWEEP_BATCH,
+          isLast: entries.length < size,
         };
       });
       deleted += removed;
@@ -211,6 +219,65 @@ export class LmdbBackend extends SessionBackend {
       await pace.rest();
       if (this.#closing) return deleted;
     }
+  }
+
+  /** Goes through the records in the order of their keys, which never change, so that it misses none. */
+  override async deleteAll(before: number): Promise<number> {
+    let ended = 0;
+    const pace = new Pace(RESTS_WHILE_AWAITED);
+    keepReserve(this.#folder);
+    for (let from: Buffer | undefined; ;) {
+      const { rows, last } = await this.#rowsFrom(from);
+      const keys = rows.filter(({ record }) => isMadeBefore(record, before)).map(({ key }) => key);
+      if (keys.length > 0)
+        ended += await this.#free(() => keys.filter(key => this.#removeMadeBefore(key, before)).length);
+      if (!last) return ended;
+      from = last;
+      await pace.rest();
+      if (this.#closing) throw new Error('LmdbBackend is closed');
+    }
+  }
+
+  /** @internal */
+  get [INVENTORY](): Inventory {
+    return {
+      heads: () => this.#heads(),
+      bytes: () => this.#read(() => statSync(path.join(this.#folder, 'data.mdb')).size),
+    };
+  }
+
+  async *#heads(): AsyncGenerator<RecordHead[]> {
+    const pace = new Pace();
+    for (let from: Buffer | undefined; ;) {
+      const { rows, last } = await this.#rowsFrom(from);
+      yield rows.flatMap(({ record, bytes }) => headsOf(record, bytes));
+      if (!last) return;
+      from = last;
+      await pace.rest();
+    }
+  }
+
+  /** Returns the records whose keys come after `from`, and the last of these keys if there may be more. */
+  #rowsFrom(from: Buffer | undefined): Promise<{ rows: (Row & { bytes: number })[]; last: Buffer | undefined }> {
+    return this.#read(() => {
+      const rows: (Row & { bytes: number })[] = [];
+      let bytes = 0;
+      const range = { ...(from && { start: from, exclusiveStart: true }), limit: LOOK_BATCH };
+      for (const { key, value } of this.#records.getRange(range)) {
+        const copy = Buffer.from(key);
+        rows.push({ key: copy, record: decodeRecord(toId(copy), value), bytes: Buffer.byteLength(value) });
+        bytes += value.length;
+        if (bytes >= LOOK_CHARACTERS) return { rows, last: copy };
+      }
+      return { rows, last: rows.length < LOOK_BATCH ? undefined : rows.at(-1)?.key };
+    });
+  }
+
+  #removeMadeBefore(key: Buffer, before: number): boolean {
+    const row = this.#find(key);
+    if (!row || !isMadeBefore(row.record, before)) return false;
+    this.#remove(row);
+    return true;
   }
 
   close(): Promise<void> {

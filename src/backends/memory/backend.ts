@@ -1,8 +1,10 @@
 import { AT_ONCE, type AtOnce, type AtOnceWrites } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
+import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { Pace } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
+import { encodeRecord, headsOf } from '../record-text.js';
 import { Crowds, type OfCrowd } from './crowds.js';
 import { Largest } from './largest.js';
 import { type OfPrincipal, PrincipalList } from './principal-list.js';
@@ -26,6 +28,9 @@ const EXAMPLE = 'new InMemoryBackend(), or new InMemoryBackend({ maxSessions })'
 const SWEEP_SLICE = 1_000;
 const LOOKS_OF_REMOVAL = 50;
 
+/** The same for ending everybody's sessions, which somebody waits for: about a millisecond. */
+const ENDING_SLICE = 10_000;
+
 /** The number of sessions that a revocation removes before it yields to requests: about a millisecond's work. */
 const REVOCATION_BATCH = 1_000;
 
@@ -35,12 +40,15 @@ interface Kept extends OfPrincipal, OfCrowd {
   later: Kept | undefined;
 }
 
-/** A running sweep. */
+/** Work on all records that goes on in slices. */
 interface Sweep {
   all: Iterator<Kept, undefined>;
   /** The number of records that remain to be checked. */
   left: number;
   deleted: number;
+  readonly isOver: (kept: Kept) => boolean;
+  /** The number of looks after which it yields. */
+  readonly slice: number;
 }
 
 /**
@@ -48,6 +56,7 @@ interface Sweep {
  * out when it restarts.
  */
 export class InMemoryBackend extends SessionBackend {
+  #sweepPace: Pace | undefined;
   readonly #maxSessions: number;
   readonly #kept = new Map<string, Kept>();
   /*
@@ -169,11 +178,36 @@ export class InMemoryBackend extends SessionBackend {
     }
   }
 
-  async deleteExpired(now: number): Promise<number> {
-    // The present number of records: those that are added meanwhile need not be checked.
-    const sweep = { all: this.#kept.values(), left: this.#kept.size, deleted: 0 };
+  deleteExpired(now: number): Promise<number> {
+    this.#sweepPace = new Pace(undefined, this.#sweepPace);
+    return this.#sweep(({ record }) => record.expiresAt <= now, SWEEP_SLICE, this.#sweepPace);
+  }
+
+  override deleteAll(before: number): Promise<number> {
+    // A session that a revocation is ending is counted there.
+    const isOver = ({ record, list }: Kept): boolean => record.createdAt < before && !list?.isOver;
+    return this.#sweep(isOver, ENDING_SLICE, new Pace(RESTS_WHILE_AWAITED));
+  }
+
+  /** @internal A record's size is that of its text in other engines; in memory it takes more. */
+  get [INVENTORY](): Inventory {
+    return { heads: () => this.#heads(), bytes: () => Promise.resolve(undefined) };
+  }
+
+  async *#heads(): AsyncGenerator<RecordHead[]> {
     const pace = new Pace();
-    while (this.#sweepSlice(sweep, now)) await pace.rest();
+    const all = this.#kept.values();
+    for (let left = this.#kept.size; left > 0; left -= SWEEP_SLICE) {
+      const slice = next(all, Math.min(left, SWEEP_SLICE)).filter(({ list }) => !list?.isOver);
+      yield slice.flatMap(({ record }) => headsOf(record, Buffer.byteLength(encodeRecord(record))));
+      await pace.rest();
+    }
+  }
+
+  async #sweep(isOver: Sweep['isOver'], slice: number, pace: Pace): Promise<number> {
+    // The present number of records: those that are added meanwhile need not be checked.
+    const sweep = { all: this.#kept.values(), left: this.#kept.size, deleted: 0, isOver, slice };
+    while (this.#sweepSlice(sweep)) await pace.rest();
     return sweep.deleted;
   }
 
@@ -181,12 +215,12 @@ export class InMemoryBackend extends SessionBackend {
    * Checks one slice. A function of its own, because iterating over a Map makes no garbage only in a function without
    * `await`.
    */
-  #sweepSlice(sweep: Sweep, now: number): boolean {
+  #sweepSlice(sweep: Sweep): boolean {
     let looks = 0;
-    while (looks < SWEEP_SLICE) {
+    while (looks < sweep.slice) {
       const { value, done } = sweep.all.next();
       if (done) return false;
-      if (value.record.expiresAt <= now) {
+      if (sweep.isOver(value)) {
         this.#remove(value);
         sweep.deleted++;
         looks += LOOKS_OF_REMOVAL;
@@ -294,6 +328,12 @@ export class InMemoryBackend extends SessionBackend {
     if (record.principal !== undefined && list?.last === undefined && list === this.#byPrincipal.get(record.principal))
       this.#byPrincipal.delete(record.principal);
   }
+}
+
+function next<T>(items: Iterator<T, undefined>, count: number): T[] {
+  const taken: T[] = [];
+  for (let item = items.next(); !item.done; item = items.next()) if (taken.push(item.value) === count) break;
+  return taken;
 }
 
 function nextTurn(): Promise<void> {

@@ -2,6 +2,7 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal } from '../../core/checks.js';
 import { ENGINE_CLOCK, type EngineClock, engineClockOf } from '../../core/engine-clock.js';
 import { FINDINGS, findingsOf, type StoreFinding } from '../../core/findings.js';
+import { INVENTORY, type Inventory, inventoryOf, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { SWEEP, type Sweep, sweepOf } from '../../core/sweep.js';
 
@@ -70,6 +71,19 @@ export class MovingBackend extends SessionBackend {
     };
   }
 
+  /** @internal `undefined` unless both offer it. */
+  get [INVENTORY](): Inventory | undefined {
+    const [from, to] = [inventoryOf(this.#from), inventoryOf(this.#to)];
+    if (!from || !to) return undefined;
+    return {
+      heads: () => inTurn(from, to),
+      bytes: async () => {
+        const [first, second] = [await from.bytes(), await to.bytes()];
+        return first === undefined || second === undefined ? undefined : first + second;
+      },
+    };
+  }
+
   async create(record: SessionRecord): Promise<boolean> {
     const copy = { ...record };
     return (await this.#from.read(copy.id)) === undefined && this.#to.create(copy);
@@ -115,7 +129,16 @@ export class MovingBackend extends SessionBackend {
     return (await this.#from.deleteExpired(now)) + (await this.#to.deleteExpired(now));
   }
 
+  /** A log-in that comes after the sessions of its engine were ended overlaps the call, and counts as later. */
+  override async deleteAll(before: number): Promise<number> {
+    return (await this.#from.deleteAll(before)) + (await this.#to.deleteAll(before));
+  }
+
   async close(): Promise<void> {
     await Promise.all([this.#to.close(), this.#from.close()]);
   }
+}
+
+async function* inTurn(...inventories: readonly Inventory[]): AsyncGenerator<readonly RecordHead[]> {
+  for (const inventory of inventories) yield* inventory.heads();
 }

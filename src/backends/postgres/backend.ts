@@ -12,16 +12,17 @@ import {
 } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
+import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { fromColumn, toColumn } from '../column-text.js';
-import { Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
 import { postgresFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { sqlStateOf, type PostgresPool, type Result } from './pool.js';
-import { DEFAULT_TABLE, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
+import { DEFAULT_TABLE, LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 
 /** Options of {@link PostgresBackend}. */
 export interface PostgresBackendOptions {
@@ -80,6 +81,7 @@ export class PostgresBackend extends SessionBackend {
   readonly #table: Table;
   #prepares: boolean;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   #migration: Promise<void> = Promise.resolve();
 
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
@@ -192,7 +194,7 @@ export class PostgresBackend extends SessionBackend {
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     let from = -Infinity;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     for (;;) {
       const { rows } = await this.#run('sweep', this.#table.sweep, [now, from], this.#connections.patient);
       const removed = rows.filter(([, isRemoved]) => isRemoved === 't').length;
@@ -203,6 +205,45 @@ export class PostgresBackend extends SessionBackend {
       onBatch?.(removed, from);
       await pace.rest();
       if (this.#isClosed) return deleted;
+    }
+  }
+
+  /** Goes through the records in the order of their ids, which never change, so that it misses none. */
+  override async deleteAll(before: number): Promise<number> {
+    let ended = 0;
+    const pace = new Pace(RESTS_WHILE_AWAITED);
+    for (let from = ''; ;) {
+      const values = [before, from];
+      // Read committed, in which a statement waits for a change to a row and goes on with what that made of it.
+      const { rows } = await again(() =>
+        this.#connections.inTransaction(query => query({ text: this.#table.endMadeBefore, values })),
+      ).catch(explain(this.#table.name));
+      const [lookedAt, last, count] = rows[0] ?? [];
+      ended += Number(count);
+      if (Number(lookedAt) < LOOK_BATCH) return ended;
+      from = String(last);
+      await pace.rest();
+      if (this.#isClosed) throw new Error('PostgresBackend is closed');
+    }
+  }
+
+  /** @internal */
+  get [INVENTORY](): Inventory {
+    return {
+      heads: () => this.#heads(),
+      bytes: async () => Number((await this.#run('bytes', this.#table.bytes, [this.#table.quoted])).rows[0]?.[0]),
+    };
+  }
+
+  async *#heads(): AsyncGenerator<RecordHead[]> {
+    const pace = new Pace();
+    for (let from: unknown; ;) {
+      const { rows } = await this.#run('heads', this.#table.heads, [from ?? '']);
+      // The batch begins with the last one of the batch before.
+      yield rows.filter(([id]) => id !== from).map(toHead);
+      if (rows.length < LOOK_BATCH) return;
+      from = rows.at(-1)?.[0];
+      await pace.rest();
     }
   }
 
@@ -296,6 +337,18 @@ function toRecord(row: unknown[]): SessionRecord {
   if (ip !== null) record.ip = fromColumn(ip);
   if (userAgent !== null) record.userAgent = fromColumn(userAgent);
   return record;
+}
+
+function toHead(row: unknown[]): RecordHead {
+  const [id, principal, createdAt, lastSeenAt, expiresAt, bytes] = row as [string, string | null, ...unknown[]];
+  const head = {
+    id: fromColumn(id),
+    createdAt: Number(createdAt),
+    lastSeenAt: Number(lastSeenAt),
+    expiresAt: Number(expiresAt),
+    bytes: Number(bytes),
+  };
+  return principal === null ? head : { ...head, principal: fromColumn(principal) };
 }
 
 /** The server sends numbers as text. */

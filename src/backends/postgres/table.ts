@@ -6,6 +6,9 @@ export const DEFAULT_TABLE = 'routing_controllers_sessions';
 /** The number of records that one statement of a sweep looks at. It is part of the text, so that the planner knows it. */
 export const SWEEP_BATCH = 100;
 
+/** The number of records that one statement looks at which goes through the whole table. */
+export const LOOK_BATCH = 200;
+
 /** The most sessions that one transaction of a revocation ends. It holds up the principal's log-ins for so long. */
 export const REVOKE_BATCH = 5000;
 
@@ -132,6 +135,32 @@ export class Table {
       `ended AS (DELETE FROM ${this.quoted} WHERE ctid = ANY (ARRAY(SELECT ctid FROM looked_at)) AND principal = $1 RETURNING id) ` +
       'SELECT ended.id, looked.n FROM (SELECT count(*) AS n FROM looked_at) AS looked LEFT JOIN ended ON true'
     );
+  }
+
+  /**
+   * Looks at a batch of the records from the id $2 on, and ends those that were made before $1. A row that another statement
+   * changes meanwhile is waited for. Returns the number that it looked at, the last id, and the number of ended ones.
+   */
+  get endMadeBefore(): string {
+    return (
+      `WITH looked_at AS MATERIALIZED (SELECT id, created_at FROM ${this.quoted} WHERE id >= $2 ORDER BY id LIMIT ${LOOK_BATCH}), ` +
+      `ended AS (DELETE FROM ${this.quoted} WHERE id = ANY (ARRAY(SELECT id FROM looked_at WHERE created_at < $1)) AND created_at < $1 RETURNING id) ` +
+      'SELECT count(*), max(id), (SELECT count(*) FROM ended) FROM looked_at'
+    );
+  }
+
+  /** Returns a batch of the records from the id $1 on, without what is secret, and with the bytes of each. */
+  get heads(): string {
+    const bytes = RECORD.map(column => `coalesce(pg_column_size(${column}), 0)`).join(' + ');
+    return (
+      `SELECT id, principal, created_at, last_seen_at, expires_at, ${bytes} FROM ${this.quoted} ` +
+      `WHERE id >= $1 ORDER BY id LIMIT ${LOOK_BATCH}`
+    );
+  }
+
+  /** $1: the table's name. */
+  get bytes(): string {
+    return 'SELECT pg_total_relation_size(to_regclass($1))';
   }
 
   /**

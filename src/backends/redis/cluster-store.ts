@@ -1,10 +1,12 @@
 import type { WriteOutcome } from '../../core/backend.js';
+import type { RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { textOf, textsOf, type RedisClusterClient } from './client.js';
 import {
   decode,
   encode,
   hashPrincipal,
+  headsFrom,
   idOfMember,
   memberOf,
   newNonce,
@@ -15,7 +17,7 @@ import {
 } from './layout.js';
 import { inSlices, latest } from './latest.js';
 import type { Script } from './script.js';
-import { apart } from './scripts.js';
+import { apart, headTexts } from './scripts.js';
 import type { RedisStore } from './single-store.js';
 
 type IndexedRecord = Pick<SessionRecord, 'id' | 'createdAt'>;
@@ -134,15 +136,31 @@ export class ClusterStore implements RedisStore {
   }
 
   async expire(members: string[], now: number): Promise<number> {
-    const expired = await Promise.all(members.map(member => this.#expire(idOfMember(member), now)));
-    return expired.filter(Boolean).length;
+    return (await this.#endEach(apart.expire, members, now)).length;
   }
 
-  async #expire(id: string, now: number): Promise<boolean> {
-    const [state, principal] = await this.#run(apart.expire, id, [now]);
-    if (state !== 'updated') return false;
-    await this.#unindex(principal, [id]);
-    return true;
+  endMadeBefore(members: string[], before: number): Promise<string[]> {
+    return this.#endEach(apart.endMadeBefore, members, before);
+  }
+
+  async heads(members: string[]): Promise<RecordHead[]> {
+    const keys = members.map(member => this.#layout.prefix + member);
+    const texts = await Promise.all(keys.map(async key => textsOf(await headTexts.run(this.#client, [key], []))));
+    return headsFrom(members, texts.flat());
+  }
+
+  /** Runs a script on each record, and returns the ids of those that it ended. */
+  async #endEach(script: Script, members: string[], instant: number): Promise<string[]> {
+    const ended = await Promise.all(
+      members.map(async member => {
+        const id = idOfMember(member);
+        const [state, principal] = await this.#run(script, id, [instant]);
+        if (state !== 'updated') return [];
+        await this.#unindex(principal, [id]);
+        return [id];
+      }),
+    );
+    return ended.flat();
   }
 
   async #load(id: string): Promise<string | undefined> {

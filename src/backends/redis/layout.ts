@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
+import type { RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { decodeRecord, encodeRecord, isWellFormed } from '../record-text.js';
+import { decodeRecord, encodeRecord, headsOf, isWellFormed } from '../record-text.js';
 
 /** Stands for the index name of a record without a principal. */
 export const NO_PRINCIPAL = '-';
@@ -47,12 +48,17 @@ export class Layout {
 
   /** The SCAN pattern of all records. */
   get recordPattern(): string {
-    return `${this.prefix.replace(/[\\*?[\]]/g, '\\$&')}[rj]:*`;
+    return `${literal(this.prefix)}[rj]:*`;
   }
 
   memberOfKey(key: string): string {
     return key.slice(this.prefix.length);
   }
+}
+
+/** Returns a SCAN pattern that matches exactly this text. */
+export function literal(text: string): string {
+  return text.replace(/[\\*?[\]]/g, '\\$&');
 }
 
 /** Returns a record's name without the prefix. Not all strings have bytes in UTF-8: those that do not are written as JSON. */
@@ -84,6 +90,18 @@ export function encode(record: SessionRecord): string {
 
 export function decode(id: string, text: string): SessionRecord {
   return decodeRecord(id, text.slice(text.indexOf(' ') + 1));
+}
+
+/**
+ * Returns the heads of records.
+ *
+ * @param texts for each name the first line of its text, without data, and the bytes of the whole; empty for one that is gone
+ */
+export function headsFrom(members: readonly string[], texts: readonly string[]): RecordHead[] {
+  return members.flatMap((member, n) => {
+    const [, bytes, text] = /^(\d+) (.*)$/s.exec(texts[n] ?? '') ?? [];
+    return text === undefined ? [] : headsOf(decode(idOfMember(member), text), Number(bytes));
+  });
 }
 
 /**

@@ -70,6 +70,39 @@ local time = redis.call('TIME')
 return time[1] * 1000 + math.floor(time[2] / 1000)
 `);
 
+/** KEYS: records. Returns for each its bytes and the first line of its text, without data; '' for one that is gone. */
+export const headTexts = new Script(`
+local heads = {}
+for n, key in ipairs(KEYS) do
+  local text = redis.pcall('GET', key)
+  heads[n] = type(text) == 'string' and #text .. ' ' .. (string.match(text, '^[^\\n]*') or '') .. '\\n' or ''
+end
+return heads
+`);
+
+const MADE_BEFORE = `
+-- The principal of a record that was made before an instant. The time follows the JSON of the principal, which may be no text
+-- that a parser here accepts. A record of a later format counts as made before, because its time cannot be read.
+local function ownerIfMadeBefore(key, before)
+  local text = redis.pcall('GET', key)
+  if type(text) ~= 'string' then return nil end
+  local principal, format, list = string.match(text, '^(%S+) (s%d+) (.*)$')
+  if format ~= '${RECORD_FORMAT}' then return principal end
+  local at = select(2, string.find(list, '^%S+ %S+ %S+ %['))
+  if not at then return nil end
+  at = at + 1
+  if string.sub(list, at, at) == '"' then
+    repeat
+      at = string.find(list, '["\\\\]', at + 1)
+      local isEscape = at and string.sub(list, at, at) == '\\\\'
+      if isEscape then at = at + 1 end
+    until not isEscape
+  end
+  local made = at and tonumber(string.match(list, '^[^,]*,([^,]+),', at))
+  if made and made < before then return principal end
+end
+`;
+
 /** With one server, a record and its index change in one step. */
 const TOGETHER = `
 -- Drops names of records that Redis has forgotten: some at each log-in, at a place that the clock chooses, so that there are
@@ -195,6 +228,21 @@ for n, key in ipairs(KEYS) do
 end
 return count`),
 
+  /** KEYS: what only a primary may remove, then records. ARGV: instant, then their names. Returns the names of the ended ones. */
+  endMadeBefore: new Script(`${FUNCTIONS}${TOGETHER}${MADE_BEFORE}
+redis.call('DEL', KEYS[1])
+local before, ended = tonumber(ARGV[1]), {}
+for n = 2, #KEYS do
+  local key, member = KEYS[n], ARGV[n]
+  local principal = ownerIfMadeBefore(key, before)
+  if principal then
+    redis.call('DEL', key)
+    unindex(prefixOf(key, member), principal, member)
+    ended[#ended + 1] = member
+  end
+end
+return ended`),
+
   /** KEYS: index. ARGV: principal, limit. Returns names, and the texts of the first of them. */
   list: new Script(`${FUNCTIONS}
 local prefix = prefixOf(KEYS[1], indexKey('', ARGV[1]))
@@ -254,6 +302,13 @@ export const apart = {
 local state, principal, version, seen, expires = load(KEYS[1])
 if state ~= 'here' then return {state, principal} end
 if not expires or tonumber(expires) > tonumber(ARGV[2]) then return {'here'} end
+redis.call('DEL', KEYS[1])
+return {'updated', principal}`),
+
+  /** KEYS: record. ARGV: name, instant. */
+  endMadeBefore: new Script(`${MADE_BEFORE}
+local principal = ownerIfMadeBefore(KEYS[1], tonumber(ARGV[2]))
+if not principal then return {'here'} end
 redis.call('DEL', KEYS[1])
 return {'updated', principal}`),
 

@@ -1,10 +1,12 @@
 import type { SessionBackend, WriteOutcome } from '../../core/backend.js';
+import type { RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { textOf, textsOf, type RedisNodeClient } from './client.js';
 import {
   decode,
   encode,
   hashPrincipal,
+  headsFrom,
   idOfMember,
   memberOf,
   newNonce,
@@ -14,12 +16,16 @@ import {
 } from './layout.js';
 import { inSlices, latest } from './latest.js';
 import type { Script } from './script.js';
-import { together } from './scripts.js';
+import { headTexts, together } from './scripts.js';
 
 /** The operations of `RedisBackend` that depend on the topology: one server, or a cluster. */
 export type RedisStore = Omit<SessionBackend, 'close' | 'forgetsByItself' | 'deleteExpired' | 'deleteAll'> & {
   /** Removes the expired ones of the named records, and returns their number. */
   expire(members: string[], now: number): Promise<number>;
+  /** Ends those of the named records that were made before an instant, and returns their ids. */
+  endMadeBefore(members: string[], before: number): Promise<string[]>;
+  /** Returns the heads of the named records. */
+  heads(members: string[]): Promise<RecordHead[]>;
 };
 
 /** All keys on one server (perhaps with replicas): each operation is one command, and so atomic. */
@@ -107,6 +113,18 @@ export class SingleStore implements RedisStore {
     if (members.length === 0) return 0;
     const keys = members.map(member => this.#layout.prefix + member);
     return Number(await together.expire.run(this.#client, keys, [now, ...members]));
+  }
+
+  async endMadeBefore(members: string[], before: number): Promise<string[]> {
+    // The key comes first so that a replica refuses the script, even if it has no record to end.
+    const keys = [`${this.#layout.prefix}primary`, ...members.map(member => this.#layout.prefix + member)];
+    return textsOf(await together.endMadeBefore.run(this.#client, keys, [before, ...members])).map(idOfMember);
+  }
+
+  async heads(members: string[]): Promise<RecordHead[]> {
+    if (members.length === 0) return [];
+    const keys = members.map(member => this.#layout.prefix + member);
+    return headsFrom(members, textsOf(await headTexts.run(this.#client, keys, [])));
   }
 
   /** Runs a script on an index, and returns its two results. */

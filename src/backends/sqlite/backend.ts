@@ -9,7 +9,7 @@ import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { monotonicNow } from '../../core/timers.js';
 import { fromColumn, toColumn } from '../column-text.js';
-import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
 import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
 import { conditionOf, explain } from './failures.js';
@@ -80,6 +80,7 @@ export class SqliteBackend extends SessionBackend {
   readonly #writer: Writer;
   readonly #statements: Statements;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
     read: id => (this.read === own.read ? this.#readAtOnce(id) : undefined),
   };
@@ -192,7 +193,7 @@ export class SqliteBackend extends SessionBackend {
 
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     this.#keepReserve();
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#statements.due.get({ now }))) === undefined) return 0;
@@ -222,7 +223,7 @@ export class SqliteBackend extends SessionBackend {
   /** Goes through the records in the order of their numbers, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
-    const pace = new Pace(FEWEST_RESTS);
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     this.#keepReserve();
     const end = await this.#lastNumber();
     for (let from: SqliteValue = 0; ;) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { inTurn, type Sections } from './case.js';
+import { assertNoneDenied, storeOneForEach } from './failures.js';
 import {
   assertAbsent,
   assertListed,
@@ -50,6 +51,23 @@ export const handles: Sections = {
     },
   },
   'close and open again': {
+    'what was answered is in the store before the backend is closed': async ({ backend, openAgain }) => {
+      const record = await create(backend, { principal: 'ada' });
+      const ended = await create(backend, { principal: 'ada' });
+      await backend.delete(ended.id);
+      // A store for one process at a time may refuse; one that can be opened shows everything.
+      const second = await openAgain().catch(() => undefined);
+      if (!second) return;
+      await assertStored(second, record, 'for a second handle, before the first one is closed');
+      await assertAbsent(second, ended.id, 'for a second handle, before the first one is closed');
+    },
+    'after close no method answers that a stored record is absent': async ({ backend, openAgain }) => {
+      const stored = await storeOneForEach(backend);
+      await backend.close();
+      await assertNoneDenied(backend, stored, 'after close');
+      const again = await openAgain();
+      assert.ok((await again.read(stored.touch.id)) !== undefined, 'it is still there');
+    },
     'waits for what is under way: each write is either done or rejected, never lost in silence': async ({
       backend,
       openAgain,

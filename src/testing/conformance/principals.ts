@@ -78,15 +78,6 @@ export const principals: Sections = {
       for (let n = 1; n <= 3; n++) await backend.touch(record.id, START + n * HOUR, START + (n + 1) * HOUR);
       await assertListed(backend, 'ada', [record.id]);
     },
-    '300 records of one principal: all are listed': async ({ backend }) => {
-      const records = Array.from({ length: 300 }, () => newRecord({ principal: 'ada' }));
-      await Promise.all(records.map(record => backend.create(record)));
-      await assertListed(
-        backend,
-        'ada',
-        records.map(({ id }) => id),
-      );
-    },
     'with a limit it has the latest log-ins, the latest first, whatever was used since': async ({
       backend,
       handles,
@@ -172,34 +163,49 @@ export const principals: Sections = {
       assert.deepEqual([...ended].sort(), [first.id, second.id, nobodys.id].sort());
       for (const id of ended) await assertAbsent(backend, id);
     },
-    '2,500 sessions of one principal go in one call, each is named once, and dead as soon as it is named': async ({
-      backend,
-    }) => {
-      const records = Array.from({ length: 2500 }, (_, n) => newRecord({ principal: 'ada', createdAt: START - n }));
-      await inParallel(records.length, 50, async n => {
-        const record = records[n];
-        assert.ok(record && (await backend.create(record)));
-      });
-      const [spared] = records;
-      assert.ok(spared);
-      const named: string[] = [];
-      const looks: Promise<void>[] = [];
-      const ended = Array.from(
-        await backend.deleteByPrincipal('ada', spared.id, ids => {
-          named.push(...ids);
-          for (const id of ids.slice(0, 2)) looks.push(assertAbsent(backend, id, 'although it was named as ended'));
-        }),
-      );
-      await Promise.all(looks);
-      const ids = records.slice(1).map(({ id }) => id);
-      assert.deepEqual(ended.sort(), ids.sort());
-      // A backend need not call it, and one in another process cannot.
-      if (named.length > 0) assert.deepEqual(named.sort(), ended);
-      for (const id of ended.slice(0, 50)) await assertAbsent(backend, id);
-      await assertStored(backend, spared);
-      await assertListed(backend, 'ada', [spared.id]);
-      assert.deepEqual(await endAll(backend, 'ada'), [spared.id]);
-    },
+    '2,500 sessions of one principal are all listed, and go in one call: each is named once, and dead as soon as it is named':
+      async ({ backend }) => {
+        const records = Array.from({ length: 2500 }, (_, n) => newRecord({ principal: 'ada', createdAt: START - n }));
+        await inParallel(records.length, 50, async n => {
+          const record = records[n];
+          assert.ok(record && (await backend.create(record)));
+        });
+        await assertListed(
+          backend,
+          'ada',
+          records.map(({ id }) => id),
+        );
+        const latest = await backend.listByPrincipal('ada', 1500);
+        assert.deepEqual(
+          Array.from(latest, ({ id }) => id),
+          records.slice(0, 1500).map(({ id }) => id),
+          'the 1,500 latest',
+        );
+        const [spared] = records;
+        assert.ok(spared);
+        const named: string[] = [];
+        const looks: Promise<void>[] = [];
+        const ended = Array.from(
+          await backend.deleteByPrincipal('ada', spared.id, ids => {
+            named.push(...ids);
+            for (const id of ids.slice(0, 2)) {
+              const look = assertAbsent(backend, id, 'although it was named as ended');
+              // It may fail before anybody waits for it.
+              look.catch(() => undefined);
+              looks.push(look);
+            }
+          }),
+        );
+        await Promise.all(looks);
+        const ids = records.slice(1).map(({ id }) => id);
+        assert.deepEqual(ended.sort(), ids.sort());
+        // A backend need not call it, and one in another process cannot.
+        if (named.length > 0) assert.deepEqual(named.sort(), ended);
+        for (const id of ended.slice(0, 50)) await assertAbsent(backend, id);
+        await assertStored(backend, spared);
+        await assertListed(backend, 'ada', [spared.id]);
+        assert.deepEqual(await endAll(backend, 'ada'), [spared.id]);
+      },
     'does not end a record that another principal has taken over': async ({ backend }) => {
       const record = await create(backend, { principal: 'ada' });
       await backend.update({ ...record, principal: 'bob' }, 1);

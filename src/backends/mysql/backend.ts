@@ -1,0 +1,415 @@
+import { randomBytes } from 'node:crypto';
+import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
+import {
+  type Check,
+  checkedOptions,
+  constructorOptions,
+  LONGEST,
+  type OptionTable,
+  refusal,
+  seconds,
+  shown,
+  trueOrFalse,
+} from '../../core/checks.js';
+import { ENGINE_CLOCK } from '../../core/engine-clock.js';
+import { FINDINGS, type StoreFinding } from '../../core/findings.js';
+import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import type { SessionRecord } from '../../core/record.js';
+import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
+import { Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { fromBytes, toBytes } from './bytes.js';
+import { Connections, type Values } from './connection.js';
+import { explain } from './failures.js';
+import { mysqlFindings } from './findings.js';
+import { migrateTable } from './migration.js';
+import { errorNumberOf, type MysqlCallbackPool, type MysqlPool, type Result } from './pool.js';
+import { BATCH, DEFAULT_TABLE, NOW, REVOKE_BATCH, Table } from './table.js';
+
+/** Options of {@link MysqlBackend}. */
+export interface MysqlBackendOptions {
+  /** A pool of `mysql2/promise` or of `mysql2`. It belongs to the caller: `close()` leaves it open. */
+  pool: MysqlPool | MysqlCallbackPool;
+  /** `'routing_controllers_sessions'`. With a database: `'auth.sessions'`. */
+  table?: string;
+  /** `true`. `false`: no prepared statements, for a pooler that cannot have them. */
+  prepare?: boolean;
+  /**
+   * Seconds until the server ends a statement; 2, as `backendTimeout`. It covers the wait for a connection of the pool. A sweep and
+   * a migration have no limit.
+   */
+  statementTimeout?: number;
+}
+
+/** Options of {@link migrate}. */
+export type MigrateOptions = Pick<MysqlBackendOptions, 'table'>;
+
+const POOL: Check = {
+  instead: "a pool of the package 'mysql2': createPool({ uri })",
+  holds: value => poolOf(value) !== undefined,
+  insteadOf: value =>
+    typeof (value as { of?: unknown } | undefined)?.of === 'function'
+      ? 'the pool of the server that takes writes: a PoolCluster would spread sessions over several servers'
+      : undefined,
+};
+const TABLE: Check = { instead: 'a name, as auth.sessions', holds: () => true };
+const MIGRATION: OptionTable = Object.freeze({ table: { check: TABLE } });
+const OPTIONS: OptionTable = Object.freeze({
+  pool: { check: POOL },
+  ...MIGRATION,
+  prepare: { check: trueOrFalse },
+  statementTimeout: { check: seconds(0.001, LONGEST.hour) },
+});
+const EXAMPLE = 'new MysqlBackend({ pool: createPool({ uri }) })';
+
+const DUPLICATE = 1062;
+
+/** The longest values in bytes. A server without strict mode would cut off what its column cannot hold. */
+const LONGEST_VALUE: Readonly<Record<string, number>> = Object.freeze({
+  id: 1024,
+  principal: 1024,
+  data: 2 ** 24 - 1,
+  proof: 2048,
+  ip: 1024,
+  userAgent: 1024,
+});
+
+/**
+ * Sessions in MySQL or MariaDB, shared by all processes and machines that reach it, and as durable as the rest of the database.
+ *
+ * Each operation is one prepared statement; ending all sessions of a user is four for each 1,000 of them. `migrate()` makes the
+ * table. It may run at every start and in many processes at once.
+ *
+ * ```ts
+ * const backend = new MysqlBackend({ pool: createPool({ uri }) });
+ * await backend.migrate();
+ * Container.set(SessionBackend, backend);
+ * ```
+ */
+export class MysqlBackend extends SessionBackend {
+  readonly #connections: Connections;
+  readonly #patient: Connections;
+  readonly #table: Table;
+  #isClosed = false;
+  #sweepPace: Pace | undefined;
+  #migration: Promise<void> = Promise.resolve();
+
+  /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
+  constructor(options: MysqlBackendOptions) {
+    super();
+    const {
+      pool: given,
+      table,
+      prepare: prepares = true,
+      statementTimeout = 2,
+    } = constructorOptions(options, OPTIONS, 'MysqlBackend', EXAMPLE);
+    const pool = poolOf(given);
+    if (pool === undefined) throw refusal('MysqlBackend', 'pool', 'undefined', POOL.instead);
+    this.#connections = new Connections(pool, { timeout: statementTimeout * 1000, prepares });
+    this.#patient = this.#connections.patient;
+    this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
+  }
+
+  /** Makes the table, or brings it up to date. See {@link migrate}. */
+  migrate(): Promise<void> {
+    const migration = migrateTable(this.#patient.unprepared, this.#table);
+    this.#migration = migration.catch(() => undefined);
+    return migration;
+  }
+
+  /** @internal Looks at the server, the table and the rights, after a migration that is under way. */
+  async [FINDINGS](): Promise<StoreFinding[]> {
+    await this.#migration;
+    const findings = await mysqlFindings(this.#connections.unprepared, this.#table);
+    return findings.map(finding => ({ ...finding, message: `MysqlBackend: ${finding.message}` }));
+  }
+
+  /** @internal Disabled where `deleteExpired` is overridden or spied on. */
+  get [SWEEP](): Sweep | undefined {
+    return this.deleteExpired === ownSweep ? (now, onBatch) => this.#sweep(now, onBatch) : undefined;
+  }
+
+  /** @internal The server's time in epoch milliseconds. */
+  async [ENGINE_CLOCK](): Promise<number> {
+    const { rows } = await this.#run(NOW);
+    return Number(rows[0]?.[0]);
+  }
+
+  /** @internal */
+  get [INVENTORY](): Inventory {
+    return { heads: () => this.#heads(), bytes: () => this.#bytes() };
+  }
+
+  async create(record: SessionRecord): Promise<boolean> {
+    const { id, ...values } = columnsOf(record);
+    try {
+      await this.#connections.run(this.#table.create, [id, ...Object.values(values), record.expiresAt]);
+      return true;
+    } catch (error) {
+      if (errorNumberOf(error) !== DUPLICATE) return explain(this.#table.name)(error);
+      // A unique index of somebody else's may be what refused it.
+      const { rows } = await this.#run(this.#table.taken, [id]);
+      if (rows.length === 0) throw error;
+      return false;
+    }
+  }
+
+  async read(id: string): Promise<SessionRecord | undefined> {
+    const { rows } = await this.#run(this.#table.read, [bytesOf('id', id)]);
+    return rows[0] && toRecord(rows[0]);
+  }
+
+  async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    const { id, ...values } = columnsOf({ ...record, version: expectedVersion + 1 });
+    const parameters = [...Object.values(values), record.expiresAt, id, expectedVersion];
+    const { affectedRows } = await this.#run(this.#table.update, parameters);
+    // The version changes each time, so that what was found and what was changed is the same.
+    if (affectedRows === 1) return 'updated';
+    return (await this.#exists(id)) ? 'conflict' : 'gone';
+  }
+
+  async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    const key = bytesOf('id', id);
+    const { affectedRows } = await this.#run(this.#table.touch, [lastSeenAt, expiresAt, expiresAt, lastSeenAt, key]);
+    // A touch that is not later changes nothing, which a connection without FOUND_ROWS does not tell from a missing record.
+    return affectedRows === 1 || this.#exists(key);
+  }
+
+  async delete(id: string): Promise<boolean> {
+    const { affectedRows } = await this.#run(this.#table.delete, [bytesOf('id', id)]);
+    return affectedRows === 1;
+  }
+
+  /** @param limit the most records: those of the latest log-ins */
+  async listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+    const { rows } = await this.#run(this.#table.list(limit), [bytesOf('principal', principal)]);
+    return rows.slice(0, limit).map(toRecord);
+  }
+
+  /**
+   * Ends up to 1,000 sessions in a statement, so that the progress of a call that is cut off stays. The last statement leaves none: it
+   * is the instant at which all are ended. Log-ins wait for a statement, not for the call, and cannot make so many sessions in
+   * between. No lock lasts from one statement to the next, where the loss of this process would keep it.
+   */
+  async deleteByPrincipal(
+    principal: string,
+    exceptId?: string,
+    onEnded?: (ids: readonly string[]) => void,
+  ): Promise<string[]> {
+    const key = bytesOf('principal', principal);
+    const spared = exceptId === undefined ? null : bytesOf('id', exceptId);
+    const ended: string[] = [];
+    for (;;) {
+      // No text has a byte of 255 in it.
+      const token = Buffer.concat([Buffer.from([0xff]), randomBytes(16)]);
+      const { affectedRows } = await this.#connections
+        .runAlone(this.#table.end, [token, key, spared])
+        .catch(explain(this.#table.name));
+      if (affectedRows > 0) {
+        const { rows } = await this.#run(this.#table.ended, [token]);
+        const ids = rows.map(([id]) => fromBytes(id as Buffer));
+        for (const id of ids) ended.push(id);
+        await this.#run(this.#table.removeEnded, [token]);
+        onEnded?.(ids);
+      }
+      if (affectedRows < REVOKE_BATCH) return ended;
+    }
+  }
+
+  deleteExpired(now: number): Promise<number> {
+    return this.#sweep(now);
+  }
+
+  async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
+    let deleted = 0;
+    let from = -Number.MAX_VALUE;
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
+    for (;;) {
+      const { rows } = await this.#run(this.#table.lookToSweep, [from, now], this.#patient);
+      let removed = 0;
+      if (rows.length > 0) {
+        const ids = paddedIds(rows);
+        const hasExpired = (row: unknown[]): boolean => Number(row[2]) <= now;
+        if (rows.some(hasExpired))
+          removed = (await this.#run(this.#table.sweep, [...ids, now], this.#patient)).affectedRows;
+        if (!rows.every(hasExpired)) await this.#run(this.#table.putOff, [...ids, now], this.#patient);
+      }
+      deleted += removed;
+      if (rows.length < BATCH) return deleted;
+      // What was removed stays in the index until it is purged; the next batch begins behind it.
+      from = Number(rows.at(-1)?.[1]);
+      onBatch?.(removed, from);
+      await pace.rest();
+      if (this.#isClosed) return deleted;
+    }
+  }
+
+  override async deleteAll(before: number): Promise<number> {
+    let deleted = 0;
+    for await (const rows of this.#walk(this.#table.walk)) {
+      const older = rows.filter(([, createdAt]) => Number(createdAt) < before);
+      if (older.length === 0) continue;
+      deleted += (await this.#run(this.#table.deleteBefore, [...paddedIds(older), before])).affectedRows;
+    }
+    return deleted;
+  }
+
+  async *#heads(): AsyncIterable<readonly RecordHead[]> {
+    for await (const rows of this.#walk(this.#table.heads)) {
+      const heads = rows.filter(([, , , , , version]) => Number(version) > 0).map(toHead);
+      if (heads.length > 0) yield heads;
+    }
+  }
+
+  async #bytes(): Promise<number | undefined> {
+    const { rows } = await this.#run(BYTES, [bytesOfName(this.#table.schema), Buffer.from(this.#table.baseName)]);
+    const bytes = rows[0]?.[0];
+    return bytes === undefined || bytes === null ? undefined : Number(bytes);
+  }
+
+  /** Reads all rows in the order of their ids, in batches that leave the server to requests. */
+  async *#walk(sql: string): AsyncIterable<unknown[][]> {
+    const pace = new Pace();
+    for (let from = Buffer.alloc(0); ;) {
+      const { rows } = await this.#run(sql, [from]);
+      if (rows.length > 0) yield rows;
+      if (rows.length < BATCH) return;
+      // The next key in the order of bytes.
+      from = Buffer.concat([rows.at(-1)?.[0] as Buffer, Buffer.alloc(1)]);
+      await pace.rest();
+    }
+  }
+
+  /** Ends a running sweep after its batch. The pool stays open. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return Promise.resolve();
+  }
+
+  async #exists(id: Buffer): Promise<boolean> {
+    const { rows } = await this.#run(this.#table.exists, [id]);
+    return rows.length > 0;
+  }
+
+  #run(sql: string, values: Values = [], connections = this.#connections): Promise<Result> {
+    return connections.run(sql, values).catch(explain(this.#table.name));
+  }
+}
+
+/**
+ * Makes the table for the sessions; may run any number of times, and in many processes at once. If there is something to do it needs
+ * the right to create in the table's database. The application itself does not need it.
+ *
+ * @throws SessionConfigurationError when there is another table of that name, or the user may not create: then with the SQL for
+ *   somebody who may
+ */
+export async function migrate(pool: MysqlPool | MysqlCallbackPool, options: MigrateOptions = {}): Promise<void> {
+  const promised = poolOf(pool);
+  if (!promised) throw refusal('migrate', 'pool', shown(pool), POOL.insteadOf?.(pool) ?? POOL.instead);
+  const { table } = checkedOptions(options, MIGRATION, 'migrate');
+  await migrateTable(
+    new Connections(promised, { prepares: false }),
+    new Table(table === undefined ? DEFAULT_TABLE : table),
+  );
+}
+
+const BYTES =
+  'SELECT data_length + index_length + data_free FROM information_schema.tables WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?';
+
+/** Returns the pool with promises, if it is a pool of one server. */
+function poolOf(pool: unknown): MysqlPool | undefined {
+  const { getConnection, promise, of } = (pool ?? {}) as Record<string, unknown>;
+  if (typeof getConnection !== 'function' || typeof of === 'function') return undefined;
+  return typeof promise === 'function' ? (pool as MysqlCallbackPool).promise() : (pool as MysqlPool);
+}
+
+/** @throws RangeError for a value that its column would cut off */
+function bytesOf(name: string, text: string): Buffer {
+  const bytes = toBytes(text);
+  const most = LONGEST_VALUE[name] ?? 0;
+  if (bytes.length > most)
+    throw new RangeError(`${name}: ${bytes.length} bytes; the table for sessions has room for ${most}`);
+  return bytes;
+}
+
+/** Returns the values of a record's columns, in their order. */
+function columnsOf(record: SessionRecord): { id: Buffer } & Record<string, Buffer | number | null> {
+  const optional = (name: 'principal' | 'ip' | 'userAgent'): Buffer | null => {
+    const text = record[name];
+    return text === undefined ? null : bytesOf(name, text);
+  };
+  return {
+    id: bytesOf('id', record.id),
+    principal: optional('principal'),
+    data: bytesOf('data', record.data),
+    proof: bytesOf('proof', record.proof),
+    version: record.version,
+    createdAt: record.createdAt,
+    authenticatedAt: record.authenticatedAt,
+    lastSeenAt: record.lastSeenAt,
+    expiresAt: record.expiresAt,
+    ip: optional('ip'),
+    userAgent: optional('userAgent'),
+  };
+}
+
+/** The ids of rows, as many as a statement has places for. */
+function paddedIds(rows: readonly unknown[][]): Buffer[] {
+  const ids = rows.map(([id]) => id as Buffer);
+  const last = ids.at(-1);
+  while (last && ids.length < BATCH) ids.push(last);
+  return ids;
+}
+
+function toRecord(row: unknown[]): SessionRecord {
+  const [id, principal, data, proof, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent] =
+    row as Row;
+  const record: SessionRecord = {
+    id: fromBytes(id),
+    data: fromBytes(data),
+    proof: fromBytes(proof),
+    // A driver that is to read big numbers as text does so with all of them.
+    version: Number(version),
+    createdAt: Number(createdAt),
+    authenticatedAt: Number(authenticatedAt),
+    lastSeenAt: Number(lastSeenAt),
+    expiresAt: Number(expiresAt),
+  };
+  if (principal !== null) record.principal = fromBytes(principal);
+  if (ip !== null) record.ip = fromBytes(ip);
+  if (userAgent !== null) record.userAgent = fromBytes(userAgent);
+  return record;
+}
+
+function toHead(row: unknown[]): RecordHead {
+  const [id, principal, createdAt, lastSeenAt, expiresAt, , bytes] = row as [Buffer, Buffer | null, ...unknown[]];
+  const head: RecordHead = {
+    id: fromBytes(id),
+    createdAt: Number(createdAt),
+    lastSeenAt: Number(lastSeenAt),
+    expiresAt: Number(expiresAt),
+    bytes: Number(bytes),
+  };
+  if (principal !== null) head.principal = fromBytes(principal);
+  return head;
+}
+
+function bytesOfName(name: string | undefined): Buffer | null {
+  return name === undefined ? null : Buffer.from(name);
+}
+
+type Row = [
+  id: Buffer,
+  principal: Buffer | null,
+  data: Buffer,
+  proof: Buffer,
+  version: unknown,
+  createdAt: unknown,
+  authenticatedAt: unknown,
+  lastSeenAt: unknown,
+  expiresAt: unknown,
+  ip: Buffer | null,
+  userAgent: Buffer | null,
+];
+
+// eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
+const ownSweep = MysqlBackend.prototype.deleteExpired;
