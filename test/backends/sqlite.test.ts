@@ -6,7 +6,7 @@ import type { SessionBackend } from '../../src/core/backend.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
-import { openSqlite, SQLITE_DRIVER } from '../support/open-sqlite.js';
+import { openSqlite, type OpenDatabase, SQLITE_DRIVER } from '../support/open-sqlite.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-sqlite-'));
 const children = [forkModule('serve-sqlite'), forkModule('serve-sqlite')];
@@ -17,9 +17,12 @@ afterAll(() => {
 
 let files = 0;
 const fileOf = new WeakMap<SessionBackend, string>();
+const databaseOf = new WeakMap<SessionBackend, OpenDatabase>();
 function open(): SqliteBackend {
   const file = path.join(work, `store-${files++}.db`);
-  const backend = new SqliteBackend({ database: openSqlite(file) });
+  const database = openSqlite(file);
+  const backend = new SqliteBackend({ database });
+  databaseOf.set(backend, database);
   fileOf.set(backend, file);
   return backend;
 }
@@ -28,5 +31,6 @@ let turn = 0;
 describeSessionBackend(`SqliteBackend on ${SQLITE_DRIVER}, shared by three processes`, open, {
   races: RACES,
   timeout: raceTimeout,
+  cutOff: backend => databaseOf.get(backend)!.close(),
   openAgain: first => openInProcess(children[turn++ % children.length]!, fileOf.get(first)!),
 });
