@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 /** The framework under a server. The cost of a session is measured against the same routes on the same framework. */
 export type Stack = 'routing-controllers' | 'express' | 'fastify';
 
-export type Store = 'none' | 'memory' | 'lmdb' | 'redis' | 'redis with a near-cache' | 'postgres' | 'cookie';
+export type Store = 'none' | 'memory' | 'lmdb' | 'sqlite' | 'redis' | 'redis with a near-cache' | 'postgres' | 'cookie';
 
 export function needsRedis(store: Store): boolean {
   return store.startsWith('redis');
@@ -53,6 +53,7 @@ export const SUBJECTS: readonly Subject[] = [
   { id: 'bound', title: 'hand-written HMAC + Map', stack: rc, store: 'memory', module: 'bound' },
   { id: 'ours-memory', title: 'this library, InMemory', stack: rc, store: 'memory', module: 'ours' },
   { id: 'ours-lmdb', title: 'this library, LMDB', stack: rc, store: 'lmdb', module: 'ours' },
+  { id: 'ours-sqlite', title: 'this library, SQLite', stack: rc, store: 'sqlite', module: 'ours' },
   { id: 'ours-redis', title: 'this library, Redis', stack: rc, store: 'redis', module: 'ours' },
   {
     id: 'ours-redis-near',

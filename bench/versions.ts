@@ -26,7 +26,7 @@ export function peers(): Record<string, string> {
 
 /** The installed versions of the backends' drivers. */
 export function drivers(): Record<string, string> {
-  const names = ['lmdb', 'redis', 'pg'];
+  const names = ['lmdb', 'better-sqlite3', 'redis', 'pg'];
   return Object.fromEntries(names.map(name => [name, manifest(installed(name)).version]));
 }
 

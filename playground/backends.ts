@@ -1,11 +1,14 @@
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 
+import Database from 'better-sqlite3';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
 import { PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
+import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
 
 import { SettingsError } from './settings-error.js';
 
@@ -32,12 +35,21 @@ const CONNECT_WITHIN = 2000;
 export const backends: Readonly<Record<string, Open>> = {
   memory: () => Promise.resolve({ backend: new InMemoryBackend(), place: 'the memory of this process' }),
   lmdb: ({ folder }) => Promise.resolve(openLmdb(path.join(folder, 'sessions'))),
+  mysql: ({ env }) => openMysql(env['MYSQL_URL'] || 'mysql://root@127.0.0.1:3306/test'),
+  sqlite: ({ folder }) => Promise.resolve(openSqlite(folder)),
   redis: ({ env }) => openRedis(env['REDIS_URL'] || 'redis://127.0.0.1:6379'),
   postgres: ({ env }) => openPostgres(env['POSTGRES_URL'] || 'postgres://postgres@127.0.0.1:5432/test'),
 };
 
 function openLmdb(place: string): OpenedBackend {
   return { backend: new LmdbBackend({ path: place }), place };
+}
+
+function openSqlite(folder: string): OpenedBackend {
+  mkdirSync(folder, { recursive: true });
+  const place = path.join(folder, 'sessions.db');
+  const database = new Database(place);
+  return { backend: new SqliteBackend({ database }), place, close: () => Promise.resolve(database.close()) };
 }
 
 async function openRedis(url: string): Promise<OpenedBackend> {

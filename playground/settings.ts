@@ -24,8 +24,8 @@ export interface Settings {
 const MIN_SECRET_BYTES = 32;
 
 /**
- * Reads the settings. An empty variable counts as not set. `SESSION_FOLDER` is the folder of the LMDB database and of the
- * playground's own secret: `.playground`.
+ * Reads the settings. An empty variable counts as not set. `SESSION_FOLDER` is the folder of the LMDB or SQLite database
+ * and of the playground's own secret: `.playground`.
  *
  * @throws SettingsError for the first setting that cannot work
  */

@@ -33,6 +33,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   cookie: ['cookie'],
   lmdb: ['backends/lmdb'],
   redis: ['backends/redis'],
+  ioredis: ['backends/redis'],
   pg: ['backends/postgres'],
   'better-sqlite3': ['backends/sqlite'],
   mysql2: ['backends/mysql'],

@@ -18,6 +18,12 @@ export async function openBackend(store: Store, engines: Engines): Promise<Opene
       const { LmdbBackend } = await import('routing-controllers-sessions/lmdb');
       return { backend: new LmdbBackend({ path: `${engines.folder}/lmdb-${process.pid}` }) };
     }
+    case 'sqlite': {
+      const { default: Database } = await import('better-sqlite3');
+      const { SqliteBackend } = await import('routing-controllers-sessions/sqlite');
+      const database = new Database(`${engines.folder}/sqlite-${process.pid}.db`);
+      return { backend: new SqliteBackend({ database }), close: () => Promise.resolve(database.close()) };
+    }
     case 'redis':
     case 'redis with a near-cache': {
       const { createClient } = await import('redis');

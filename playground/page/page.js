@@ -17,6 +17,7 @@ import { refresh, startTicking } from './visitor.js';
 const BACKENDS = {
   memory: 'in the memory of this process, and gone when it ends',
   lmdb: 'in LMDB, a database in a folder of this machine',
+  sqlite: 'in SQLite, a database in a file of this machine',
   redis: 'in Redis',
   postgres: 'in PostgreSQL',
 };

@@ -7,14 +7,17 @@ import { setTimeout as wait } from 'node:timers/promises';
  */
 export const RESTS_OF_A_DISK = 99;
 
-/**
- * The rests of work that lasts: a fifth of the time is enough for more than an engine can be given to remove later. Work that
- * somebody waits for begins with them.
- */
-export const FEWEST_RESTS = 4;
+/** The first rests of work that somebody waits for: it has a fifth of the time. */
+export const RESTS_WHILE_AWAITED = 4;
+
+/** The rests of work that has lasted for minutes. More keeps coming than a smaller share of the time can remove. */
+const FEWEST_RESTS = 1;
 
 /** The milliseconds after which work has twice its first share of the time; after twice as many, three times as much. */
 const PATIENCE = 2_000;
+
+/** The most by which batches grow. The largest still takes a few milliseconds. */
+const MOST_GROWTH = 3;
 
 /** Milliseconds. Even the smallest batch is followed by several requests, and a slow engine still gets its sweep. */
 const SHORTEST_REST = 5;
@@ -23,20 +26,44 @@ const LONGEST_REST = 1_000;
 /**
  * The pace of background work, done in small batches beside requests. The rest after each batch depends on how long the batch
  * took, the engine's time included: when the machine or the engine is busy, the work slows down. The longer it lasts, the
- * larger its share of the time gets, up to a fifth, so that it keeps up with what comes however much that is.
+ * larger its share of the time gets: a fifth after a minute and a half at the latest, and a half in the end, so that it keeps
+ * up with what comes however much that is.
  */
 export class Pace {
-  readonly #started = performance.now();
-  #begun = this.#started;
+  readonly #started: number;
+  #begun = performance.now();
 
-  /** @param rests the length of the first rest in multiples of the work before it: 9 leaves nine tenths of the time to requests */
-  constructor(private readonly rests = 9) {}
+  /**
+   * @param rests the length of the first rest in multiples of the work before it: 9 leaves nine tenths of the time to requests
+   * @param before the pace of the same work when it was last done. Work that begins again soon goes on at the pace that it had:
+   *   it is behind, and would otherwise be slow again each time.
+   */
+  constructor(
+    private readonly rests = 9,
+    before?: Pace,
+  ) {
+    this.#started = this.#begun - (before ? before.#lastingAt(this.#begun) : 0);
+  }
 
   /** Waits after a batch if there is another one to do. */
   async rest(): Promise<void> {
     const now = performance.now();
-    const rests = Math.max(FEWEST_RESTS, this.rests / (1 + (now - this.#started) / PATIENCE));
+    const rests = Math.max(FEWEST_RESTS, this.rests / this.#growthAt(now));
     await wait(Math.min(Math.max((now - this.#begun) * rests, SHORTEST_REST), LONGEST_REST));
     this.#begun = performance.now();
+  }
+
+  /** Returns the size of the next batch, for an engine in which a batch takes mostly the time of its commit. */
+  sizeOf(firstBatch: number): number {
+    return Math.round(firstBatch * Math.min(MOST_GROWTH, this.#growthAt(performance.now())));
+  }
+
+  /** Returns how long the work lasted, less the time since then. */
+  #lastingAt(now: number): number {
+    return Math.max(0, this.#begun - this.#started - (now - this.#begun));
+  }
+
+  #growthAt(now: number): number {
+    return 1 + (now - this.#started) / PATIENCE;
   }
 }

@@ -16,6 +16,7 @@ import {
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
 import { PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
+import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
 import { signIn } from 'routing-controllers-sessions/testing';
 
 import { toKey } from '../../src/backends/lmdb/layout.js';
@@ -23,6 +24,7 @@ import { SECRET } from '../support/app.js';
 import { describeWith, postgresUrl, startRedis } from '../support/engines.js';
 import { contextFor, visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
+import { openSqlite } from '../support/open-sqlite.js';
 
 /** Changes the stored text of a session: what the engine has, not what the backend makes of it. */
 type Rewrite = (id: string, change: (text: string) => string) => Promise<void>;
@@ -118,6 +120,19 @@ describe('in LMDB', () => {
   afterAll(() => Promise.all(opened.map(backend => backend.close())));
   theData(make);
   theText(make);
+});
+
+describe('in SQLite', () => {
+  theData(() => {
+    const database = openSqlite(':memory:');
+    const backend = new SqliteBackend({ database, table: 'sessions' });
+    const rewrite: Rewrite = (id, change) => {
+      const { data } = database.prepare('SELECT data FROM sessions WHERE id = ?').get(id) as { data: string };
+      database.prepare('UPDATE sessions SET data = :data WHERE id = :id').run({ id, data: change(data) });
+      return Promise.resolve();
+    };
+    return { backend, rewrite };
+  });
 });
 
 describeWith('redis', 'in Redis', () => {

@@ -33,11 +33,40 @@ test('a short sweep of a disk takes a hundredth of the time', async () => {
   for (const share of shares) expect(share).toBeLessThan(0.02);
 });
 
-test('a long one takes more and more, up to a fifth', async () => {
-  const shares = await work(new Pace(RESTS_OF_A_DISK), 10_000, 10);
-  expect(shares[0]).toBeLessThan(shares[4]!);
-  for (const share of shares) expect(share).toBeLessThanOrEqual(0.2);
-  expect(shares[9]).toBeCloseTo(0.2);
+test('a long one takes more and more: a fifth after a minute and a half, and a half in the end', async () => {
+  const pace = new Pace(RESTS_OF_A_DISK);
+  const shares = await work(pace, 1_000, 10);
+  expect(shares[0]).toBeLessThan(0.1);
+  expect(shares).toEqual(shares.toSorted((a, b) => a - b));
+  while (now < 90_000) await work(pace, 10, 10);
+  expect((await work(pace, 10, 10))[9]).toBeGreaterThan(0.2);
+  while (now < 240_000) await work(pace, 10, 10);
+  for (const share of await work(pace, 1_000, 10)) expect(share).toBeCloseTo(0.5);
+});
+
+test('its batches grow to three times their first size', async () => {
+  const pace = new Pace(RESTS_OF_A_DISK);
+  expect(pace.sizeOf(100)).toBe(100);
+  now = 2_000;
+  expect(pace.sizeOf(100)).toBe(200);
+  now = 90_000;
+  expect(pace.sizeOf(100)).toBe(300);
+  await pace.rest();
+});
+
+test('work that begins again soon goes on at the pace that it had, and after a long rest begins anew', async () => {
+  const first = new Pace(RESTS_OF_A_DISK);
+  while (now < 60_000) await work(first, 10, 10);
+  const size = first.sizeOf(100);
+  const [reached] = (await work(first, 10, 10)).slice(-1);
+  now += 3_000;
+  const second = new Pace(RESTS_OF_A_DISK, first);
+  expect(second.sizeOf(100)).toBe(size);
+  expect((await work(second, 10, 10))[0]).toBeCloseTo(reached!, 1);
+  now += 600_000;
+  const third = new Pace(RESTS_OF_A_DISK, second);
+  expect(third.sizeOf(100)).toBe(100);
+  expect((await work(third, 10, 10))[0]).toBeLessThan(0.02);
 });
 
 test('what 1,000 log-ins a second leave in 15 minutes is removed in less, by batches of 100 that take 10 ms', async () => {

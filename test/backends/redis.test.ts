@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis';
+import { createClient, createClientPool, createCluster, RESP_TYPES } from 'redis';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { ScriptOptions } from '../../src/backends/redis/client.js';
 import { hashPrincipal } from '../../src/backends/redis/layout.js';
@@ -11,6 +11,7 @@ import { forkModule } from '../support/child.js';
 import { describeWith, startRedis, startSentinel, until, type PrivateServer } from '../support/engines.js';
 import { Gate } from '../support/gate.js';
 import { startRedisCluster, withClient } from '../support/redis-cluster.js';
+import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
 import { sessionRecord as record } from '../support/session-record.js';
 
 let prefixes = 0;
@@ -38,13 +39,19 @@ describeWith('redis', 'on one server', () => {
     await server.stop();
   });
 
-  describeSessionBackend('RedisBackend', () => open(client), {
-    races: RACES,
-    timeout: raceTimeout,
-    openAgain: first => openInProcess(child, prefixOf.get(first)!),
-  });
+  describe.each(REDIS_PACKAGES)('with a client of $name', ({ name, single, sentinel }) => {
+    let subject: OpenClient;
+    beforeAll(async () => {
+      subject = await single({ port: server.port });
+    });
+    afterAll(() => subject.destroy());
 
-  describe('RedisBackend', () => {
+    describeSessionBackend('RedisBackend', () => open(subject.client), {
+      races: name === 'redis' ? RACES : RACES / 10,
+      timeout: raceTimeout,
+      openAgain: first => openInProcess(child, prefixOf.get(first)!),
+    });
+
     /** What the server was asked since it was last asked this, but for what the test itself asks. */
     async function commands(): Promise<Record<string, number>> {
       const stats = await client.info('commandstats');
@@ -57,7 +64,7 @@ describeWith('redis', 'on one server', () => {
     }
 
     it('sends one command for each operation: GET to read, one script for all others', async () => {
-      const backend = open(client);
+      const backend = open(subject.client);
       const first = record({ principal: 'ada' });
       const operations = {
         create: () => backend.create(first),
@@ -72,7 +79,7 @@ describeWith('redis', 'on one server', () => {
         // Once before: the script is loaded then.
         if (name === 'listByPrincipal' || name === 'deleteByPrincipal') await operation();
         else if (name !== 'rotate')
-          await open(client)
+          await open(subject.client)
             [name as 'delete']('unknown')
             .catch(() => undefined);
         await commands();
@@ -89,7 +96,7 @@ describeWith('redis', 'on one server', () => {
     });
 
     it('loads its scripts again after SCRIPT FLUSH', async () => {
-      const backend = open(client);
+      const backend = open(subject.client);
       await client.scriptFlush();
       const kept = record();
       expect(await backend.create(kept)).toBe(true);
@@ -101,10 +108,8 @@ describeWith('redis', 'on one server', () => {
 
     it('works on after a restart of the server, which has forgotten the scripts', async () => {
       const own = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
-      const ownClient = createClient({ url: `redis://127.0.0.1:${own.port}`, socket: { reconnectStrategy: 20 } });
-      ownClient.on('error', () => undefined);
-      await ownClient.connect();
-      const backend = open(ownClient);
+      const ownClient = await single({ port: own.port });
+      const backend = open(ownClient.client);
       const kept = record({ principal: 'ada' });
       const ended = record({ principal: 'ada' });
       await backend.create(kept);
@@ -112,6 +117,7 @@ describeWith('redis', 'on one server', () => {
       await backend.delete(ended.id);
       await own.kill('SIGKILL');
       await own.start();
+      await until(() => backend.read(kept.id).then(Boolean, () => false), 'the client to be connected again');
       expect(await backend.read(kept.id)).toEqual(kept);
       expect(await backend.read(ended.id)).toBeUndefined();
       expect(await backend.update(kept, 1)).toBe('updated');
@@ -120,6 +126,69 @@ describeWith('redis', 'on one server', () => {
       await own.stop();
     });
 
+    it('works behind a client that adds a prefix of its own to all keys', async () => {
+      const prefixed = await single({ port: server.port, keyPrefix: 'app[*]:' });
+      const backend = open(prefixed.client);
+      const [first, other] = [record({ principal: 'ada' }), record({ principal: 'ada' })];
+      for (const each of [first, other]) await backend.create(each);
+      expect(await client.exists(`app[*]:${prefixOf.get(backend)!}r:${first.id}`)).toBe(1);
+      await backend.touch(first.id, 2000, 3_602_000);
+      await backend.update({ ...first, proof: 'another' }, 1);
+      expect((await backend.listByPrincipal('ada')).length).toBe(2);
+      expect(await backend.deleteByPrincipal('ada', other.id)).toEqual([first.id]);
+      if (name === 'ioredis') expect(await backend.deleteExpired(Infinity)).toBe(1);
+      else await backend.delete(other.id);
+      expect(await client.keys(`*${prefixOf.get(backend)!}*`)).toEqual([]);
+      prefixed.destroy();
+    });
+
+    it('works through Sentinel', async () => {
+      const sentinelServer = await startSentinel('sessions', server.port);
+      const opened = await sentinel(sentinelServer.port);
+      const backend = open(opened.client);
+      const first = record({ principal: 'ada' });
+      expect(await backend.create(first)).toBe(true);
+      expect(await backend.read(first.id)).toEqual(first);
+      expect(await backend.deleteExpired(first.expiresAt)).toBe(1);
+      expect(await backend.deleteByPrincipal('ada')).toEqual([]);
+      opened.destroy();
+      await sentinelServer.stop();
+    });
+
+    it('returns a foreign record in a form that the library refuses', async () => {
+      const backend = open(subject.client);
+      for (const [n, text] of [
+        '',
+        'null',
+        '{}',
+        '- s1 1 2 3 [',
+        'x y z',
+        '- 1 2 3 [null,1,1,null,null,0]\n{}',
+        '- s2 7 2 3 []\n',
+      ].entries()) {
+        await client.set(`${prefixOf.get(backend)!}r:${n}`, text);
+        const found = await backend.read(String(n));
+        expect(isSessionRecord(found, String(n))).toBe(false);
+        expect(await backend.create(record({ id: String(n) }))).toBe(false);
+        expect(await backend.update(record({ id: String(n) }), 7)).toBe('conflict');
+        expect(await backend.delete(String(n))).toBe(true);
+      }
+    });
+
+    it('close leaves the client open: it is its owner’s', async () => {
+      await open(subject.client).close();
+      expect(await client.ping()).toBe('PONG');
+    });
+
+    it("passes on the server's refusals", async () => {
+      const backend = open(subject.client);
+      await client.hSet(`${prefixOf.get(backend)!}r:hash`, 'a', '1');
+      await expect(backend.read('hash')).rejects.toThrow('WRONGTYPE');
+      await expect(backend.update(record({ id: 'hash' }), 1)).rejects.toThrow('WRONGTYPE');
+    });
+  });
+
+  describe('RedisBackend', () => {
     it("gives every key a time to live, computed from the record's own times and not the server's clock", async () => {
       const backend = open(client);
       const prefix = prefixOf.get(backend)!;
@@ -274,19 +343,6 @@ describeWith('redis', 'on one server', () => {
       expect(await other.deleteByPrincipal('ada')).toEqual(['same']);
     });
 
-    it('works behind a client that adds a prefix of its own to all keys', async () => {
-      const prefixed = createClient({ url: `redis://127.0.0.1:${server.port}`, keyPrefix: 'app:' });
-      await prefixed.connect();
-      const backend = open(prefixed);
-      const first = record({ principal: 'ada' });
-      await backend.create(first);
-      await backend.touch(first.id, 2000, 3_602_000);
-      await backend.update({ ...first, proof: 'another' }, 1);
-      expect(await backend.deleteByPrincipal('ada')).toEqual([first.id]);
-      expect(await client.keys(`*${prefixOf.get(backend)!}*`)).toEqual([]);
-      prefixed.destroy();
-    });
-
     it('works with a client that returns buffers', async () => {
       const backend = open(client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer }));
       const first = record({ principal: 'ada', data: '{"é":"漢"}' });
@@ -306,62 +362,17 @@ describeWith('redis', 'on one server', () => {
       pool.destroy();
     });
 
-    it('works through Sentinel', async () => {
-      const sentinelServer = await startSentinel('sessions', server.port);
-      const sentinel = createSentinel({
-        name: 'sessions',
-        sentinelRootNodes: [{ host: '127.0.0.1', port: sentinelServer.port }],
-      });
-      await sentinel.connect();
-      const backend = open(sentinel);
-      const first = record({ principal: 'ada' });
-      expect(await backend.create(first)).toBe(true);
-      expect(await backend.read(first.id)).toEqual(first);
-      expect(await backend.deleteExpired(first.expiresAt)).toBe(1);
-      expect(await backend.deleteByPrincipal('ada')).toEqual([]);
-      await sentinel.close();
-      await sentinelServer.stop();
-    });
-
-    it('returns a foreign record in a form that the library refuses', async () => {
-      const backend = open(client);
-      for (const [n, text] of [
-        '',
-        'null',
-        '{}',
-        '- s1 1 2 3 [',
-        'x y z',
-        '- 1 2 3 [null,1,1,null,null,0]\n{}',
-        '- s2 7 2 3 []\n',
-      ].entries()) {
-        await client.set(`${prefixOf.get(backend)!}r:${n}`, text);
-        const found = await backend.read(String(n));
-        expect(isSessionRecord(found, String(n))).toBe(false);
-        expect(await backend.create(record({ id: String(n) }))).toBe(false);
-        expect(await backend.update(record({ id: String(n) }), 7)).toBe('conflict');
-        expect(await backend.delete(String(n))).toBe(true);
-      }
-    });
-
-    it('close leaves the client open: it is its owner’s', async () => {
-      await open(client).close();
-      expect(await client.ping()).toBe('PONG');
-    });
-
-    it("passes on the server's refusals", async () => {
-      const backend = open(client);
-      await client.hSet(`${prefixOf.get(backend)!}r:hash`, 'a', '1');
-      await expect(backend.read('hash')).rejects.toThrow('WRONGTYPE');
-      await expect(backend.update(record({ id: 'hash' }), 1)).rejects.toThrow('WRONGTYPE');
-    });
-
     const looksRight = { evalSha: (): void => undefined };
     it.each([
       [undefined, 'RedisBackend: undefined; write new RedisBackend({ client'],
       ['redis://u:p@host', 'RedisBackend: a string; write new RedisBackend({ client'],
       [new Map(), 'RedisBackend: an instance of Map; write new RedisBackend({ client'],
       [{}, 'RedisBackend: client: undefined; write a connected client of the package'],
-      [{ client: {} }, 'RedisBackend: client: an object; write a connected client of the package'],
+      [
+        { client: {} },
+        "of the package 'redis': await createClient({ url }).connect(); or one of 'ioredis': new Redis(url)",
+      ],
+      [{ client: { evalsha: () => undefined } }, 'RedisBackend: client: an object; write a connected client of the'],
       [
         { client: { ...looksRight, options: { clientSideCache: {} } } },
         'client: refuses a clientSideCache, which may still have ended sessions',
@@ -395,15 +406,21 @@ describeWith('redis', 'on a cluster of three nodes', () => {
     for (const server of servers) await server.stop();
   });
 
-  describeSessionBackend('RedisBackend', () => open(client), {
-    races: RACES,
-    timeout: raceTimeout,
-    openAgain: first => openInProcess(child, prefixOf.get(first)!),
-  });
+  describe.each(REDIS_PACKAGES)('with a client of $name', ({ name, cluster }) => {
+    let subject: OpenClient;
+    beforeAll(async () => {
+      subject = await cluster(servers.map(({ port }) => port));
+    });
+    afterAll(() => subject.destroy());
 
-  describe('RedisBackend', () => {
+    describeSessionBackend('RedisBackend', () => open(subject.client), {
+      races: name === 'redis' ? RACES : RACES / 10,
+      timeout: raceTimeout,
+      openAgain: first => openInProcess(child, prefixOf.get(first)!),
+    });
+
     it('spreads the records over the nodes', async () => {
-      const backend = open(client);
+      const backend = open(subject.client);
       await Promise.all(Array.from({ length: 60 }, () => backend.create(record({ principal: 'ada' }))));
       const keys = await Promise.all(
         servers.map(server => withClient(server, node => node.keys(`${prefixOf.get(backend)!}r:*`))),
@@ -412,7 +429,9 @@ describeWith('redis', 'on a cluster of three nodes', () => {
       expect(keys.flat().length).toBe(60);
       expect((await backend.deleteByPrincipal('ada')).length).toBe(60);
     });
+  });
 
+  describe('RedisBackend', () => {
     /** A backend on the same store that waits, before each of its commands, for what `before` does. */
     function intercepted(
       other: RedisBackend,

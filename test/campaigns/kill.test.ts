@@ -2,15 +2,27 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { createPool, type Pool as MysqlPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
+import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
+import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { KILLS } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
-import { describeWith, startPostgres, startRedis, until, type PrivateServer } from '../support/engines.js';
+import {
+  describeWith,
+  startPostgres,
+  startRedis,
+  until,
+  type PrivateServer,
+  mariadbUrl,
+  startMariadb,
+} from '../support/engines.js';
+import { openSqlite, SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { inspect, putUnderLoad, type Event, type Findings } from './kill-load.js';
 
 const TIMEOUT = 60_000 + KILLS * 15_000;
@@ -86,6 +98,54 @@ describe('LMDB', () => {
   );
 });
 
+describe(`SQLite on ${SQLITE_DRIVER}`, () => {
+  it(
+    'a killed application leaves every acknowledged write, and no half-written one',
+    async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rcs-kill-'));
+      const file = path.join(folder, 'sessions.db');
+      const database = openSqlite(file);
+      const backend = new SqliteBackend({ database });
+      await rounds('SQLite, application', () => killApplication('sqlite', file, () => backend));
+      database.close();
+      rmSync(folder, { recursive: true });
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'one of three applications on a file is killed: the others go on, and no acknowledged write is lost',
+    async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rcs-kill-'));
+      const file = path.join(folder, 'sessions.db');
+      const database = openSqlite(file);
+      const backend = new SqliteBackend({ database });
+      const others = [1, 2].map(() => {
+        const events: Event[] = [];
+        const child = forkModule('../campaigns/kill-worker', ['sqlite', file]);
+        child.on('message', event => events.push(event as Event));
+        return { child, events };
+      });
+      await rounds('SQLite, one of three', async () => {
+        const before = others.map(({ events }) => events.length);
+        const findings = await killApplication('sqlite', file, () => backend);
+        const goOn = () => others.every(({ events }, n) => events.length > before[n]! + 20);
+        await until(goOn, 'the other applications to go on');
+        return findings;
+      });
+      for (const { child, events } of others) {
+        const closed = new Promise(resolve => child.once('close', resolve));
+        child.kill('SIGKILL');
+        await closed;
+        expect((await inspect(backend, events)).violations).toEqual([]);
+      }
+      database.close();
+      rmSync(folder, { recursive: true });
+    },
+    TIMEOUT,
+  );
+});
+
 describeWith('redis', 'Redis, with appendfsync always', () => {
   let server: PrivateServer;
   let client: ReturnType<typeof createClient>;
@@ -148,6 +208,35 @@ describeWith('postgres', 'PostgreSQL', () => {
   it(
     'a killed engine restarts with every acknowledged write, and no half-written one',
     () => rounds('PostgreSQL, engine', () => killEngine(server, new PostgresBackend({ pool }))),
+    TIMEOUT,
+  );
+});
+
+describeWith('mariadb', 'MariaDB', () => {
+  let server: PrivateServer;
+  let pool: MysqlPool;
+  beforeAll(async () => {
+    server = await startMariadb();
+    pool = createPool({ uri: mariadbUrl(server), connectTimeout: 1000 });
+    await new MysqlBackend({ pool }).migrate();
+  }, 60_000);
+  afterAll(async () => {
+    await pool.end();
+    await server.stop();
+  });
+
+  it(
+    'a killed application leaves every acknowledged write, and no half-written one',
+    () =>
+      rounds('MariaDB, application', () =>
+        killApplication('mysql', mariadbUrl(server), () => new MysqlBackend({ pool })),
+      ),
+    TIMEOUT,
+  );
+
+  it(
+    'a killed engine restarts with every acknowledged write, and no half-written one',
+    () => rounds('MariaDB, engine', () => killEngine(server, new MysqlBackend({ pool }))),
     TIMEOUT,
   );
 });

@@ -1,19 +1,21 @@
 import 'reflect-metadata';
 
 import { setTimeout as wait } from 'node:timers/promises';
+import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
+import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { OPTIONS } from '../../src/koa/options.js';
 import { OUTAGES } from '../support/campaign.js';
-import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
+import { describeWith, startPostgres, startRedis, until, mariadbUrl, startMariadb } from '../support/engines.js';
 import type { HttpServer } from '../support/http-server.js';
 import { startOutageApp } from './outage-app.js';
 import { OutageLoad, type Sightings } from './outage-load.js';
 import { OutageProxy } from '../support/outage-proxy.js';
-import { connectToRedis, openPool } from './steady-clients.js';
+import { connectToRedis, openPool, openMysqlPool } from './steady-clients.js';
 
 const DEADLINE = OPTIONS.backendTimeout.default * 1000;
 /** Milliseconds that an outage lasts: some requests begin and fail within it. */
@@ -145,6 +147,26 @@ describeWith('postgres', 'a PostgreSQL', () => {
       'the server to be ready',
     );
     const server = await startOutageApp(new PostgresBackend({ pool }));
+    const stop = async (): Promise<void> => {
+      await server.close();
+      await Promise.all([pool.end(), direct.end()]);
+      await proxy.stop();
+      await engine.stop();
+    };
+    return { proxy, server, store, stop };
+  });
+});
+
+describeWith('mariadb', 'a MariaDB', () => {
+  describeOutages('MariaDB', async () => {
+    const engine = await startMariadb();
+    const proxy = await OutageProxy.start(engine.port);
+    // As the page has it, for a backendTimeout of 2 seconds.
+    const pool = openMysqlPool(mariadbUrl(proxy));
+    const direct = createPool({ uri: mariadbUrl(engine) });
+    const store = new MysqlBackend({ pool: direct });
+    await store.migrate();
+    const server = await startOutageApp(new MysqlBackend({ pool, statementTimeout: 1 }));
     const stop = async (): Promise<void> => {
       await server.close();
       await Promise.all([pool.end(), direct.end()]);

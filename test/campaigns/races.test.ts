@@ -1,11 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { InMemoryBackend } from '../../src/backends/memory/backend.js';
+import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { migrate } from '../../src/backends/postgres/backend.js';
 import { PROCESS_RACES as RACES, raceTimeout } from '../support/campaign.js';
-import { describeWith, startPostgres, startRedis, until } from '../support/engines.js';
+import { describeWith, startPostgres, startRedis, until, mariadbUrl, startMariadb } from '../support/engines.js';
+import { SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { startRedisCluster } from '../support/redis-cluster.js';
 import { raceProcesses, raceWithin, type RaceResult } from './race-campaign.js';
 import { seed } from '../support/seed.js';
@@ -47,6 +50,20 @@ describe('sessions that are logged out, revoked, spared and evicted while others
     TIMEOUT,
   );
 
+  it(
+    'in SQLite, from four processes: none comes back, none is lost',
+    async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rcs-race-'));
+      try {
+        const result = await raceProcesses('sqlite', path.join(folder, 'sessions.db'), RACES, seed);
+        expectNoSurvivors(`SQLite on ${SQLITE_DRIVER}, four processes`, result);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+    TIMEOUT,
+  );
+
   describeWith('redis', 'in Redis', () => {
     it(
       'from four processes: none comes back, none is lost',
@@ -71,6 +88,26 @@ describe('sessions that are logged out, revoked, spared and evicted while others
           expectNoSurvivors('Redis cluster, four processes', await raceProcesses('redis', address, RACES, seed));
         } finally {
           for (const server of servers) await server.stop();
+        }
+      },
+      TIMEOUT,
+    );
+  });
+
+  describeWith('mariadb', 'in MariaDB', () => {
+    it(
+      'from four processes: none comes back, none is lost',
+      async () => {
+        // Nobody pulls the plug here: it need not wait for the disk.
+        const server = await startMariadb({ 'innodb-flush-log-at-trx-commit': '0' });
+        const pool = createPool({ uri: mariadbUrl(server) });
+        try {
+          await new MysqlBackend({ pool }).migrate();
+          const result = await raceProcesses('mysql', mariadbUrl(server), RACES, seed);
+          expectNoSurvivors('MariaDB, four processes', result);
+        } finally {
+          await pool.end();
+          await server.stop();
         }
       },
       TIMEOUT,

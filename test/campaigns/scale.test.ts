@@ -153,7 +153,7 @@ describe('LmdbBackend', () => {
   const work = mkdtempSync(path.join(tmpdir(), 'rcs-scale-'));
   afterAll(() => rmSync(work, { recursive: true }));
 
-  itHolds(700, () => {
+  itHolds(2_100, () => {
     const backend = new LmdbBackend({ path: mkdtempSync(path.join(work, 'store-')) });
     const of = Object.getPrototypeOf(mockOpened.at(-1)) as object;
     const looks = new Looks([{ of, calls: ['get', 'put', 'remove'], walks: ['getKeys'] }]);
@@ -219,7 +219,7 @@ describeWith('postgres', 'PostgresBackend', () => {
   let tables = 0;
   async function newTable(): Promise<{ table: string; filling: PostgresBackend }> {
     const table = `${schema}.store_${tables++}`;
-    const filling = new PostgresBackend({ pool: hasty, table });
+    const filling = new PostgresBackend({ pool: hasty, table, statementTimeout: 60 });
     await filling.migrate();
     return { table, filling };
   }
@@ -236,7 +236,7 @@ describeWith('postgres', 'PostgresBackend', () => {
       rows = 0;
       return taken;
     };
-    const backend = new PostgresBackend({ pool: telling(tell), table });
+    const backend = new PostgresBackend({ pool: telling(tell), table, statementTimeout: 60 });
     return { backend, filling, looks, close: () => pool.query(`DROP TABLE ${table}`) };
   });
 
@@ -244,7 +244,11 @@ describeWith('postgres', 'PostgresBackend', () => {
     const { table, filling } = await newTable();
     await fill(filling, 5_000);
     const begun: unknown[] = [];
-    const backend = new PostgresBackend({ pool: telling(({ values }) => void begun.push(values?.[1])), table });
+    const backend = new PostgresBackend({
+      pool: telling(({ values }) => void begun.push(values?.[1])),
+      table,
+      statementTimeout: 60,
+    });
     expect(await backend.deleteExpired(NOW)).toBe(500);
     expect(begun).toEqual([-Infinity, 99, 199, 299, 399, 499].map((n, batch) => (batch === 0 ? n : expiryOf(n))));
   });

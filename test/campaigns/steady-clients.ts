@@ -1,7 +1,8 @@
+import { createPool, type Pool as MysqlPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 
-/** The clients that docs/backends/redis.md and docs/backends/postgres.md recommend; test/docs/facts.test.ts compares them. */
+/** The clients that docs/backends/redis.md, docs/backends/postgres.md and docs/backends/mysql.md recommend; test/docs/facts.test.ts compares them. */
 
 export async function connectToRedis(url: string) {
   const client = createClient({
@@ -46,4 +47,8 @@ export function openPool(connectionString: string): Pool {
   const pool = new Pool({ connectionString, ...timeouts });
   pool.on('error', () => undefined);
   return pool;
+}
+
+export function openMysqlPool(uri: string): MysqlPool {
+  return createPool({ uri, connectTimeout: 1000 });
 }

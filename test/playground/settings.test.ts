@@ -4,10 +4,12 @@ import path from 'node:path';
 
 import { InMemoryBackend } from 'routing-controllers-sessions';
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
+import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
 
 import { backends } from '../../playground/backends.js';
 import { readSettings } from '../../playground/settings.js';
 import { SettingsError } from '../../playground/settings-error.js';
+import { SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { codeOf, readDocument, tableUnder } from '../docs/markdown.js';
 
 const secret = '0123456789abcdef0123456789abcdef';
@@ -26,6 +28,15 @@ describe('readSettings', () => {
     expect(Buffer.from(secretKey, 'base64')).toHaveLength(32);
     expect(readSettings({ SESSION_FOLDER: folder }).secretKey).toBe(secretKey);
     expect(statSync(path.join(folder, 'secret')).mode & 0o777).toBe(0o600);
+  });
+
+  (SQLITE_DRIVER === 'better-sqlite3' ? test : test.skip)('keeps sessions in a file of SQLite', async () => {
+    const { openBackend } = readSettings({ SESSION_BACKEND: 'sqlite', SESSION_FOLDER: path.join(folder, 'new') });
+    const { backend, place, close } = await openBackend();
+    expect(backend).toBeInstanceOf(SqliteBackend);
+    expect(place).toBe(path.join(folder, 'new', 'sessions.db'));
+    await backend.close();
+    await close?.();
   });
 
   test('makes up a secret at each start for sessions in memory', async () => {
@@ -64,7 +75,7 @@ describe('readSettings', () => {
     [{ PORT: '-1' }, 'PORT: -1; write'],
     [{ PORT: '1e3' }, 'PORT: 1e3; write'],
     [{ OTHER_PORT: 'any' }, 'OTHER_PORT: any; write'],
-    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory, lmdb, redis, postgres'],
+    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory, lmdb, sqlite, redis, postgres'],
     [{ SESSION_BACKEND: 'toString' }, 'SESSION_BACKEND: toString; write one of memory'],
     [{ SESSION_SECRET: 'helloworld' }, 'SESSION_SECRET: 10 bytes; write at least 32 bytes. Try: openssl'],
     [{ NODE_ENV: 'production' }, 'SESSION_SECRET: not set, and this is production; write at least 32 bytes'],
@@ -89,6 +100,7 @@ describe('readSettings', () => {
         .openBackend()
         .catch(() => undefined);
       await opened?.backend.close();
+      await opened?.close?.();
     }
     const documented = tableUnder(readDocument('docs/playground.md'), 'Settings').flatMap(([name]) => codeOf(name));
     expect(documented.sort()).toEqual([...read].sort());

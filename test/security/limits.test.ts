@@ -17,9 +17,11 @@ import {
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
 import { PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
+import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
 
 import { describeWith, postgresUrl, startRedis, until } from '../support/engines.js';
 import { contextFor, visit } from '../support/in-process.js';
+import { openSqlite } from '../support/open-sqlite.js';
 
 const HOUR = 3_600;
 const DAY = 24 * HOUR;
@@ -158,6 +160,12 @@ describe('On LMDB', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'rcs-limits-'));
   afterAll(() => rmSync(folder, { recursive: true }));
   holdsForAllPairs(() => new LmdbBackend({ path: folder }));
+});
+
+describe('On SQLite', () => {
+  const database = openSqlite(':memory:');
+  afterAll(() => database.close());
+  holdsForAllPairs(() => new SqliteBackend({ database }));
 });
 
 describeWith('redis', 'On Redis', () => {

@@ -18,6 +18,7 @@ import {
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
 import { PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
+import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
 import { signIn } from 'routing-controllers-sessions/testing';
 
 import { Tokens } from '../../src/cookie/tokens.js';
@@ -37,6 +38,7 @@ import {
   startLife,
   UserSession,
 } from '../support/life.js';
+import { openSqlite } from '../support/open-sqlite.js';
 import { SeededRandom } from '../../src/testing/random.js';
 import { seed } from '../support/seed.js';
 import { counted, rounds } from '../support/rounds.js';
@@ -215,6 +217,23 @@ describe('ID-4: nothing in a store logs anyone in', () => {
         ),
       );
     } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test('ID-4: in SQLite, by the bytes of its files', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rcs-dump-'));
+    const database = openSqlite(join(folder, 'sessions.db'));
+    try {
+      await expectNoToken(new SqliteBackend({ database }), () =>
+        Promise.resolve(
+          readdirSync(folder)
+            .map(name => readFileSync(join(folder, name), 'latin1'))
+            .join('\n'),
+        ),
+      );
+    } finally {
+      database.close();
       rmSync(folder, { recursive: true });
     }
   });

@@ -87,6 +87,11 @@ export class OutageProxy {
     this.#delay = milliseconds;
   }
 
+  /** What is sent on the present connections arrives, but no answer does. */
+  loseAnswers(): void {
+    for (const { ways } of this.#links) ways[1]?.swallow();
+  }
+
   /** Connections are accepted, and stay open; nothing that is sent arrives. */
   becomeBlackHole(): void {
     this.#isHole = true;

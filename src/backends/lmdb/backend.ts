@@ -9,7 +9,7 @@ import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { freeBytes } from '../free-bytes.js';
-import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord, headsOf, isMadeBefore } from '../record-text.js';
 import { copyTo } from './backup.js';
 import { findingsOfFolder } from './check.js';
@@ -35,7 +35,7 @@ const LOOK_BATCH = 200;
 const LOOK_CHARACTERS = 256 * 1024;
 
 /** The number of sessions that one transaction of a revocation ends, and of names that are read before it yields. */
-const REVOCATION_BATCH = 50;
+const REVOCATION_BATCH = 150;
 const NAMES_AT_ONCE = 1_000;
 
 /**
@@ -69,6 +69,7 @@ export class LmdbBackend extends SessionBackend {
   readonly #byExpiry: Database<string, Buffer>;
   #writes = 0;
   #closing: Promise<void> | undefined;
+  #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
     read: id => (this.read === own.read ? this.#look(() => this.#find(toKey(id))?.record) : undefined),
   };
@@ -197,18 +198,19 @@ export class LmdbBackend extends SessionBackend {
 
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     keepReserve(this.#folder);
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#expired(now, 1))).length === 0) return 0;
     for (;;) {
+      const size = pace.sizeOf(SWEEP_BATCH);
       const { removed, reached, isLast } = await this.#free(() => {
-        const entries = this.#expired(now, SWEEP_BATCH);
+        const entries = this.#expired(now, size);
         const last = entries.at(-1);
         return {
           removed: entries.filter(entry => this.#removeExpired(entry, now)).length,
           reached: last ? partsOfExpiryKey(last).expiresAt : now,
-          isLast: entries.length < SWEEP_BATCH,
+          isLast: entries.length < size,
         };
       });
       deleted += removed;
@@ -222,7 +224,7 @@ export class LmdbBackend extends SessionBackend {
   /** Goes through the records in the order of their keys, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
-    const pace = new Pace(FEWEST_RESTS);
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     keepReserve(this.#folder);
     for (let from: Buffer | undefined; ;) {
       const { rows, last } = await this.#rowsFrom(from);

@@ -3,7 +3,7 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { FEWEST_RESTS, Pace } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
 import { encodeRecord, headsOf } from '../record-text.js';
 import { Crowds, type OfCrowd } from './crowds.js';
 import { Largest } from './largest.js';
@@ -56,6 +56,7 @@ interface Sweep {
  * out when it restarts.
  */
 export class InMemoryBackend extends SessionBackend {
+  #sweepPace: Pace | undefined;
   readonly #maxSessions: number;
   readonly #kept = new Map<string, Kept>();
   /*
@@ -178,13 +179,14 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   deleteExpired(now: number): Promise<number> {
-    return this.#sweep(({ record }) => record.expiresAt <= now, SWEEP_SLICE, new Pace());
+    this.#sweepPace = new Pace(undefined, this.#sweepPace);
+    return this.#sweep(({ record }) => record.expiresAt <= now, SWEEP_SLICE, this.#sweepPace);
   }
 
   override deleteAll(before: number): Promise<number> {
     // A session that a revocation is ending is counted there.
     const isOver = ({ record, list }: Kept): boolean => record.createdAt < before && !list?.isOver;
-    return this.#sweep(isOver, ENDING_SLICE, new Pace(FEWEST_RESTS));
+    return this.#sweep(isOver, ENDING_SLICE, new Pace(RESTS_WHILE_AWAITED));
   }
 
   /** @internal A record's size is that of its text in other engines; in memory it takes more. */

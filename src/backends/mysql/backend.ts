@@ -16,14 +16,15 @@ import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
-import { Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { Pace, RESTS_OF_A_DISK, RESTS_WHILE_AWAITED } from '../pace.js';
+import { DEFAULT_TABLE } from '../sql.js';
 import { fromBytes, toBytes } from './bytes.js';
 import { Connections, type Values } from './connection.js';
 import { explain } from './failures.js';
 import { mysqlFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { errorNumberOf, type MysqlCallbackPool, type MysqlPool, type Result } from './pool.js';
-import { BATCH, DEFAULT_TABLE, NOW, REVOKE_BATCH, Table } from './table.js';
+import { BATCH, NOW, REVOKE_BATCH, Table } from './table.js';
 
 /** Options of {@link MysqlBackend}. */
 export interface MysqlBackendOptions {
@@ -90,6 +91,7 @@ export class MysqlBackend extends SessionBackend {
   readonly #patient: Connections;
   readonly #table: Table;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   #migration: Promise<void> = Promise.resolve();
 
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
@@ -221,7 +223,7 @@ export class MysqlBackend extends SessionBackend {
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     let from = -Number.MAX_VALUE;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     for (;;) {
       const { rows } = await this.#run(this.#table.lookToSweep, [from, now], this.#patient);
       let removed = 0;
@@ -242,9 +244,11 @@ export class MysqlBackend extends SessionBackend {
     }
   }
 
+  /** Goes through the records in the order of their ids, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let deleted = 0;
-    for await (const rows of this.#walk(this.#table.walk)) {
+    for await (const rows of this.#walk(this.#table.walk, new Pace(RESTS_WHILE_AWAITED))) {
+      if (this.#isClosed) throw new Error('MysqlBackend is closed');
       const older = rows.filter(([, createdAt]) => Number(createdAt) < before);
       if (older.length === 0) continue;
       deleted += (await this.#run(this.#table.deleteBefore, [...paddedIds(older), before])).affectedRows;
@@ -253,7 +257,7 @@ export class MysqlBackend extends SessionBackend {
   }
 
   async *#heads(): AsyncIterable<readonly RecordHead[]> {
-    for await (const rows of this.#walk(this.#table.heads)) {
+    for await (const rows of this.#walk(this.#table.heads, new Pace())) {
       const heads = rows.filter(([, , , , , version]) => Number(version) > 0).map(toHead);
       if (heads.length > 0) yield heads;
     }
@@ -266,8 +270,7 @@ export class MysqlBackend extends SessionBackend {
   }
 
   /** Reads all rows in the order of their ids, in batches that leave the server to requests. */
-  async *#walk(sql: string): AsyncIterable<unknown[][]> {
-    const pace = new Pace();
+  async *#walk(sql: string, pace: Pace): AsyncIterable<unknown[][]> {
     for (let from = Buffer.alloc(0); ;) {
       const { rows } = await this.#run(sql, [from]);
       if (rows.length > 0) yield rows;

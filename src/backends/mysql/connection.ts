@@ -27,9 +27,9 @@ const PASSING = new Set([1213, LOCK_WAIT_TIMEOUT, 1020, 1615]);
 /**
  * Errors after which the pool should connect again. The server only reads, as after a failover (1290, 1792, 1836); it stops or has
  * ended the connection (1053, 1927, 3168, 4031); Galera's node has left the cluster (1047); a pooler has lost a prepared statement
- * (1243).
+ * (1243); the application has left a transaction open (1568).
  */
-const BROKEN = new Set([1290, 1792, 1836, 1053, 1927, 3168, 4031, 1047, 1243]);
+const BROKEN = new Set([1290, 1792, 1836, 1053, 1927, 3168, 4031, 1047, 1243, 1568]);
 
 /** MariaDB's max_statement_time, MySQL's MAX_EXECUTION_TIME, and KILL QUERY. */
 const STOPPED = new Set([1969, 3024, 1317]);
@@ -99,10 +99,9 @@ export class Connections {
   }
 
   async #committed(send: Sender, { commits }: Setting, sql: string, values: Values): Promise<Result> {
-    if (!commits) await send.plain('START TRANSACTION');
+    if (!commits) return send.transaction(sql, values);
     const result = await send.limited(sql, values);
-    if (!commits) await send.plain('COMMIT');
-    else if (result.isInTransaction) throw new Error(OPEN_TRANSACTION);
+    if (result.isInTransaction) throw new Error(OPEN_TRANSACTION);
     return result;
   }
 
@@ -122,7 +121,7 @@ export class Connections {
         return result;
       },
       (error: unknown) => {
-        hold.end(isHarmless(error));
+        hold.end(isHarmless(error) && !send.isInTransaction);
         throw error;
       },
     );
@@ -196,6 +195,7 @@ const OPEN_TRANSACTION =
 class Sender {
   /** The time at which the server ends the last statement, at the latest. */
   endsAt = 0;
+  isInTransaction = false;
 
   constructor(
     private readonly timeout: number,
@@ -217,6 +217,20 @@ class Sender {
     let text = this.texts.get(sql);
     if (text === undefined) this.texts.set(sql, (text = limited(sql, this.timeout)));
     return this.#send({ sql: text, values, ...SETTINGS }, this.prepares);
+  }
+
+  async transaction(sql: string, values: Values): Promise<Result> {
+    await this.plain('START TRANSACTION');
+    this.isInTransaction = true;
+    let end = 'ROLLBACK';
+    try {
+      const result = await this.limited(sql, values);
+      end = 'COMMIT';
+      return result;
+    } finally {
+      await this.plain(end);
+      this.isInTransaction = false;
+    }
   }
 
   async #send(statement: Statement, isPrepared: boolean): Promise<Result> {
@@ -270,9 +284,10 @@ class Hold {
       this.connection.connection.off('error', ignore);
       this.connection.release();
     } else {
+      // The driver's own `destroy` ends one side only, and leaves whoever waits for an answer waiting.
+      const { stream } = this.connection.connection as { stream?: { destroy?: (error: Error) => void } };
+      stream?.destroy?.(new Error('The connection was given up'));
       this.connection.destroy();
-      // The driver only ends its side, and a network that takes nothing would keep the other one.
-      (this.connection.connection as { stream?: { destroy?: () => void } }).stream?.destroy?.();
     }
   }
 

@@ -63,13 +63,18 @@ export interface Facts {
 const SERVER =
   'SELECT @@version, @@global.read_only, @@global.innodb_read_only, CURRENT_USER(), COALESCE(?, DATABASE())';
 
+const SCHEMA = 'SELECT schema_name FROM information_schema.schemata WHERE schema_name = COALESCE(?, DATABASE())';
+
 const OF_TABLE = 'table_schema = COALESCE(?, DATABASE()) AND table_name = ?';
 
 /** Asks the server. Reads nothing of the table itself. */
 export async function factsOf(connections: Connections, table: Table): Promise<Facts> {
   const schema = table.schema === undefined ? null : Buffer.from(table.schema);
   const ask = async (sql: string): Promise<string[][]> => {
-    const { rows } = await connections.run(sql, sql === SERVER ? [schema] : [schema, Buffer.from(table.baseName)]);
+    const { rows } = await connections.run(
+      sql,
+      sql === SERVER || sql === SCHEMA ? [schema] : [schema, Buffer.from(table.baseName)],
+    );
     return rows.map(row =>
       (row as (Buffer | string | number | null)[]).map(value => (value === null ? NULL : String(value))),
     );
@@ -88,9 +93,11 @@ export async function factsOf(connections: Connections, table: Table): Promise<F
   if (facts.schema === null) return facts;
   for (const right of RIGHTS) {
     const number = await connections.run(probeOf(right, table)).then(() => undefined, errorNumberOf);
-    if (number === NO_DATABASE) facts.isSchemaMissing = true;
     if (number !== undefined && DENIED.has(number)) facts.missingRights.push(right);
-    if (number === NO_TABLE || number === NO_DATABASE) return facts;
+    if (number === NO_TABLE || number === NO_DATABASE) {
+      facts.isSchemaMissing = (await ask(SCHEMA)).length === 0;
+      return facts;
+    }
   }
   const [kind] = await ask(`SELECT table_type, engine, table_comment FROM information_schema.tables WHERE ${OF_TABLE}`);
   if (!kind) return facts;

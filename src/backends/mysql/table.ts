@@ -1,6 +1,4 @@
-import { SessionConfigurationError } from '../../core/errors.js';
-
-export const DEFAULT_TABLE = 'routing_controllers_sessions';
+import { RECORD, tableNameOf } from '../sql.js';
 
 /** The number of records that one statement looks at or removes by their ids. It is part of the text, so that it is prepared once. */
 export const BATCH = 100;
@@ -9,21 +7,6 @@ export const BATCH = 100;
 export const REVOKE_BATCH = 1000;
 
 const LONGEST_NAME = 64;
-
-/** The columns of a record, in the order of the parameters of `create`. */
-export const RECORD = Object.freeze([
-  'id',
-  'principal',
-  'data',
-  'proof',
-  'version',
-  'created_at',
-  'authenticated_at',
-  'last_seen_at',
-  'expires_at',
-  'ip',
-  'user_agent',
-]);
 
 export const BY_PRINCIPAL = 'by_principal';
 export const BY_SWEEP_AT = 'by_sweep_at';
@@ -72,23 +55,22 @@ export class Table {
   readonly heads: string;
 
   /** @throws SessionConfigurationError when the name needs escaping */
-  constructor(name: unknown) {
-    const parts = typeof name === 'string' ? name.split('.') : [];
-    const isName = (part: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(part) && part.length <= LONGEST_NAME;
-    if (typeof name !== 'string' || parts.length > 2 || !parts.every(isName)) {
-      throw new SessionConfigurationError(
-        `table: ${String(name)}; a name is needed, or a database and a name with a dot between, of letters, digits and _ and at most ${LONGEST_NAME} characters`,
-      );
-    }
+  constructor(given: unknown) {
+    const { name, container, baseName } = tableNameOf(given, 'database', LONGEST_NAME);
     this.name = name;
-    this.quoted = parts.map(part => `\`${part}\``).join('.');
-    this.schema = parts.length === 2 ? parts[0] : undefined;
-    this.baseName = parts.at(-1) ?? name;
+    this.quoted = name
+      .split('.')
+      .map(part => `\`${part}\``)
+      .join('.');
+    this.schema = container;
+    this.baseName = baseName;
 
     const table = this.quoted;
     const record = RECORD.join(', ');
     const lives = `version > ${ENDED}`;
-    const byId = `FROM ${table} AS stored FORCE INDEX (PRIMARY) WHERE stored.id ${IDS}`;
+    // Only this form takes the name of an index. An alias would need a default database.
+    const deleteAlong = (index: string): string => `DELETE ${table} FROM ${table} FORCE INDEX (${index})`;
+    const deleteById = `${deleteAlong('PRIMARY')} WHERE id ${IDS}`;
     const fromId = `FROM ${table} FORCE INDEX (PRIMARY) WHERE id >= ? ORDER BY id LIMIT ${BATCH}`;
     this.create = `INSERT INTO ${table} (${record}, sweep_at) VALUES (${RECORD.map(() => '?').join(', ')}, ?)`;
     this.read = `SELECT ${record} FROM ${table} WHERE id = ? AND ${lives}`;
@@ -106,14 +88,14 @@ export class Table {
       `UPDATE ${table} FORCE INDEX (${BY_PRINCIPAL}) SET principal = ?, version = ${ENDED} ` +
       `WHERE principal = ? AND NOT (id <=> ?) LIMIT ${REVOKE_BATCH}`;
     this.ended = `SELECT id FROM ${table} FORCE INDEX (${BY_PRINCIPAL}) WHERE principal = ?`;
-    this.removeEnded = `DELETE stored FROM ${table} AS stored FORCE INDEX (${BY_PRINCIPAL}) WHERE stored.principal = ?`;
+    this.removeEnded = `${deleteAlong(BY_PRINCIPAL)} WHERE principal = ?`;
     this.lookToSweep =
       `SELECT id, sweep_at, expires_at FROM ${table} FORCE INDEX (${BY_SWEEP_AT}) ` +
       `WHERE sweep_at BETWEEN ? AND ? ORDER BY sweep_at LIMIT ${BATCH}`;
-    this.sweep = `DELETE stored ${byId} AND stored.expires_at <= ?`;
+    this.sweep = `${deleteById} AND expires_at <= ?`;
     this.putOff = `UPDATE ${table} FORCE INDEX (PRIMARY) SET sweep_at = expires_at WHERE id ${IDS} AND expires_at > ?`;
     this.walk = `SELECT id, created_at ${fromId}`;
-    this.deleteBefore = `DELETE stored ${byId} AND stored.created_at < ? AND stored.${lives}`;
+    this.deleteBefore = `${deleteById} AND created_at < ? AND ${lives}`;
     const bytes = ['id', 'principal', 'data', 'proof', 'ip', 'user_agent'].map(
       column => `COALESCE(LENGTH(${column}), 0)`,
     );

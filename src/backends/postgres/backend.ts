@@ -16,13 +16,14 @@ import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { fromColumn, toColumn } from '../column-text.js';
-import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { DEFAULT_TABLE } from '../sql.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
 import { postgresFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { sqlStateOf, type PostgresPool, type Result } from './pool.js';
-import { DEFAULT_TABLE, LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
+import { LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 
 /** Options of {@link PostgresBackend}. */
 export interface PostgresBackendOptions {
@@ -81,6 +82,7 @@ export class PostgresBackend extends SessionBackend {
   readonly #table: Table;
   #prepares: boolean;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   #migration: Promise<void> = Promise.resolve();
 
   /** @throws SessionConfigurationError when `pool` is not a pool, or `table` is not a plain name */
@@ -193,7 +195,7 @@ export class PostgresBackend extends SessionBackend {
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
     let from = -Infinity;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     for (;;) {
       const { rows } = await this.#run('sweep', this.#table.sweep, [now, from], this.#connections.patient);
       const removed = rows.filter(([, isRemoved]) => isRemoved === 't').length;
@@ -210,7 +212,7 @@ export class PostgresBackend extends SessionBackend {
   /** Goes through the records in the order of their ids, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
-    const pace = new Pace(FEWEST_RESTS);
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     for (let from = ''; ;) {
       const values = [before, from];
       // Read committed, in which a statement waits for a change to a row and goes on with what that made of it.

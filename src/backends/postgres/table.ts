@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
-import { SessionConfigurationError } from '../../core/errors.js';
-
-export const DEFAULT_TABLE = 'routing_controllers_sessions';
+import { RECORD, tableNameOf } from '../sql.js';
 
 /** The number of records that one statement of a sweep looks at. It is part of the text, so that the planner knows it. */
 export const SWEEP_BATCH = 100;
@@ -17,20 +15,6 @@ export const REVOKE_BATCH = 5000;
  */
 const LONGEST_NAME = 52;
 
-/** The columns of a record, in the order of the statements' parameters. */
-const RECORD = [
-  'id',
-  'principal',
-  'data',
-  'proof',
-  'version',
-  'created_at',
-  'authenticated_at',
-  'last_seen_at',
-  'expires_at',
-  'ip',
-  'user_agent',
-];
 const TYPES = ['text', 'text', 'text', 'text', 'bigint', ...Array<string>(4).fill('double precision'), 'text', 'text'];
 
 /** The statements for one table. Their parameters $1 to $11 are the columns of a record, in the order of {@link RECORD}. */
@@ -41,18 +25,15 @@ export class Table {
   readonly baseName: string;
 
   /** @throws SessionConfigurationError when the name needs escaping */
-  constructor(name: unknown) {
-    const parts = typeof name === 'string' ? name.split('.') : [];
-    const isName = (part: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(part) && part.length <= LONGEST_NAME;
-    if (typeof name !== 'string' || parts.length > 2 || !parts.every(isName)) {
-      throw new SessionConfigurationError(
-        `table: ${String(name)}; a name is needed, or a schema and a name with a dot between, of letters, digits and _ and at most ${LONGEST_NAME} characters`,
-      );
-    }
+  constructor(given: unknown) {
+    const { name, container, baseName } = tableNameOf(given, 'schema', LONGEST_NAME);
     this.name = name;
-    this.quoted = parts.map(part => `"${part}"`).join('.');
-    this.schema = parts.length === 2 ? parts[0] : undefined;
-    this.baseName = parts.at(-1) ?? name;
+    this.quoted = name
+      .split('.')
+      .map(part => `"${part}"`)
+      .join('.');
+    this.schema = container;
+    this.baseName = baseName;
   }
 
   /** Returns the key of the advisory lock on a principal's sessions. PostgreSQL requires a number. */

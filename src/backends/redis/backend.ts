@@ -6,45 +6,52 @@ import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { FEWEST_RESTS, Pace } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
 import { findingsOfCluster, findingsOfServer, isNodeOfCluster } from './check.js';
 import {
   hasClientSideCache,
   isCluster,
-  isTrackable,
+  mastersOf,
   textOf,
   textsOf,
   type RedisClusterClient,
   type RedisNodeClient,
 } from './client.js';
 import { ClusterStore } from './cluster-store.js';
+import { fromIoredis, isIoredis, type IoredisClusterClient, type IoredisNodeClient } from './ioredis.js';
 import { clock } from './scripts.js';
 import { Layout } from './layout.js';
 import { NearCache } from './near-cache.js';
 import { nodeOfCluster, primaryOnly, type PrimaryOnly } from './primary.js';
 import { SingleStore, type RedisStore } from './single-store.js';
+import { trackable } from './trackable.js';
 
 /** Options of {@link RedisBackend}. */
 export interface RedisBackendOptions {
   /**
-   * A connected client of the package `redis`: of `createClient`, `createClientPool`, `createSentinel` or `createCluster`. It
-   * belongs to the caller: `close()` leaves it open. It must not read from replicas, which may still have ended sessions.
+   * A connected client of the package `redis`: of `createClient`, `createClientPool`, `createSentinel` or `createCluster`; or one
+   * of the package `ioredis`: `new Redis()`, also with `sentinels`, or `new Cluster()`. It belongs to the caller: `close()`
+   * leaves it open. It must not read from replicas, which may still have ended sessions.
    */
-  client: RedisNodeClient | RedisClusterClient;
+  client: RedisNodeClient | RedisClusterClient | IoredisNodeClient | IoredisClusterClient;
   /** The prefix of all keys; `'session:'`. */
   prefix?: string;
   /**
    * `true`: recently read records are cached in this process while the server reports changes, so that a session in use costs
    * no command. A change by another node is seen as soon as the server's report of it arrives, and after 1 second at the
    * latest; a change by this node is seen at once. Routes that cannot accept a delay use `@RequireSession({ authoritative:
-   * true })`. Needs a client of `createClient`, on Redis 6 or later. Default: `false`.
+   * true })`. Needs a client of `createClient`, or `new Redis()` without Sentinel, on Redis 6 or later. Default: `false`.
    */
   nearCache?: boolean;
 }
 
 const CLIENT: Check = {
-  instead: "a connected client of the package 'redis': await createClient({ url }).connect()",
-  holds: value => typeof (value as Partial<RedisNodeClient> | undefined)?.evalSha === 'function',
+  instead:
+    "a connected client of the package 'redis': await createClient({ url }).connect(); or one of 'ioredis': new Redis(url)",
+  holds: value =>
+    typeof value === 'object' &&
+    value !== null &&
+    (typeof (value as Partial<RedisNodeClient>).evalSha === 'function' || isIoredis(value)),
 };
 const PREFIX: Check = { instead: 'a string', holds: value => typeof value === 'string' };
 const OPTIONS: OptionTable = Object.freeze({
@@ -86,8 +93,9 @@ export class RedisBackend extends SessionBackend {
   constructor(options: RedisBackendOptions) {
     super();
     const given = constructorOptions(options, OPTIONS, 'RedisBackend', EXAMPLE);
-    const { client, prefix = 'session:', nearCache = false } = given;
-    if (client === undefined) throw refusal('RedisBackend', 'client', 'undefined', CLIENT.instead);
+    const { prefix = 'session:', nearCache = false } = given;
+    if (given.client === undefined) throw refusal('RedisBackend', 'client', 'undefined', CLIENT.instead);
+    const client = isIoredis(given.client) ? fromIoredis(given.client) : given.client;
     if (hasClientSideCache(client)) {
       throw new SessionConfigurationError(
         "client: refuses a clientSideCache, which may still have ended sessions; leave it out, and use this backend's nearCache",
@@ -182,7 +190,7 @@ export class RedisBackend extends SessionBackend {
   /** Scans all keys of the server. The key of a slot that moves from one master to another meanwhile may be missed. */
   override async deleteAll(before: number): Promise<number> {
     let count = 0;
-    for await (const members of this.#pages(new Pace(FEWEST_RESTS), LOOK_COUNT)) {
+    for await (const members of this.#pages(new Pace(RESTS_WHILE_AWAITED), LOOK_COUNT)) {
       const ended = await this.#store.endMadeBefore(members, before);
       for (const id of ended) this.#near?.forget(id);
       count += ended.length;
@@ -202,9 +210,7 @@ export class RedisBackend extends SessionBackend {
   /** Yields the names of all records, and rests after each page has been worked on. A name may come twice. */
   async *#pages(pace: Pace, count: number): AsyncGenerator<string[]> {
     const client = this.#client;
-    const nodes = isCluster(client)
-      ? await Promise.all(client.masters.map(node => client.nodeClient(node as never)))
-      : [client];
+    const nodes = isCluster(client) ? await mastersOf(client) : [client];
     for (const node of nodes) {
       let cursor = '0';
       do {
@@ -235,12 +241,13 @@ function nearCacheFor(
   layout: Layout,
 ): NearCache | undefined {
   if (!wanted) return undefined;
-  if (!isTrackable(client)) {
+  const tracked = trackable(client);
+  if (!tracked) {
     throw new SessionConfigurationError(
-      'nearCache: needs a client of createClient; with a pool, Sentinel or a cluster, leave it out',
+      "nearCache: needs a client of createClient of 'redis' or new Redis() of 'ioredis'; with a pool, Sentinel or a cluster, leave it out",
     );
   }
-  return new NearCache(client, layout);
+  return new NearCache(tracked, layout);
 }
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called

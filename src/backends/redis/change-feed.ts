@@ -19,8 +19,7 @@ export interface ChangeListener {
 }
 
 /**
- * The server's reports of all changes to records, by any client, on a connection of its own (`CLIENT TRACKING ON BCAST`, RESP
- * 3).
+ * The server's reports of all changes to records, by any client, on a connection of its own (`CLIENT TRACKING ON BCAST`).
  *
  * Reports arrive in order, before the reply to a command that is sent later on the same connection. A reply therefore means
  * that all changes before its command have been reported. A connection can die silently, so that a PING is sent from time to
@@ -40,7 +39,7 @@ export class ChangeFeed {
     this.#client = client;
     this.#listener = listener;
     const probe = `${prefix}near:${randomBytes(12).toString('base64url')}`;
-    this.#subject = { keyPrefix: client.options?.keyPrefix ?? '', prefixes, probe };
+    this.#subject = { keyPrefix: client.keyPrefix, prefixes, probe };
     this.#connection = this.#open();
   }
 
@@ -68,14 +67,7 @@ export class ChangeFeed {
   }
 
   #open(): FeedConnection {
-    const client = this.#client.duplicate({
-      RESP: 3,
-      emitInvalidate: true,
-      name: 'session-near-cache',
-      // A lost connection loses its reports: the next one is opened here, with an empty cache.
-      socket: { ...this.#client.options?.socket, reconnectStrategy: false },
-    });
-    return new FeedConnection(client, this.#subject, {
+    return new FeedConnection(this.#client.openFeed(), this.#subject, {
       changed: key => (key === undefined ? this.#listener.lost() : this.#listener.changed(key)),
       lost: () => this.#listener.lost(),
       refused: reason => this.#warn(reason),

@@ -69,6 +69,7 @@ export async function findingsOfServer(client: RedisNodeClient, prefix: string):
 
 /** Looks at each master of a cluster. */
 export async function findingsOfCluster(cluster: RedisClusterClient, prefix: string): Promise<StoreFinding[]> {
+  await cluster.refresh?.();
   const perNode = await Promise.all(
     cluster.masters.map(async master => {
       const name = nameOf(master);
@@ -123,7 +124,7 @@ async function lookAt(client: RedisNodeClient, name: string): Promise<StoreFindi
     find(
       'REPLICA',
       `is a replica of ${info.of('master_host')}:${info.of('master_port')}: it writes nothing, and may still have ended sessions`,
-      'Connect to the primary: with createSentinel, with createCluster, or by an address that follows it',
+      'Connect to the primary: through Sentinel, with a client of the cluster, or by an address that follows it',
     );
   const policy = info.of('maxmemory_policy');
   if (policy !== undefined && policy !== 'noeviction')

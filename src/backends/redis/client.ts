@@ -1,28 +1,33 @@
 /** The part of a client of the package `redis` that the backend uses: a single one, a pool of them, or one for Sentinel. */
 export interface RedisNodeClient extends RedisCommands {
-  scan(cursor: string, options: { MATCH: string; COUNT: number }): Promise<{ cursor: unknown; keys: unknown[] }>;
+  scan(cursor: string, options: ScanOptions): Promise<{ cursor: unknown; keys: unknown[] }>;
 }
 
 /** The part of a cluster client of the package `redis` that the backend uses. */
 export interface RedisClusterClient extends RedisCommands {
   readonly masters: readonly unknown[];
   nodeClient(node: never): Promise<RedisNodeClient>;
+  /** Brings `masters` up to date, where the client does not do so by itself. */
+  refresh?(): Promise<void>;
 }
 
-/** The part of a client of `createClient`, connected to a single server, that a near-cache uses. */
+/** A client of one server, from which a near-cache opens connections of its own. */
 export interface TrackableClient {
-  readonly options?: { keyPrefix?: string; socket?: object } | undefined;
-  duplicate(overrides: object): TrackingClient;
+  /** The prefix that the client itself adds to keys. Reports contain it. */
+  readonly keyPrefix: string;
+  openFeed(): TrackingClient;
 }
 
-/** A client whose connection receives the server's reports of changes. */
+/** A connection that receives the server's reports of changes. */
 export interface TrackingClient {
+  /** `invalidate`: with the key, or `null` for all of them. */
   on(event: 'error' | 'end' | 'invalidate', listener: (news: unknown) => void): unknown;
   connect(): Promise<unknown>;
-  sendCommand(args: string[]): Promise<unknown>;
-  pSetEx(key: string, milliseconds: number, value: string): Promise<unknown>;
+  /** Starts the reports of keys with these prefixes. */
+  track(prefixes: readonly string[]): Promise<unknown>;
+  /** Writes a key without the client's own prefix, to be reported. */
+  writeProbe(key: string, milliseconds: number): Promise<unknown>;
   ping(): Promise<unknown>;
-  unref(): void;
   destroy(): void;
 }
 
@@ -30,6 +35,11 @@ export interface RedisCommands {
   get(key: string): Promise<unknown>;
   evalSha(sha1: string, options: ScriptOptions): Promise<unknown>;
   eval(script: string, options: ScriptOptions): Promise<unknown>;
+}
+
+export interface ScanOptions {
+  MATCH: string;
+  COUNT: number;
 }
 
 export interface ScriptOptions {
@@ -51,9 +61,10 @@ export function hasClientSideCache(client: object): boolean {
   return (client as { options?: { clientSideCache?: unknown } }).options?.clientSideCache !== undefined;
 }
 
-/** Returns whether it is a client of `createClient`: pools, Sentinel and clusters have more than one connection. */
-export function isTrackable(client: object): client is TrackableClient {
-  return 'isPubSubActive' in client && 'duplicate' in client;
+/** Returns the clients of all masters. */
+export async function mastersOf(cluster: RedisClusterClient): Promise<RedisNodeClient[]> {
+  await cluster.refresh?.();
+  return Promise.all(cluster.masters.map(node => cluster.nodeClient(node as never)));
 }
 
 /** Returns text, also from a client that is configured to return buffers. */

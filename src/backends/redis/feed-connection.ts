@@ -5,7 +5,7 @@ const GIVE_UP = 5_000;
 
 /** The settings of a connection, the same for all connections of a feed. */
 export interface FeedSubject {
-  /** The prefix that the client itself adds to keys. Reports contain it, and CLIENT TRACKING needs it. */
+  /** The prefix that the client itself adds to keys. Reports contain it, and the server is told of it. */
   readonly keyPrefix: string;
   /** The prefixes of the keys whose changes are reported. */
   readonly prefixes: readonly string[];
@@ -84,22 +84,18 @@ export class FeedConnection {
   async #subscribe(): Promise<void> {
     const client = this.#client;
     await client.connect();
-    client.unref();
     // A client that is destroyed while it connects still completes the connection.
     if (this.isLost()) {
       client.destroy();
       return;
     }
-    // The client has turned on the default mode of tracking, of the keys that this connection reads.
-    await client.sendCommand(['CLIENT', 'TRACKING', 'OFF']);
     const { keyPrefix, prefixes, probe } = this.#subject;
-    const tracked = [...prefixes, probe].flatMap(prefix => ['PREFIX', keyPrefix + prefix]);
-    await client.sendCommand(['CLIENT', 'TRACKING', 'ON', 'BCAST', ...tracked]);
+    await client.track([...prefixes, probe].map(prefix => keyPrefix + prefix));
     if (this.isLost()) return;
     // Trusted once the probe's report arrives. Some servers and proxies answer OK and never report anything.
     const probing: Phase = { is: 'probing', since: performance.now(), isWritten: false };
     this.#phase = probing;
-    await client.pSetEx(probe, GIVE_UP, '');
+    await client.writeProbe(probe, GIVE_UP);
     probing.isWritten = true;
   }
 

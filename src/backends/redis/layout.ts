@@ -48,12 +48,17 @@ export class Layout {
 
   /** The SCAN pattern of all records. */
   get recordPattern(): string {
-    return `${this.prefix.replace(/[\\*?[\]]/g, '\\$&')}[rj]:*`;
+    return `${literal(this.prefix)}[rj]:*`;
   }
 
   memberOfKey(key: string): string {
     return key.slice(this.prefix.length);
   }
+}
+
+/** Returns a SCAN pattern that matches exactly this text. */
+export function literal(text: string): string {
+  return text.replace(/[\\*?[\]]/g, '\\$&');
 }
 
 /** Returns a record's name without the prefix. Not all strings have bytes in UTF-8: those that do not are written as JSON. */

@@ -1,5 +1,5 @@
 import { SessionConfigurationError } from '../../core/errors.js';
-import type { RedisNodeClient, ScriptOptions } from './client.js';
+import type { RedisNodeClient, ScanOptions, ScriptOptions } from './client.js';
 
 /** Milliseconds between two questions to a server that is not a primary, or was not when it was last asked. */
 const ASK_AGAIN = 1_000;
@@ -37,10 +37,13 @@ export class PrimaryOnly implements RedisNodeClient {
   constructor(client: RedisNodeClient, key: string) {
     this.#client = client;
     this.#key = key;
-    (client as { on?: (event: 'ready', listener: () => void) => unknown }).on?.('ready', () => {
-      this.#askedAt = -Infinity;
-      if (this.#state === PRIMARY) this.#state = UNSURE;
-    });
+    const { on } = client as { on?: (event: string, listener: () => void) => unknown };
+    // From the loss of a connection on, because commands that wait for the next one may be sent to another server.
+    for (const event of ['reconnecting', 'ready'])
+      on?.call(client, event, () => {
+        this.#askedAt = -Infinity;
+        if (this.#state === PRIMARY) this.#state = UNSURE;
+      });
   }
 
   /** `false`: nothing that was read before counts. */
@@ -73,7 +76,7 @@ export class PrimaryOnly implements RedisNodeClient {
     return this.#run(() => this.#client.eval(script, options));
   }
 
-  scan(cursor: string, options: { MATCH: string; COUNT: number }): Promise<{ cursor: unknown; keys: unknown[] }> {
+  scan(cursor: string, options: ScanOptions): Promise<{ cursor: unknown; keys: unknown[] }> {
     return this.#run(() => this.#client.scan(cursor, options));
   }
 
@@ -130,7 +133,8 @@ export function primaryOnly(client: RedisNodeClient, key: string): PrimaryOnly {
 export function nodeOfCluster(cause?: unknown): SessionConfigurationError {
   return new SessionConfigurationError(
     'client: is connected to one node of a Redis cluster, which has only some of the sessions; write ' +
-      'createCluster({ rootNodes: [{ url }] }), and give RedisBackend that client',
+      "createCluster({ rootNodes: [{ url }] }) with 'redis' or new Cluster([{ host, port }]) with 'ioredis', and give " +
+      'RedisBackend that client',
     { cause },
   );
 }

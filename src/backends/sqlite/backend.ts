@@ -2,21 +2,23 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal } from '../../core/checks.js';
+import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { monotonicNow } from '../../core/timers.js';
 import { fromColumn, toColumn } from '../column-text.js';
-import { FEWEST_RESTS, Pace, RESTS_OF_A_DISK } from '../pace.js';
+import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
+import { DEFAULT_TABLE } from '../sql.js';
 import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
-import { explain } from './failures.js';
+import { conditionOf, explain } from './failures.js';
 import { fileOf, patiently, prepareFile, sizeOf } from './file.js';
-import { sqliteFindings } from './findings.js';
+import { readOnly, sqliteFindings } from './findings.js';
 import { makeTable } from './layout.js';
 import { Statements } from './statements.js';
-import { DEFAULT_TABLE, LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
+import { LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 import { ForeignTransaction, Writer } from './writer.js';
 
 /** Options of {@link SqliteBackend}. */
@@ -79,6 +81,7 @@ export class SqliteBackend extends SessionBackend {
   readonly #writer: Writer;
   readonly #statements: Statements;
   #isClosed = false;
+  #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
     read: id => (this.read === own.read ? this.#readAtOnce(id) : undefined),
   };
@@ -93,11 +96,10 @@ export class SqliteBackend extends SessionBackend {
     if (database === undefined) throw refusal('SqliteBackend', 'database', 'undefined', DATABASE.instead);
     this.#database = database;
     this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
-    this.#file = fileOf(database);
-    patiently(() => prepareFile(database, this.#file));
-    patiently(() => makeTable(database, this.#table));
-    this.#writer = new Writer(database);
-    this.#statements = new Statements(database, this.#table);
+    const { file, writer, statements } = setUp(database, this.#table);
+    this.#file = file;
+    this.#writer = writer;
+    this.#statements = statements;
     this.#keepReserve();
   }
 
@@ -113,7 +115,15 @@ export class SqliteBackend extends SessionBackend {
 
   /** @internal */
   async [FINDINGS](): Promise<StoreFinding[]> {
-    return this.#read(() => sqliteFindings(this.#database, this.#table, this.#file));
+    const findings = await this.#read(() => sqliteFindings(this.#database, this.#table, this.#file));
+    try {
+      // Begins to write, and changes nothing.
+      await this.#writer.run(() => this.#statements.deleteNumber.run(-1));
+    } catch (error) {
+      if (codeOf(error) === 'SQLITE_READONLY') findings.push(readOnly(this.#file));
+      else if (findings.length === 0) throw this.#explained(error);
+    }
+    return findings;
   }
 
   /** @internal The bytes are those of the file and its log, with whatever else is in it. */
@@ -184,7 +194,7 @@ export class SqliteBackend extends SessionBackend {
 
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
     let deleted = 0;
-    const pace = new Pace(RESTS_OF_A_DISK);
+    const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     this.#keepReserve();
     // A read before any transaction, so that a sweep which finds nothing keeps no other process from writing.
     if ((await this.#read(() => this.#statements.due.get({ now }))) === undefined) return 0;
@@ -214,7 +224,7 @@ export class SqliteBackend extends SessionBackend {
   /** Goes through the records in the order of their numbers, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let ended = 0;
-    const pace = new Pace(FEWEST_RESTS);
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     this.#keepReserve();
     const end = await this.#lastNumber();
     for (let from: SqliteValue = 0; ;) {
@@ -330,6 +340,22 @@ export class SqliteBackend extends SessionBackend {
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
 const own = (({ read, deleteExpired }) => ({ read, deleteExpired }))(SqliteBackend.prototype);
+
+/** @throws SessionConfigurationError when the file or the table cannot be used */
+function setUp(database: SqliteDatabase, table: Table): { file: string; writer: Writer; statements: Statements } {
+  let file = '';
+  try {
+    return patiently(() => {
+      file = fileOf(database);
+      prepareFile(database, file);
+      makeTable(database, table);
+      return { file, writer: new Writer(database), statements: new Statements(database, table) };
+    });
+  } catch (error) {
+    const condition = conditionOf(error, file);
+    throw condition === undefined ? error : new SessionConfigurationError(`database: ${condition}`, { cause: error });
+  }
+}
 
 function isChanged({ changes }: { changes: number | bigint }): boolean {
   return Number(changes) > 0;

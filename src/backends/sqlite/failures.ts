@@ -18,20 +18,25 @@ const CONDITION: Readonly<Partial<Record<SqliteCode, (file: string) => string>>>
   SQLITE_NOTADB: file => `${file} is not an SQLite database`,
 });
 
+/** Describes an engine's error with advice. `undefined` for one of another kind. */
+export function conditionOf(error: unknown, file: string): string | undefined {
+  const code = codeOf(error);
+  const advice = code && CONDITION[code]?.(file === '' ? 'the database' : file);
+  return advice && `${advice}: ${(error as Error).message}`;
+}
+
 /** Returns an error with advice in place of the engine's own, which is its `cause`. */
 export function explain(error: unknown, database: SqliteDatabase, table: Table, file: string): unknown {
   if (error instanceof ForeignTransaction)
     return new Error(
       'SqliteBackend: the application has a transaction open on the connection of the sessions, whose rollback would undo their changes. Open a connection for the sessions alone',
     );
-  const code = codeOf(error);
-  if (code === undefined) return error;
-  if (code === 'SQLITE_ERROR') {
+  if (codeOf(error) === 'SQLITE_ERROR') {
     const obstacle = tryObstacle(database, table);
     return obstacle === undefined ? error : new SessionConfigurationError(`table: ${obstacle}`, { cause: error });
   }
-  const condition = CONDITION[code]?.(file === '' ? 'the database in memory' : file) ?? code;
-  return new Error(`SqliteBackend: ${condition}: ${(error as Error).message}`, { cause: error });
+  const condition = conditionOf(error, file);
+  return condition === undefined ? error : new Error(`SqliteBackend: ${condition}`, { cause: error });
 }
 
 function tryObstacle(database: SqliteDatabase, table: Table): string | undefined {

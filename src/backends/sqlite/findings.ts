@@ -47,3 +47,12 @@ export function sqliteFindings(database: SqliteDatabase, table: Table, file: str
     find('DISK', `${free} bytes are left on the disk of ${file}`, 'Make room there: log-ins fail once it is full');
   return findings;
 }
+
+/** A file that a transaction cannot be begun on. */
+export function readOnly(file: string): StoreFinding {
+  return {
+    code: 'SQLITE_READ_ONLY',
+    message: `SqliteBackend: ${file} cannot be written, so that nobody can log in or out`,
+    advice: 'Open it for writing, and give this process the right to write the file and its folder',
+  };
+}

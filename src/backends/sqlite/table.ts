@@ -1,6 +1,5 @@
 import { refusal, shown } from '../../core/checks.js';
-
-export const DEFAULT_TABLE = 'routing_controllers_sessions';
+import { RECORD } from '../sql.js';
 
 /** The number of records that one transaction of a sweep looks at. */
 export const SWEEP_BATCH = 100;
@@ -10,21 +9,6 @@ export const REVOKE_BATCH = 200;
 
 /** The number of records that one look through the store reads. */
 export const LOOK_BATCH = 200;
-
-/** The columns of a record, which are the names of the statements' parameters, too. */
-const RECORD = [
-  'id',
-  'principal',
-  'data',
-  'proof',
-  'version',
-  'created_at',
-  'authenticated_at',
-  'last_seen_at',
-  'expires_at',
-  'ip',
-  'user_agent',
-];
 
 /** Those of an update that an index has nothing to do with. */
 const NOT_INDEXED = RECORD.filter(column => !['id', 'principal', 'created_at'].includes(column));

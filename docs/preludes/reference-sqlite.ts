@@ -1,0 +1,2 @@
+import Database from 'better-sqlite3';
+import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
