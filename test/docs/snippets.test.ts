@@ -78,7 +78,7 @@ describe('the code in the documents', () => {
   test('each transcript names a program that runs', () => {
     const unknown = all.flatMap(({ path: at, blocks }) =>
       blocks
-        .filter(({ language }) => language === 'console')
+        .filter(({ language, directives }) => language === 'console' && !directives.has('command'))
         .filter(
           ({ directives }) => !servers.some(server => server.at === at && server.name === directives.get('against')),
         )

@@ -20,6 +20,8 @@ export function stepsOf(text: string): Step[] {
 export const PLACEHOLDERS: Readonly<Record<string, string>> = {
   token: '[\\w-]{22}\\.[\\w-]{43}\\.[\\w-]{43}',
   id: '[\\w-]{22}',
+  key: '[\\w-]{43}',
+  bytes: '\\d[\\d,]*',
   date: '[A-Z][a-z]{2}, \\d{2} [A-Z][a-z]{2} \\d{4} [\\d:]{8} GMT',
   time: '\\d{4}-\\d\\d-\\d\\dT[\\d:.]{12}Z',
 };

@@ -247,7 +247,7 @@ export class LmdbBackend extends SessionBackend {
   }
 
   async *#heads(): AsyncGenerator<RecordHead[]> {
-    const pace = new Pace();
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     for (let from: Buffer | undefined; ;) {
       const { rows, last } = await this.#rowsFrom(from);
       yield rows.flatMap(({ record, bytes }) => headsOf(record, bytes));

@@ -195,7 +195,7 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   async *#heads(): AsyncGenerator<RecordHead[]> {
-    const pace = new Pace();
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     const all = this.#kept.values();
     for (let left = this.#kept.size; left > 0; left -= SWEEP_SLICE) {
       const slice = next(all, Math.min(left, SWEEP_SLICE)).filter(({ list }) => !list?.isOver);

@@ -237,7 +237,7 @@ export class PostgresBackend extends SessionBackend {
   }
 
   async *#heads(): AsyncGenerator<RecordHead[]> {
-    const pace = new Pace();
+    const pace = new Pace(RESTS_WHILE_AWAITED);
     for (let from: unknown; ;) {
       const { rows } = await this.#run('heads', this.#table.heads, [from ?? '']);
       // The batch begins with the last one of the batch before.

@@ -204,7 +204,8 @@ export class RedisBackend extends SessionBackend {
   }
 
   async *#heads(): AsyncGenerator<RecordHead[]> {
-    for await (const members of this.#pages(new Pace(), LOOK_COUNT)) yield await this.#store.heads(members);
+    for await (const members of this.#pages(new Pace(RESTS_WHILE_AWAITED), LOOK_COUNT))
+      yield await this.#store.heads(members);
   }
 
   /** Yields the names of all records, and rests after each page has been worked on. A name may come twice. */
