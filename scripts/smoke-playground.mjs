@@ -155,7 +155,7 @@ try {
   assert.equal(await playground.exited, 0);
   // A stream that is cut off after the grace period would reject here.
   assert.match(await events.text(), /^event: sessions/m);
-  assert.match(playground.output(), /SESSION_BACKEND=lmdb, in \S*data\S*\. Other backends: memory, sqlite, redis, postgres/);
+  assert.match(playground.output(), /SESSION_BACKEND=lmdb, in \S*data\S*\. Other backends: memory, sqlite, redis, postgres, mysql/);
   say(`SIGTERM ends it, with a page listening, and the exit code is 0`);
 
   const again = start({ PORT: '0', SESSION_FOLDER: folder });
