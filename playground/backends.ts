@@ -2,10 +2,12 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 
 import Database from 'better-sqlite3';
+import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
+import { MysqlBackend } from 'routing-controllers-sessions/mysql';
 import { PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
 import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
@@ -35,10 +37,10 @@ const CONNECT_WITHIN = 2000;
 export const backends: Readonly<Record<string, Open>> = {
   memory: () => Promise.resolve({ backend: new InMemoryBackend(), place: 'the memory of this process' }),
   lmdb: ({ folder }) => Promise.resolve(openLmdb(path.join(folder, 'sessions'))),
-  mysql: ({ env }) => openMysql(env['MYSQL_URL'] || 'mysql://root@127.0.0.1:3306/test'),
   sqlite: ({ folder }) => Promise.resolve(openSqlite(folder)),
   redis: ({ env }) => openRedis(env['REDIS_URL'] || 'redis://127.0.0.1:6379'),
   postgres: ({ env }) => openPostgres(env['POSTGRES_URL'] || 'postgres://postgres@127.0.0.1:5432/test'),
+  mysql: ({ env }) => openMysql(env['MYSQL_URL'] || 'mysql://root@127.0.0.1:3306/test'),
 };
 
 function openLmdb(place: string): OpenedBackend {
@@ -64,6 +66,17 @@ async function openRedis(url: string): Promise<OpenedBackend> {
     return { backend, place: placeOf(url), close: () => client.close() };
   } catch (error) {
     throw unreachable('REDIS_URL', url, error);
+  }
+}
+
+async function openMysql(url: string): Promise<OpenedBackend> {
+  try {
+    const pool = createPool({ uri: url, connectTimeout: CONNECT_WITHIN });
+    const backend = new MysqlBackend({ pool, table: 'playground_sessions' });
+    await backend.migrate();
+    return { backend, place: placeOf(url), close: () => pool.end() };
+  } catch (error) {
+    throw unreachable('MYSQL_URL', url, error);
   }
 }
 

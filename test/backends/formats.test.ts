@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { open } from 'lmdb';
+import { createPool, type Pool as MysqlPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 import {
@@ -14,6 +15,7 @@ import {
   SessionUnavailableError,
 } from 'routing-controllers-sessions';
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
+import { MysqlBackend } from 'routing-controllers-sessions/mysql';
 import { PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
 import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
@@ -21,7 +23,7 @@ import { signIn } from 'routing-controllers-sessions/testing';
 
 import { toKey } from '../../src/backends/lmdb/layout.js';
 import { SECRET } from '../support/app.js';
-import { describeWith, postgresUrl, startRedis } from '../support/engines.js';
+import { describeWith, mysqlUrl, postgresUrl, startRedis } from '../support/engines.js';
 import { contextFor, visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
 import { openSqlite } from '../support/open-sqlite.js';
@@ -185,5 +187,31 @@ describeWith('postgres', 'in PostgreSQL', () => {
       await pool.query(`UPDATE ${schema}.sessions SET data = $2 WHERE id = $1`, [id, change(rows[0]?.data ?? '')]);
     };
     return { backend: new PostgresBackend({ pool, table: `${schema}.sessions` }), rewrite };
+  });
+});
+
+describeWith('mysql', 'in MySQL', () => {
+  const table = `rcs_formats_${process.pid}`;
+  let engine: Awaited<ReturnType<typeof mysqlUrl>>;
+  let pool: MysqlPool;
+  beforeAll(async () => {
+    engine = await mysqlUrl();
+    pool = createPool({ uri: engine.url });
+    await new MysqlBackend({ pool, table }).migrate();
+  }, 60_000);
+  afterAll(async () => {
+    await pool.query(`DROP TABLE ${table}`);
+    await pool.end();
+    await engine.stop();
+  });
+  beforeEach(() => pool.query(`DELETE FROM ${table}`));
+
+  theData(() => {
+    const rewrite: Rewrite = async (id, change) => {
+      const [rows] = await pool.query(`SELECT data FROM ${table} WHERE id = ?`, [id]);
+      const text = String((rows as { data: Buffer }[])[0]?.data);
+      await pool.query(`UPDATE ${table} SET data = ? WHERE id = ?`, [change(text), id]);
+    };
+    return { backend: new MysqlBackend({ pool, table }), rewrite };
   });
 });

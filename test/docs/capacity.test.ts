@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 
 import { IsInt, IsString } from 'class-validator';
+import { createPool } from 'mysql2/promise';
 import { Client, Pool } from 'pg';
 import { createClient } from 'redis';
 import {
@@ -11,11 +12,12 @@ import {
   SessionCookie,
   SessionData,
 } from 'routing-controllers-sessions';
+import { MysqlBackend } from 'routing-controllers-sessions/mysql';
 import { migrate, PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { RedisBackend } from 'routing-controllers-sessions/redis';
 
 import { Clock } from '../support/clock.js';
-import { describeWith, startPostgres, startRedis } from '../support/engines.js';
+import { describeWith, mariadbUrl, startMariadb, startPostgres, startRedis } from '../support/engines.js';
 import { visit } from '../support/in-process.js';
 import { withClient } from '../support/redis-cluster.js';
 import { readDocument, tableUnder } from './markdown.js';
@@ -153,5 +155,30 @@ describeWith('postgres', 'the costs on PostgreSQL', () => {
       return [query.mock.calls.length, (stream ? stream.bytesRead + stream.bytesWritten : 0) - before];
     };
     expectTable(2, await costsOf(new PostgresBackend({ pool }), measure));
+  });
+});
+
+describeWith('mariadb', 'the costs on MariaDB', () => {
+  test('are those of docs/capacity.md', async () => {
+    const server = await startMariadb();
+    opened.push(() => server.stop());
+    const pool = createPool({ uri: mariadbUrl(server), connectionLimit: 1 });
+    opened.push(() => pool.end());
+    await new MysqlBackend({ pool }).migrate();
+    const connection = await pool.getConnection();
+    const { stream } = connection.connection as unknown as { stream: { bytesRead: number; bytesWritten: number } };
+    connection.release();
+    const commandsSoFar = async (): Promise<number> => {
+      const [rows] = await pool.query("SHOW SESSION STATUS LIKE 'Questions'");
+      return Number((rows as { Value: string }[])[0]?.Value);
+    };
+    const measure: Measure = async operation => {
+      const [commands, bytes] = [await commandsSoFar(), stream.bytesRead + stream.bytesWritten];
+      await operation();
+      const moved = stream.bytesRead + stream.bytesWritten - bytes;
+      // The question itself is one.
+      return [(await commandsSoFar()) - commands - 1, moved];
+    };
+    expectTable(3, await costsOf(new MysqlBackend({ pool }), measure));
   });
 });

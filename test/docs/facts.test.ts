@@ -211,7 +211,9 @@ test('the clients that the documents recommend are those that the outage campaig
   const withoutImports = (code: string): string => code.replace(/^import .*\n/gm, '').trim();
   // The campaign breaks the network on purpose, and need not read about it.
   const tested = source('test/campaigns/steady-clients.ts').replaceAll("'error', () => undefined", 'REPORT');
-  const text = ['redis', 'ioredis', 'postgres'].map(name => readDocument(`docs/backends/${name}.md`).text).join('\n');
+  const text = ['redis', 'ioredis', 'postgres', 'mysql']
+    .map(name => readDocument(`docs/backends/${name}.md`).text)
+    .join('\n');
   const recommended = [...text.matchAll(/file=away-\w+\.ts -->\n```ts\n(.*?)```/gs)].map(([, code = '']) =>
     withoutImports(code).replaceAll("'error', error => console.error(error)", 'REPORT'),
   );

@@ -48,6 +48,7 @@ describe('readSettings', () => {
   test.each([
     ['redis', 'REDIS_URL', 'redis://:hidden@127.0.0.1:1'],
     ['postgres', 'POSTGRES_URL', 'postgres://user:hidden@127.0.0.1:1/test'],
+    ['mysql', 'MYSQL_URL', 'mysql://user:hidden@127.0.0.1:1/test'],
   ])(
     'a %s that does not answer is refused by the name of its variable, without its password',
     async (name, variable, url) => {
@@ -75,7 +76,7 @@ describe('readSettings', () => {
     [{ PORT: '-1' }, 'PORT: -1; write'],
     [{ PORT: '1e3' }, 'PORT: 1e3; write'],
     [{ OTHER_PORT: 'any' }, 'OTHER_PORT: any; write'],
-    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory, lmdb, sqlite, redis, postgres'],
+    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory, lmdb, sqlite, redis, postgres, mysql'],
     [{ SESSION_BACKEND: 'toString' }, 'SESSION_BACKEND: toString; write one of memory'],
     [{ SESSION_SECRET: 'helloworld' }, 'SESSION_SECRET: 10 bytes; write at least 32 bytes. Try: openssl'],
     [{ NODE_ENV: 'production' }, 'SESSION_SECRET: not set, and this is production; write at least 32 bytes'],
@@ -90,6 +91,7 @@ describe('readSettings', () => {
       SESSION_FOLDER: folder,
       REDIS_URL: 'redis://127.0.0.1:1',
       POSTGRES_URL: 'postgres://127.0.0.1:1/test',
+      MYSQL_URL: 'mysql://127.0.0.1:1/test',
     };
     for (const SESSION_BACKEND of Object.keys(backends)) {
       const env = new Proxy<NodeJS.ProcessEnv>(
