@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 
+import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
 
 import { findProgram, type PrivateServer, startRedis } from '../test/support/engines.js';
-import { POSTGRES } from './servers/backends.js';
+import { MYSQL, POSTGRES } from './servers/backends.js';
 
 /** A Redis server of the benchmark's own, which receives no commands of others and keeps nothing on disk. */
 export class PrivateRedis {
@@ -62,6 +63,19 @@ export async function postgresVersion(): Promise<string | undefined> {
     return rows[0]?.server_version;
   } catch {
     // No server, or no access: the report names what was left out.
+    return undefined;
+  } finally {
+    await pool.end();
+  }
+}
+
+/** The version of the MySQL or MariaDB server, or `undefined` where none answers. */
+export async function mysqlVersion(): Promise<string | undefined> {
+  const pool = createPool(MYSQL);
+  try {
+    const [rows] = await pool.query({ sql: 'SELECT VERSION()', rowsAsArray: true });
+    return String((rows as unknown[][])[0]?.[0]);
+  } catch {
     return undefined;
   } finally {
     await pool.end();

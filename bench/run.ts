@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { postgresVersion, PrivateRedis } from './engines.js';
+import { mysqlVersion, postgresVersion, PrivateRedis } from './engines.js';
 import { BENCH, RAW_RESULTS } from './folders.js';
 import { pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
@@ -42,13 +42,23 @@ async function main(options: readonly string[]): Promise<void> {
   const redis = await PrivateRedis.start();
   try {
     const postgres = await postgresVersion();
-    const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
+    const mysql = await mysqlVersion();
+    const engines: Engines = {
+      redisPort: redis?.port,
+      postgres: postgres !== undefined,
+      mysql: mysql !== undefined,
+      folder,
+    };
     const skipped: string[] = [];
     if (!redis) skipped.push('what needs Redis, for there is no redis-server here');
     if (only) skipped.push(`all but ${only.join(', ')}`);
     if (postgres === undefined) skipped.push('what needs PostgreSQL, for none answers here');
+    if (mysql === undefined) skipped.push('what needs MySQL or MariaDB, for none answers here');
     const subjects = SUBJECTS.filter(({ id }) => only?.includes(id) ?? true).filter(
-      ({ store }) => (!needsRedis(store) || redis) && (store !== 'postgres' || engines.postgres),
+      ({ store }) =>
+        (!needsRedis(store) || redis) &&
+        (store !== 'postgres' || engines.postgres) &&
+        (store !== 'mysql' || engines.mysql),
     );
     const machine = thisMachine();
     pinGenerator();
@@ -56,7 +66,7 @@ async function main(options: readonly string[]): Promise<void> {
       date: new Date().toISOString(),
       quick: extent === QUICK,
       machine,
-      versions: versions(peers(), redis?.version, postgres),
+      versions: versions(peers(), { 'redis-server': redis?.version, postgresql: postgres, mysql }),
       rounds: extent.rounds,
       subjects: await measureAll(subjects, engines, extent, redis, options.includes('--growth')),
       importTime: spreadOf(importTimes(extent)),

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-import { postgresVersion, PrivateRedis } from './engines.js';
+import { mysqlVersion, postgresVersion, PrivateRedis } from './engines.js';
 import { RAW_RESULTS, ROOT } from './folders.js';
 import { Launch, pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
@@ -35,9 +35,18 @@ async function main(options: readonly string[]): Promise<void> {
   const redis = await PrivateRedis.start();
   try {
     const postgres = await postgresVersion();
-    const engines: Engines = { redisPort: redis?.port, postgres: postgres !== undefined, folder };
+    const mysql = await mysqlVersion();
+    const engines: Engines = {
+      redisPort: redis?.port,
+      postgres: postgres !== undefined,
+      mysql: mysql !== undefined,
+      folder,
+    };
     const stores = STORES.filter(store => only.includes(store)).filter(
-      store => (store !== 'redis' || redis) && (store !== 'postgres' || engines.postgres),
+      store =>
+        (store !== 'redis' || redis) &&
+        (store !== 'postgres' || engines.postgres) &&
+        (store !== 'mysql' || engines.mysql),
     );
     const machine = thisMachine();
     pinGenerator();
@@ -46,7 +55,7 @@ async function main(options: readonly string[]): Promise<void> {
       date: new Date().toISOString(),
       sessions,
       machine,
-      versions: versions(drivers(), redis?.version, postgres),
+      versions: versions(drivers(), { 'redis-server': redis?.version, postgresql: postgres, mysql }),
       rounds: ROUNDS,
       stores: [],
       minutes: 0,

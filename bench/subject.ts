@@ -3,7 +3,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 /** The framework under a server. The cost of a session is measured against the same routes on the same framework. */
 export type Stack = 'routing-controllers' | 'express' | 'fastify';
 
-export type Store = 'none' | 'memory' | 'lmdb' | 'sqlite' | 'redis' | 'redis with a near-cache' | 'postgres' | 'cookie';
+export type Store =
+  | 'none'
+  | 'memory'
+  | 'lmdb'
+  | 'sqlite'
+  | 'redis'
+  | 'redis by ioredis'
+  | 'redis with a near-cache'
+  | 'postgres'
+  | 'mysql'
+  | 'cookie';
 
 export function needsRedis(store: Store): boolean {
   return store.startsWith('redis');
@@ -26,6 +36,7 @@ export interface Subject {
 export interface Engines {
   redisPort: number | undefined;
   postgres: boolean;
+  mysql: boolean;
   /** A temporary folder. */
   folder: string;
 }
@@ -62,7 +73,9 @@ export const SUBJECTS: readonly Subject[] = [
     store: 'redis with a near-cache',
     module: 'ours',
   },
+  { id: 'ours-ioredis', title: 'this library, Redis by ioredis', stack: rc, store: 'redis by ioredis', module: 'ours' },
   { id: 'ours-postgres', title: 'this library, PostgreSQL', stack: rc, store: 'postgres', module: 'ours' },
+  { id: 'ours-mysql', title: 'this library, MySQL', stack: rc, store: 'mysql', module: 'ours' },
   { id: 'koa-memory', title: 'koa-session, memory', stack: rc, store: 'memory', module: 'koa-session' },
   { id: 'koa-redis', title: 'koa-session, Redis', stack: rc, store: 'redis', module: 'koa-session' },
   { id: 'iron', title: 'iron-session', stack: rc, store: 'cookie', module: 'iron-session' },

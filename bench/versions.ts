@@ -3,18 +3,21 @@ import { join } from 'node:path';
 
 import { BENCH, ROOT } from './folders.js';
 
-/** The versions of everything that is measured, by name. */
+/**
+ * The versions of everything that is measured, by name.
+ *
+ * @param servers `undefined` for one that is not there
+ */
 export function versions(
   packages: Record<string, string>,
-  redis: string | undefined,
-  postgres: string | undefined,
+  servers: Record<string, string | undefined>,
 ): Record<string, string> {
+  const there = Object.entries(servers).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return {
     node: process.versions.node,
     'routing-controllers-sessions': manifest(join(ROOT, 'package.json')).version,
     ...packages,
-    ...(redis !== undefined && { 'redis-server': redis }),
-    ...(postgres !== undefined && { postgresql: postgres }),
+    ...Object.fromEntries(there),
   };
 }
 
@@ -26,7 +29,7 @@ export function peers(): Record<string, string> {
 
 /** The installed versions of the backends' drivers. */
 export function drivers(): Record<string, string> {
-  const names = ['lmdb', 'better-sqlite3', 'redis', 'pg'];
+  const names = ['lmdb', 'better-sqlite3', 'redis', 'ioredis', 'pg', 'mysql2'];
   return Object.fromEntries(names.map(name => [name, manifest(installed(name)).version]));
 }
 

@@ -8,14 +8,18 @@ const BACKENDS: Record<StoreName, string> = {
   memory: '`InMemoryBackend`',
   lmdb: '`LmdbBackend`',
   redis: '`RedisBackend`',
+  sqlite: '`SqliteBackend`',
   postgres: '`PostgresBackend`',
+  mysql: '`MysqlBackend`',
 };
 
 const WHERE: Record<StoreName, string> = {
   memory: "of the process's memory",
   lmdb: 'of the file',
   redis: "of the server's memory",
+  sqlite: 'of the file',
   postgres: 'of table and indexes',
+  mysql: 'of table and indexes',
 };
 
 const TITLES: Record<Operation, string> = {

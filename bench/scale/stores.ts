@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 
 import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
 
-import { POSTGRES } from '../servers/backends.js';
+import { MYSQL, POSTGRES } from '../servers/backends.js';
 import type { Engines } from '../subject.js';
 
-export const STORES = ['memory', 'lmdb', 'redis', 'postgres'] as const;
+export const STORES = ['memory', 'lmdb', 'sqlite', 'redis', 'postgres', 'mysql'] as const;
 export type StoreName = (typeof STORES)[number];
 
 /** A backend, and the facts that only its engine has. */
@@ -28,8 +28,12 @@ export function openStore(store: StoreName, engines: Engines): Promise<OpenStore
       return openLmdb(engines.folder);
     case 'redis':
       return openRedis(engines.redisPort);
+    case 'sqlite':
+      return openSqlite(engines.folder);
     case 'postgres':
       return openPostgres();
+    case 'mysql':
+      return openMysql();
   }
 }
 
@@ -48,6 +52,19 @@ async function openLmdb(folder: string): Promise<OpenStore> {
   const path = `${folder}/lmdb-${process.pid}`;
   const backend = new LmdbBackend({ path });
   return { backend, bytes: () => Promise.resolve(statSync(`${path}/data.mdb`).size), close: () => backend.close() };
+}
+
+async function openSqlite(folder: string): Promise<OpenStore> {
+  const { default: Database } = await import('better-sqlite3');
+  const { SqliteBackend } = await import('routing-controllers-sessions/sqlite');
+  const path = `${folder}/sqlite-${process.pid}.db`;
+  const database = new Database(path);
+  const backend = new SqliteBackend({ database });
+  const bytes = () => {
+    database.pragma('wal_checkpoint(TRUNCATE)');
+    return Promise.resolve(statSync(path).size);
+  };
+  return { backend, bytes, close: () => Promise.resolve(database.close()) };
 }
 
 async function openRedis(port: number | undefined): Promise<OpenStore> {
@@ -79,4 +96,26 @@ async function openPostgres(): Promise<OpenStore> {
   // Autovacuum would do it at some later time, and the moment would affect the figures.
   const settle = () => pool.query(`VACUUM ANALYZE ${table}`);
   return { backend, filling: new PostgresBackend({ pool: hasty, table }), settle, bytes, close };
+}
+
+async function openMysql(): Promise<OpenStore> {
+  const { createPool } = await import('mysql2/promise');
+  const { MysqlBackend } = await import('routing-controllers-sessions/mysql');
+  const pool = createPool(MYSQL);
+  const table = `scale_sessions_${process.pid}`;
+  const backend = new MysqlBackend({ pool, table });
+  await backend.migrate();
+  const bytes = async () => {
+    const [rows] = await pool.query({
+      sql: 'SELECT data_length + index_length FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?',
+      values: [table],
+      rowsAsArray: true,
+    });
+    return Number((rows as unknown[][])[0]?.[0]);
+  };
+  const close = async () => {
+    await pool.query(`DROP TABLE ${table}`);
+    await pool.end();
+  };
+  return { backend, settle: () => pool.query(`ANALYZE TABLE ${table}`), bytes, close };
 }

@@ -32,8 +32,16 @@ export async function openBackend(store: Store, engines: Engines): Promise<Opene
       await client.connect();
       return { backend: new RedisBackend({ client, nearCache: store !== 'redis' }), close: () => client.close() };
     }
+    case 'redis by ioredis': {
+      const { Redis } = await import('ioredis');
+      const { RedisBackend } = await import('routing-controllers-sessions/redis');
+      const client = new Redis(engines.redisPort!, '127.0.0.1');
+      return { backend: new RedisBackend({ client }), close: () => client.quit() };
+    }
     case 'postgres':
       return openPostgres();
+    case 'mysql':
+      return openMysql();
     default:
       throw new Error(`this library has no backend for ${store}`);
   }
@@ -60,6 +68,23 @@ async function openPostgres(): Promise<OpenedBackend> {
   };
   return { backend, statements: () => statements, close };
 }
+
+async function openMysql(): Promise<OpenedBackend> {
+  const { createPool } = await import('mysql2/promise');
+  const { MysqlBackend } = await import('routing-controllers-sessions/mysql');
+  const pool = createPool(MYSQL);
+  const table = `bench_sessions_${process.pid}`;
+  const backend = new MysqlBackend({ pool, table });
+  await backend.migrate();
+  const close = async () => {
+    await pool.query(`DROP TABLE ${table}`);
+    await pool.end();
+  };
+  return { backend, close };
+}
+
+/** The local server, unless `MYSQL_URL` names another one. */
+export const MYSQL = { uri: process.env['MYSQL_URL'] ?? 'mysql://root@127.0.0.1:3306/test', connectionLimit: 10 };
 
 /** The local server, unless the usual variables name another one. */
 export const POSTGRES = {
