@@ -1,12 +1,13 @@
 import 'reflect-metadata';
 
+import { setTimeout as wait } from 'node:timers/promises';
 import { createPool as createCallbackPool } from 'mysql2';
 import { createPool, type Pool, type PoolOptions } from 'mysql2/promise';
 import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { describeSessionBackend } from '../../src/testing/index.js';
 import { RACES, raceTimeout } from '../support/campaign.js';
-import { describeWith, mysqlUrl } from '../support/engines.js';
+import { describeWith, mysqlUrl, until } from '../support/engines.js';
 import { sessionRecord } from '../support/session-record.js';
 
 /** Options of the driver that change what it sends, or what it makes of an answer. */
@@ -168,6 +169,42 @@ describeWith('mysql', 'whatever an application has set', () => {
       process.stderr.write(`${level}: ${JSON.stringify(counts)}\n`);
       expect(counts.wrong).toBe(0);
       expect(counts.ended).toBeGreaterThan(8 * 60);
+    },
+  );
+
+  it.each(LEVELS)(
+    '%s: a log-in behind the place that a revocation has got to waits for it, and is later',
+    async level => {
+      const backend = await open(poolWith({}, `TRANSACTION ISOLATION LEVEL ${level}`));
+      const [first, last] = [1000, 3000].map(createdAt => sessionRecord({ principal: 'ada', createdAt }));
+      for (const record of [first!, last!]) await backend.create(record);
+      let isOver = false;
+      const waiting = async (count: number): Promise<string> => {
+        await until(async () => {
+          if (isOver) return true;
+          // The table is a copy that is kept for as long as it is asked for more often than every 100 ms.
+          await wait(150);
+          const [rows] = await pool.query(
+            "SELECT COUNT(*) AS n FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+          );
+          return (rows as { n: number }[])[0]?.n === count;
+        }, `${count} to wait`);
+        return 'waits';
+      };
+      const holding = await pool.getConnection();
+      await holding.query('BEGIN');
+      await holding.query(`SELECT id FROM ${database}.store_${tables - 1} WHERE id = ? FOR UPDATE`, [last!.id]);
+      const revoking = backend.deleteByPrincipal('ada');
+      await waiting(1);
+      const later = sessionRecord({ principal: 'ada', createdAt: 2000 });
+      const creating = backend.create(later);
+      const answer = await Promise.race([waiting(2), creating]);
+      isOver = true;
+      await holding.query('ROLLBACK');
+      holding.release();
+      expect(answer).toBe('waits');
+      expect((await revoking).sort()).toEqual([first!.id, last!.id].sort());
+      expect([await creating, await backend.read(later.id)]).toEqual([true, later]);
     },
   );
 
