@@ -217,7 +217,7 @@ test('the clients that the documents recommend are those that the outage campaig
   const recommended = [...text.matchAll(/file=away-\w+\.ts -->\n```ts\n(.*?)```/gs)].map(([, code = '']) =>
     withoutImports(code).replaceAll("'error', error => console.error(error)", 'REPORT'),
   );
-  expect(recommended).toHaveLength(3);
+  expect(recommended).toHaveLength(4);
   for (const code of recommended) expect(tested).toContain(code);
 });
 
