@@ -3,6 +3,7 @@ export const slowTests = {
   'test/browser/': 'the playground in a browser',
   'test/campaigns/': 'the short forms of the campaigns: races, kills, outages, large stores',
   'test/command/': 'the command, as processes on real stores',
+  'test/examples/backend': 'the example of a backend of your own',
   'test/docs/snippets': 'the code in the documents',
   'test/docs/deployments': 'the table of rolling deployments, with two builds in two processes',
   'test/backends/redis': 'the Redis backend on a server, a cluster and Sentinel',

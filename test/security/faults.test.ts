@@ -46,7 +46,7 @@ const TIMEOUT = 120_000;
 /** Seconds. Short, so that a test of what hangs is over soon. */
 const DEADLINE = 0.05;
 /** `npm run test:races` asks for a million. */
-const FLOOD = numberFromEnv('FLOOD', rounds(100_000));
+const FLOOD = numberFromEnv('FLOOD', rounds(30_000));
 
 @SessionData
 class UserSession {
