@@ -36,8 +36,8 @@ const CONNECT_WITHIN = 2000;
 /** The values of `SESSION_BACKEND`, and how each backend is opened. Sessions that outlive the process need a secret that does. */
 export const backends: Readonly<Record<string, Open>> = {
   memory: () => Promise.resolve({ backend: new InMemoryBackend(), place: 'the memory of this process' }),
-  lmdb: ({ folder }) => Promise.resolve(openLmdb(path.join(folder, 'sessions'))),
   sqlite: ({ folder }) => Promise.resolve(openSqlite(folder)),
+  lmdb: ({ folder }) => Promise.resolve(openLmdb(path.join(folder, 'sessions'))),
   redis: ({ env }) => openRedis(env['REDIS_URL'] || 'redis://127.0.0.1:6379'),
   postgres: ({ env }) => openPostgres(env['POSTGRES_URL'] || 'postgres://postgres@127.0.0.1:5432/test'),
   mysql: ({ env }) => openMysql(env['MYSQL_URL'] || 'mysql://root@127.0.0.1:3306/test'),
@@ -47,10 +47,15 @@ function openLmdb(place: string): OpenedBackend {
   return { backend: new LmdbBackend({ path: place }), place };
 }
 
+type SqliteDatabase = ConstructorParameters<typeof SqliteBackend>[0]['database'] & { close(): unknown };
+
+/** Takes Node's own driver where it has one, because better-sqlite3 is compiled for one version of Node. */
 function openSqlite(folder: string): OpenedBackend {
   mkdirSync(folder, { recursive: true });
   const place = path.join(folder, 'sessions.db');
-  const database = new Database(place);
+  const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => unknown };
+  const own = getBuiltinModule?.('node:sqlite') as { DatabaseSync: new (file: string) => SqliteDatabase } | undefined;
+  const database: SqliteDatabase = own ? new own.DatabaseSync(place) : new Database(place);
   return { backend: new SqliteBackend({ database }), place, close: () => Promise.resolve(database.close()) };
 }
 

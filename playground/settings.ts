@@ -16,7 +16,7 @@ export interface Settings {
   host: string;
   /** `SESSION_SECRET`: signs the cookies; a secret of the playground's own that lasts as long as its sessions. */
   secretKey: string;
-  /** `SESSION_BACKEND`: where sessions are kept; `lmdb`, so that a restart logs nobody out. */
+  /** `SESSION_BACKEND`: where sessions are kept; `sqlite`, so that a restart logs nobody out. */
   backendName: string;
   openBackend: () => Promise<OpenedBackend>;
 }
@@ -30,7 +30,7 @@ const MIN_SECRET_BYTES = 32;
  * @throws SettingsError for the first setting that cannot work
  */
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
-  const backendName = env['SESSION_BACKEND'] || 'lmdb';
+  const backendName = env['SESSION_BACKEND'] || 'sqlite';
   const open = Object.hasOwn(backends, backendName) ? backends[backendName] : undefined;
   if (!open)
     throw new SettingsError(`SESSION_BACKEND: ${backendName}; write one of ${Object.keys(backends).join(', ')}`);

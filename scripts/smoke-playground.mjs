@@ -157,7 +157,7 @@ try {
   assert.match(await events.text(), /^event: sessions/m);
   assert.match(
     playground.output(),
-    /SESSION_BACKEND=lmdb, in \S*data\S*\. Other backends: memory, sqlite, redis, postgres, mysql/,
+    /SESSION_BACKEND=sqlite, in \S*data\S*\. Other backends: memory, lmdb, redis, postgres, mysql/,
   );
   say(`SIGTERM ends it, with a page listening, and the exit code is 0`);
 

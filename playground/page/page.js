@@ -20,6 +20,7 @@ const BACKENDS = {
   sqlite: 'in SQLite, a database in a file of this machine',
   redis: 'in Redis',
   postgres: 'in PostgreSQL',
+  mysql: 'in MySQL',
 };
 
 async function showSettings() {

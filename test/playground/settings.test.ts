@@ -9,7 +9,6 @@ import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
 import { backends } from '../../playground/backends.js';
 import { readSettings } from '../../playground/settings.js';
 import { SettingsError } from '../../playground/settings-error.js';
-import { SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { codeOf, readDocument, tableUnder } from '../docs/markdown.js';
 
 const secret = '0123456789abcdef0123456789abcdef';
@@ -21,22 +20,23 @@ describe('readSettings', () => {
 
   test('listens on loopback and keeps sessions, and a secret of its own, over a restart, unless told otherwise', async () => {
     const { secretKey, openBackend, ...rest } = readSettings({ SESSION_FOLDER: folder });
-    expect(rest).toEqual({ port: 3000, otherPort: 0, host: '127.0.0.1', backendName: 'lmdb' });
-    const { backend } = await openBackend();
-    expect(backend).toBeInstanceOf(LmdbBackend);
+    expect(rest).toEqual({ port: 3000, otherPort: 0, host: '127.0.0.1', backendName: 'sqlite' });
+    const { backend, place, close } = await openBackend();
+    expect(backend).toBeInstanceOf(SqliteBackend);
+    expect(place).toBe(path.join(folder, 'sessions.db'));
     await backend.close();
+    await close?.();
     expect(Buffer.from(secretKey, 'base64')).toHaveLength(32);
     expect(readSettings({ SESSION_FOLDER: folder }).secretKey).toBe(secretKey);
     expect(statSync(path.join(folder, 'secret')).mode & 0o777).toBe(0o600);
   });
 
-  (SQLITE_DRIVER === 'better-sqlite3' ? test : test.skip)('keeps sessions in a file of SQLite', async () => {
-    const { openBackend } = readSettings({ SESSION_BACKEND: 'sqlite', SESSION_FOLDER: path.join(folder, 'new') });
-    const { backend, place, close } = await openBackend();
-    expect(backend).toBeInstanceOf(SqliteBackend);
-    expect(place).toBe(path.join(folder, 'new', 'sessions.db'));
+  test('keeps sessions in LMDB', async () => {
+    const { openBackend } = readSettings({ SESSION_BACKEND: 'lmdb', SESSION_FOLDER: path.join(folder, 'new') });
+    const { backend, place } = await openBackend();
+    expect(backend).toBeInstanceOf(LmdbBackend);
+    expect(place).toBe(path.join(folder, 'new', 'sessions'));
     await backend.close();
-    await close?.();
   });
 
   test('makes up a secret at each start for sessions in memory', async () => {
@@ -67,7 +67,7 @@ describe('readSettings', () => {
 
   test('takes an empty variable for one that is not set', () => {
     const env = { PORT: '', HOST: '', SESSION_BACKEND: '', SESSION_FOLDER: folder };
-    expect(readSettings(env)).toMatchObject({ port: 3000, host: '127.0.0.1', backendName: 'lmdb' });
+    expect(readSettings(env)).toMatchObject({ port: 3000, host: '127.0.0.1', backendName: 'sqlite' });
   });
 
   test.each([
@@ -76,7 +76,7 @@ describe('readSettings', () => {
     [{ PORT: '-1' }, 'PORT: -1; write'],
     [{ PORT: '1e3' }, 'PORT: 1e3; write'],
     [{ OTHER_PORT: 'any' }, 'OTHER_PORT: any; write'],
-    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory, lmdb, sqlite, redis, postgres, mysql'],
+    [{ SESSION_BACKEND: 'mongo' }, 'SESSION_BACKEND: mongo; write one of memory, sqlite, lmdb, redis, postgres, mysql'],
     [{ SESSION_BACKEND: 'toString' }, 'SESSION_BACKEND: toString; write one of memory'],
     [{ SESSION_SECRET: 'helloworld' }, 'SESSION_SECRET: 10 bytes; write at least 32 bytes. Try: openssl'],
     [{ NODE_ENV: 'production' }, 'SESSION_SECRET: not set, and this is production; write at least 32 bytes'],
