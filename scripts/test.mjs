@@ -24,7 +24,8 @@ const namesFiles = args.some(
 const leavesOut = mode === undefined && !namesFiles;
 
 if (leavesOut) args.push(...withoutSlowTests);
-else if (mode === '--rest') args.push(...Object.keys(slowTests));
+// They wait for servers and browsers for half of their time.
+else if (mode === '--rest') args.unshift('--maxWorkers=200%', ...Object.keys(slowTests));
 
 /** Random tests run a tenth of their rounds where a person waits for them. */
 const fewerRounds = { ROUNDS: 'few' };

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import { EXIT, Failure } from './failure.js';
 import { program } from './program.js';
 import { storeAddressOf } from './store-address.js';
@@ -33,11 +33,20 @@ async function main(): Promise<void> {
     });
   }
   try {
-    await command.parseAsync();
+    await command.parseAsync(withIdLast(command, process.argv.slice(2)), { from: 'user' });
   } catch (error) {
     exitCode = report(error);
   }
   end();
+}
+
+/** Moves an id that begins with a dash, as one in 64 does, to where it cannot be an option. */
+function withIdLast(command: Command, words: readonly string[]): readonly string[] {
+  const subcommand = command.commands.find(each => each.name() === words[0]);
+  const takeValues = subcommand?.options.filter(({ required }) => required).map(({ long }) => long);
+  const at = words.findIndex((word, n) => /^-[\w-]{21}$/.test(word) && !takeValues?.includes(words[n - 1]));
+  if (at === -1 || words.includes('--')) return words;
+  return [...words.slice(0, at), ...words.slice(at + 1), '--', words[at] ?? ''];
 }
 
 /** Prints an error in one line, and returns the exit code. */

@@ -55,6 +55,18 @@ test('secret: makes a key of 32 bytes, another one each time', async () => {
   expect([first.code, second.code, first.stderr + second.stderr]).toEqual([0, 0, '']);
 });
 
+test.each(['-NwUZr-e4Z8KGHNlzLV3zA', '-hV3zAr-e4Z8KGHNlzLV3z', '--json-e4Z8KGHNlzLV3zA'])(
+  'end: takes an id that looks like an option: %s',
+  async id => {
+    await make({ id });
+    expect(await runForJson(['end', id], store)).toEqual({ code: 0, json: { ended: 1 } });
+    expect(await command('end', id)).toMatchObject({ code: 1, stdout: 'there is no such session\n' });
+    const [kept, other] = [await make({ id, principal: 'ada' }), await make({ principal: 'ada' })];
+    expect(await command('end', '--principal', 'ada', '--except', id)).toMatchObject({ code: 0, stdout: '1 ended\n' });
+    expect([await backend.read(kept.id), await backend.read(other.id)]).toEqual([kept, undefined]);
+  },
+);
+
 test('check: nothing is wrong', async () => {
   expect(await command('check')).toMatchObject({ code: 0, stdout: 'nothing is wrong\n', stderr: '' });
   expect(await runForJson(['check'], store)).toEqual({ code: 0, json: { store, findings: [] } });
