@@ -6,6 +6,7 @@ const config: Config = {
   // Far more than any test needs, because the machine may be busy. It is more than the helper `until` waits.
   testTimeout: 180_000,
   maxWorkers: '100%',
+  testSequencer: '<rootDir>/scripts/longest-first.cjs',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
   transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }] },
