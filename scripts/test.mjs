@@ -25,7 +25,7 @@ const leavesOut = mode === undefined && !namesFiles;
 
 if (leavesOut) args.push(...withoutSlowTests);
 // They wait for servers and browsers for half of their time.
-else if (mode === '--rest') args.unshift('--maxWorkers=200%', ...Object.keys(slowTests));
+else if (mode === '--rest') args.unshift('--maxWorkers=150%', ...Object.keys(slowTests));
 
 /** Random tests run a tenth of their rounds where a person waits for them. */
 const fewerRounds = { ROUNDS: 'few' };

@@ -181,7 +181,8 @@ export async function startMariadb(settings: Record<string, string> = {}): Promi
     '--no-defaults',
     ...Object.entries(all).map(([name, value]) => `--${name}=${value}`),
   ];
-  const common = { datadir: path.join(folder, 'data'), ...(isRoot() && { user: 'root' }) };
+  // Servers that share a folder for temporary tables take each other's.
+  const common = { datadir: path.join(folder, 'data'), tmpdir: folder, ...(isRoot() && { user: 'root' }) };
   const small = { 'innodb-log-file-size': '16M', 'innodb-buffer-pool-size': '64M' };
   const once = { 'debug-no-sync': 'ON', 'auth-root-authentication-method': 'normal' };
   execFileSync(install, [...options({ ...common, ...small, ...once }), '--skip-test-db'], { stdio: 'ignore' });
