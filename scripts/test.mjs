@@ -8,6 +8,8 @@
  *
  * The last lines say what was left out.
  */
+import { availableParallelism } from 'node:os';
+
 import { missingEngines } from './engines.mjs';
 import { runTool } from './run.mjs';
 import { slowTests, withoutSlowTests } from './slow-tests.mjs';
@@ -23,9 +25,11 @@ const namesFiles = args.some(
 );
 const leavesOut = mode === undefined && !namesFiles;
 
+/** The slow ones wait for servers and browsers for half of their time. */
+const workers = Math.ceil(availableParallelism() * 1.5);
+
 if (leavesOut) args.push(...withoutSlowTests);
-// They wait for servers and browsers for half of their time.
-else if (mode === '--rest') args.unshift('--maxWorkers=150%', ...Object.keys(slowTests));
+else if (mode === '--rest') args.unshift(`--maxWorkers=${workers}`, ...Object.keys(slowTests));
 
 /** Random tests run a tenth of their rounds where a person waits for them. */
 const fewerRounds = { ROUNDS: 'few' };
