@@ -413,11 +413,13 @@ describeWith('redis', 'on a cluster of three nodes', () => {
     });
     afterAll(() => subject.destroy());
 
-    describeSessionBackend('RedisBackend', () => open(subject.client), {
-      races: name === 'redis' ? RACES : RACES / 10,
-      timeout: raceTimeout,
-      openAgain: first => openInProcess(child, prefixOf.get(first)!),
-    });
+    // The gate has time for one of them: the other one runs the same commands, and the whole suite on one server.
+    if (name === 'redis' || process.env['CI'] !== 'true')
+      describeSessionBackend('RedisBackend', () => open(subject.client), {
+        races: name === 'redis' ? RACES : RACES / 10,
+        timeout: raceTimeout,
+        openAgain: first => openInProcess(child, prefixOf.get(first)!),
+      });
 
     it('spreads the records over the nodes', async () => {
       const backend = open(subject.client);

@@ -2,13 +2,14 @@ import 'reflect-metadata';
 
 import { runInOrder, walkEveryInterleaving } from '../support/every-interleaving.js';
 import { numberFromEnv } from '../support/number-from-env.js';
+import { rounds } from '../support/rounds.js';
 import { SeededRandom } from '../../src/testing/random.js';
 import { type ClientPlan, type RacePlan, SessionRaces, type Step } from './session-race.js';
 
 /*
  * `npm run test:races` asks for 100,000 races and for the longer walks; RACE_SEED for other ones.
  */
-const RACES = numberFromEnv('RACES', 10_000);
+const RACES = numberFromEnv('RACES', rounds(10_000));
 const SEED = numberFromEnv('RACE_SEED', 20_260_101);
 const testLong = RACES >= 100_000 ? test : test.skip;
 const TIMEOUT = 1_800_000;
