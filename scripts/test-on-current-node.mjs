@@ -21,15 +21,7 @@ console.log(`Node ${execFileSync('node', ['--version'], { env, encoding: 'utf8' 
 
 const script = path.join(root, 'scripts', 'no-tokens-in-output.mjs');
 /** What does not depend on the version of Node, or takes long and does what others do. */
-const elsewhere = [
-  'docs',
-  'types',
-  'testing',
-  'openapi',
-  'examples',
-  'security/concurrency',
-  'security/limits',
-];
+const elsewhere = ['docs', 'types', 'testing', 'openapi', 'examples', 'security/concurrency', 'security/limits'];
 const left = elsewhere.map(name => `--testPathIgnorePatterns=<rootDir>/test/${name}`);
 const options = ['--json', '--outputFile=build/test-results-current-node.json', ...withoutSlowTests, ...left];
 execFileSync('node', [script, ...options, ...process.argv.slice(2)], { cwd: root, env, stdio: 'inherit' });
