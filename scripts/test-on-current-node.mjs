@@ -15,13 +15,23 @@ execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix
   stdio: 'inherit',
 });
 const bin = path.join(place, 'node_modules', `node-${platform}`, 'bin');
-// A tenth of the rounds of random tests: more were run on this machine's own Node.
 const env = { ...process.env, ROUNDS: 'few', PATH: `${bin}${path.delimiter}${process.env.PATH}` };
 console.log(`Node ${execFileSync('node', ['--version'], { env, encoding: 'utf8' }).trim()}`);
 
 const script = path.join(root, 'scripts', 'no-tokens-in-output.mjs');
 /** What does not depend on the version of Node, or takes long and does what others do. */
-const elsewhere = ['docs', 'types', 'testing', 'openapi', 'examples', 'security/concurrency', 'security/limits'];
+const elsewhere = [
+  'docs',
+  'types',
+  'testing',
+  'openapi',
+  'examples',
+  'security/concurrency',
+  'security/limits',
+  'security/faults',
+  'security/clock',
+  'koa/own-options',
+];
 const left = elsewhere.map(name => `--testPathIgnorePatterns=<rootDir>/test/${name}`);
 const options = ['--json', '--outputFile=build/test-results-current-node.json', ...withoutSlowTests, ...left];
 execFileSync('node', [script, ...options, ...process.argv.slice(2)], { cwd: root, env, stdio: 'inherit' });
