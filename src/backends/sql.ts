@@ -1,6 +1,19 @@
+import { LONGEST, type OptionTable, seconds, trueOrFalse } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 
 export const DEFAULT_TABLE = 'routing_controllers_sessions';
+
+/** The options of a migration. {@link tableNameOf} checks the name. */
+export const MIGRATION: OptionTable = Object.freeze({
+  table: { check: { instead: 'a name, as auth.sessions', holds: () => true } },
+});
+
+/** The options of a backend on a server, beside its pool. */
+export const SERVER_OPTIONS: OptionTable = Object.freeze({
+  ...MIGRATION,
+  prepare: { check: trueOrFalse },
+  statementTimeout: { check: seconds(0.001, LONGEST.hour) },
+});
 
 /** The columns of a record in a table, in the order of the statements' parameters. */
 export const RECORD: readonly string[] = Object.freeze([

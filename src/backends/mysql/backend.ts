@@ -1,23 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
-import {
-  type Check,
-  checkedOptions,
-  constructorOptions,
-  LONGEST,
-  type OptionTable,
-  refusal,
-  seconds,
-  shown,
-  trueOrFalse,
-} from '../../core/checks.js';
+import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK, RESTS_WHILE_AWAITED } from '../pace.js';
-import { DEFAULT_TABLE } from '../sql.js';
+import { DEFAULT_TABLE, MIGRATION, SERVER_OPTIONS } from '../sql.js';
 import { fromBytes, toBytes } from './bytes.js';
 import { Connections, type Values } from './connection.js';
 import { explain } from './failures.js';
@@ -52,14 +42,7 @@ const POOL: Check = {
       ? 'the pool of the server that takes writes: a PoolCluster would spread sessions over several servers'
       : undefined,
 };
-const TABLE: Check = { instead: 'a name, as auth.sessions', holds: () => true };
-const MIGRATION: OptionTable = Object.freeze({ table: { check: TABLE } });
-const OPTIONS: OptionTable = Object.freeze({
-  pool: { check: POOL },
-  ...MIGRATION,
-  prepare: { check: trueOrFalse },
-  statementTimeout: { check: seconds(0.001, LONGEST.hour) },
-});
+const OPTIONS: OptionTable = Object.freeze({ pool: { check: POOL }, ...SERVER_OPTIONS });
 const EXAMPLE = 'new MysqlBackend({ pool: createPool({ uri }) })';
 
 const DUPLICATE = 1062;

@@ -1,15 +1,5 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
-import {
-  type Check,
-  checkedOptions,
-  constructorOptions,
-  LONGEST,
-  type OptionTable,
-  refusal,
-  seconds,
-  shown,
-  trueOrFalse,
-} from '../../core/checks.js';
+import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
@@ -17,7 +7,7 @@ import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { fromColumn, toColumn } from '../column-text.js';
 import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
-import { DEFAULT_TABLE } from '../sql.js';
+import { DEFAULT_TABLE, MIGRATION, SERVER_OPTIONS } from '../sql.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
 import { postgresFindings } from './findings.js';
@@ -50,14 +40,7 @@ const POOL: Check = {
   instead: "a Pool of the package 'pg': new Pool({ connectionString })",
   holds: value => typeof (value as Partial<PostgresPool> | undefined)?.connect === 'function',
 };
-const TABLE: Check = { instead: 'a name, as auth.sessions', holds: () => true };
-const MIGRATION: OptionTable = Object.freeze({ table: { check: TABLE } });
-const OPTIONS: OptionTable = Object.freeze({
-  pool: { check: POOL },
-  ...MIGRATION,
-  prepare: { check: trueOrFalse },
-  statementTimeout: { check: seconds(0.001, LONGEST.hour) },
-});
+const OPTIONS: OptionTable = Object.freeze({ pool: { check: POOL }, ...SERVER_OPTIONS });
 const EXAMPLE = 'new PostgresBackend({ pool: new Pool({ connectionString }) })';
 
 /** The most attempts at a statement that PostgreSQL rolled back because of another transaction. */
