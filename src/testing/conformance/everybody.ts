@@ -4,6 +4,7 @@ import type { SessionBackend } from '../../core/backend.js';
 import { inventoryOf, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
 import { endsAll } from '../ends-all.js';
+import { bystandersOf } from './bystanders.js';
 import { inParallel, inTurn, nextTurn, type Bench, type Sections } from './case.js';
 import {
   assertAbsent,
@@ -153,17 +154,7 @@ async function raceEndOfAll({ backend, handles, random }: Bench): Promise<void> 
 
   const later: SessionRecord[] = [];
   let endedOtherwise = 0;
-  const bystanders = older.flatMap(record => [
-    async () => {
-      const on = random.pick(handles);
-      for (let n = 0; n < 3; n++) {
-        const stored = await on.read(record.id);
-        if (!stored || (await on.update(rotated(stored), stored.version)) === 'gone') return;
-      }
-    },
-    () => random.pick(handles).update({ ...record, data: '{"n":1}' }, 1),
-    () => random.pick(handles).touch(record.id, START + MINUTE, START + 2 * HOUR),
-  ]);
+  const bystanders = bystandersOf(older, handles, random);
   const login = async (): Promise<void> => {
     const record = newRecord({ principal: `user-${random.integer(USERS)}` });
     later.push(record);

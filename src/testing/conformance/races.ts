@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SessionBackend, WriteOutcome } from '../../core/backend.js';
 import type { SessionRecord } from '../../core/record.js';
+import { bystandersOf } from './bystanders.js';
 import { inParallel, inTurn, nextTurn, type Bench, type Sections } from './case.js';
 import {
   assertAbsent,
@@ -242,17 +243,7 @@ async function raceRevocation({ backend, handles, random }: Bench): Promise<void
   const story = `seed ${random.seed}`;
 
   const logins: { record: SessionRecord; created: boolean }[] = [];
-  const bystanders: (() => Promise<unknown>)[] = older.flatMap(record => [
-    async () => {
-      const on = random.pick(handles);
-      for (let n = 0; n < 3; n++) {
-        const stored = await on.read(record.id);
-        if (!stored || (await on.update(rotated(stored), stored.version)) === 'gone') return;
-      }
-    },
-    () => random.pick(handles).update({ ...record, data: '{"n":1}' }, 1),
-    () => random.pick(handles).touch(record.id, START + MINUTE, START + 2 * HOUR),
-  ]);
+  const bystanders = bystandersOf(older, handles, random);
   const login = async (): Promise<void> => {
     const record = newRecord({ principal });
     logins.push({
