@@ -6,6 +6,7 @@ import { createClient } from 'redis';
 
 import { findProgram, type PrivateServer, startRedis } from '../test/support/engines.js';
 import { MYSQL, POSTGRES } from './servers/backends.js';
+import { type Engines, needsRedis, type Store } from './subject.js';
 
 /** A Redis server of the benchmark's own, which receives no commands of others and keeps nothing on disk. */
 export class PrivateRedis {
@@ -56,7 +57,7 @@ function clientOf(port: number) {
 }
 
 /** The version of the PostgreSQL server, or `undefined` where none answers. */
-export async function postgresVersion(): Promise<string | undefined> {
+async function postgresVersion(): Promise<string | undefined> {
   const pool = new Pool(POSTGRES);
   try {
     const { rows } = await pool.query<{ server_version: string }>('SHOW server_version');
@@ -70,7 +71,7 @@ export async function postgresVersion(): Promise<string | undefined> {
 }
 
 /** The version of the MySQL or MariaDB server, or `undefined` where none answers. */
-export async function mysqlVersion(): Promise<string | undefined> {
+async function mysqlVersion(): Promise<string | undefined> {
   const pool = createPool(MYSQL);
   try {
     const [rows] = await pool.query({ sql: 'SELECT VERSION()', rowsAsArray: true });
@@ -80,4 +81,22 @@ export async function mysqlVersion(): Promise<string | undefined> {
   } finally {
     await pool.end();
   }
+}
+
+/** The engines that answer, and the versions of their servers by name. */
+export async function findEngines(
+  redis: PrivateRedis | undefined,
+  folder: string,
+): Promise<{ engines: Engines; servers: Record<string, string | undefined> }> {
+  const [postgresql, mysql] = await Promise.all([postgresVersion(), mysqlVersion()]);
+  return {
+    engines: { redisPort: redis?.port, postgres: postgresql !== undefined, mysql: mysql !== undefined, folder },
+    servers: { 'redis-server': redis?.version, postgresql, mysql },
+  };
+}
+
+/** @returns whether the engine of a store answers */
+export function isThere(store: Store, { redisPort, postgres, mysql }: Engines): boolean {
+  if (needsRedis(store)) return redisPort !== undefined;
+  return (store !== 'postgres' || postgres) && (store !== 'mysql' || mysql);
 }

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { mysqlVersion, postgresVersion, PrivateRedis } from './engines.js';
+import { findEngines, isThere, PrivateRedis } from './engines.js';
 import { BENCH, RAW_RESULTS } from './folders.js';
 import { pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
@@ -22,7 +22,7 @@ import {
 import { reportOf } from './report.js';
 import type { Results, SubjectResult } from './results.js';
 import { spreadOf } from './statistics.js';
-import { type Engines, needsRedis, type Subject, SUBJECTS } from './subject.js';
+import { type Engines, type Subject, SUBJECTS } from './subject.js';
 import { peers, versions } from './versions.js';
 
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
@@ -41,24 +41,14 @@ async function main(options: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sessions-bench-'));
   const redis = await PrivateRedis.start();
   try {
-    const postgres = await postgresVersion();
-    const mysql = await mysqlVersion();
-    const engines: Engines = {
-      redisPort: redis?.port,
-      postgres: postgres !== undefined,
-      mysql: mysql !== undefined,
-      folder,
-    };
+    const { engines, servers } = await findEngines(redis, folder);
     const skipped: string[] = [];
     if (!redis) skipped.push('what needs Redis, for there is no redis-server here');
     if (only) skipped.push(`all but ${only.join(', ')}`);
-    if (postgres === undefined) skipped.push('what needs PostgreSQL, for none answers here');
-    if (mysql === undefined) skipped.push('what needs MySQL or MariaDB, for none answers here');
-    const subjects = SUBJECTS.filter(({ id }) => only?.includes(id) ?? true).filter(
-      ({ store }) =>
-        (!needsRedis(store) || redis) &&
-        (store !== 'postgres' || engines.postgres) &&
-        (store !== 'mysql' || engines.mysql),
+    if (!engines.postgres) skipped.push('what needs PostgreSQL, for none answers here');
+    if (!engines.mysql) skipped.push('what needs MySQL or MariaDB, for none answers here');
+    const subjects = SUBJECTS.filter(({ id }) => only?.includes(id) ?? true).filter(({ store }) =>
+      isThere(store, engines),
     );
     const machine = thisMachine();
     pinGenerator();
@@ -66,7 +56,7 @@ async function main(options: readonly string[]): Promise<void> {
       date: new Date().toISOString(),
       quick: extent === QUICK,
       machine,
-      versions: versions(peers(), { 'redis-server': redis?.version, postgresql: postgres, mysql }),
+      versions: versions(peers(), servers),
       rounds: extent.rounds,
       subjects: await measureAll(subjects, engines, extent, redis, options.includes('--growth')),
       importTime: spreadOf(importTimes(extent)),

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-import { mysqlVersion, postgresVersion, PrivateRedis } from './engines.js';
+import { findEngines, isThere, PrivateRedis } from './engines.js';
 import { RAW_RESULTS, ROOT } from './folders.js';
 import { Launch, pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
@@ -34,20 +34,8 @@ async function main(options: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sessions-scale-'));
   const redis = await PrivateRedis.start();
   try {
-    const postgres = await postgresVersion();
-    const mysql = await mysqlVersion();
-    const engines: Engines = {
-      redisPort: redis?.port,
-      postgres: postgres !== undefined,
-      mysql: mysql !== undefined,
-      folder,
-    };
-    const stores = STORES.filter(store => only.includes(store)).filter(
-      store =>
-        (store !== 'redis' || redis) &&
-        (store !== 'postgres' || engines.postgres) &&
-        (store !== 'mysql' || engines.mysql),
-    );
+    const { engines, servers } = await findEngines(redis, folder);
+    const stores = STORES.filter(store => only.includes(store)).filter(store => isThere(store, engines));
     const machine = thisMachine();
     pinGenerator();
     const begun = performance.now();
@@ -55,7 +43,7 @@ async function main(options: readonly string[]): Promise<void> {
       date: new Date().toISOString(),
       sessions,
       machine,
-      versions: versions(drivers(), { 'redis-server': redis?.version, postgresql: postgres, mysql }),
+      versions: versions(drivers(), servers),
       rounds: ROUNDS,
       stores: [],
       minutes: 0,

@@ -14,7 +14,7 @@ import {
   type SessionRecord,
 } from 'routing-controllers-sessions';
 
-import { PrivateRedis } from './engines.js';
+import { findEngines, isThere, PrivateRedis } from './engines.js';
 import { thisMachine } from './machine.js';
 import { table } from './markdown.js';
 import { nextProfile, SECRET } from './profile.js';
@@ -65,9 +65,9 @@ async function main(options: readonly string[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sessions-steady-'));
   const redis = only.includes('redis') ? await PrivateRedis.start() : undefined;
   try {
-    const engines = { redisPort: redis?.port, postgres: true, mysql: true, folder };
+    const { engines } = await findEngines(redis, folder);
     const results: Result[] = [];
-    for (const name of only) {
+    for (const name of only.filter(name => isThere(name, engines))) {
       const store = await openStore(name, engines);
       try {
         results.push(await run(name, store.backend, store.bytes, seconds, rate));
