@@ -84,6 +84,25 @@ async function killEngine(server: PrivateServer, backend: SessionBackend): Promi
   return inspect(backend, events);
 }
 
+/** Kills applications on an engine, and the engine itself. */
+function itSurvivesKills(
+  name: string,
+  engine: string,
+  { url, server, open }: { url: () => string; server: () => PrivateServer; open: () => SessionBackend },
+): void {
+  it(
+    'a killed application leaves every acknowledged write, and no half-written one',
+    () => rounds(`${name}, application`, () => killApplication(engine, url(), open)),
+    TIMEOUT,
+  );
+
+  it(
+    'a killed engine restarts with every acknowledged write, and no half-written one',
+    () => rounds(`${name}, engine`, () => killEngine(server(), open())),
+    TIMEOUT,
+  );
+}
+
 describe('LMDB', () => {
   it(
     'a killed application leaves every acknowledged write, and no half-written one',
@@ -161,20 +180,11 @@ describeWith('redis', 'Redis, with appendfsync always', () => {
     });
     afterAll(() => opened.destroy());
 
-    const open = () => new RedisBackend({ client: opened.client });
-
-    it(
-      'a killed application leaves every acknowledged write, and no half-written one',
-      () =>
-        rounds(`Redis by ${name}, application`, () => killApplication(name, `redis://127.0.0.1:${server.port}`, open)),
-      TIMEOUT,
-    );
-
-    it(
-      'a killed engine restarts with every acknowledged write, and no half-written one',
-      () => rounds(`Redis by ${name}, engine`, () => killEngine(server, open())),
-      TIMEOUT,
-    );
+    itSurvivesKills(`Redis by ${name}`, name, {
+      url: () => `redis://127.0.0.1:${server.port}`,
+      server: () => server,
+      open: () => new RedisBackend({ client: opened.client }),
+    });
   });
 });
 
@@ -199,18 +209,11 @@ describeWith('postgres', 'PostgreSQL', () => {
     await server.stop();
   });
 
-  it(
-    'a killed application leaves every acknowledged write, and no half-written one',
-    () =>
-      rounds('PostgreSQL, application', () => killApplication('postgres', url, () => new PostgresBackend({ pool }))),
-    TIMEOUT,
-  );
-
-  it(
-    'a killed engine restarts with every acknowledged write, and no half-written one',
-    () => rounds('PostgreSQL, engine', () => killEngine(server, new PostgresBackend({ pool }))),
-    TIMEOUT,
-  );
+  itSurvivesKills('PostgreSQL', 'postgres', {
+    url: () => url,
+    server: () => server,
+    open: () => new PostgresBackend({ pool }),
+  });
 });
 
 describeWith('mariadb', 'MariaDB', () => {
@@ -226,18 +229,9 @@ describeWith('mariadb', 'MariaDB', () => {
     await server.stop();
   });
 
-  it(
-    'a killed application leaves every acknowledged write, and no half-written one',
-    () =>
-      rounds('MariaDB, application', () =>
-        killApplication('mysql', mariadbUrl(server), () => new MysqlBackend({ pool })),
-      ),
-    TIMEOUT,
-  );
-
-  it(
-    'a killed engine restarts with every acknowledged write, and no half-written one',
-    () => rounds('MariaDB, engine', () => killEngine(server, new MysqlBackend({ pool }))),
-    TIMEOUT,
-  );
+  itSurvivesKills('MariaDB', 'mysql', {
+    url: () => mariadbUrl(server),
+    server: () => server,
+    open: () => new MysqlBackend({ pool }),
+  });
 });
