@@ -1,6 +1,7 @@
 import { type AtOnce, atOnceOf, type AtOnceWrites } from '../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
+import { endsAll } from '../core/ends-all.js';
 import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
 import { findingsOf, type StoreFinding, wrongClock } from '../core/findings.js';
@@ -122,7 +123,7 @@ export class Store {
   async deleteAll(before: number): Promise<number> {
     const backend = this.#found();
     // Not a failure of the store.
-    if (backend.deleteAll === SessionBackend.prototype.deleteAll) return backend.deleteAll(before);
+    if (!endsAll(backend)) return SessionBackend.prototype.deleteAll.call(backend, before);
     await this.read(NOBODY);
     const watch = this.#watch();
     try {

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import type { SessionRecord } from '../core/record.js';
-import { endsAll } from './ends-all.js';
+import { endsAll } from '../core/ends-all.js';
 
 /** The methods of the contract. Only these travel between the two processes. */
 type Method = Exclude<keyof SessionBackend, 'forgetsByItself'>;

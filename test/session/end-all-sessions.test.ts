@@ -215,10 +215,12 @@ describe('endAllSessions', () => {
     expect(backend.calls).toHaveLength(length);
   });
 
-  test('of a backend that does not implement it: says so, and is no failure of the store', async () => {
-    const backend = new InMemoryBackend();
-    // eslint-disable-next-line @typescript-eslint/unbound-method -- called on this backend
-    backend.deleteAll = SessionBackend.prototype.deleteAll;
+  test.each([
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- called on a backend
+    ['does not implement it', SessionBackend.prototype.deleteAll],
+    ['was made for a version without it', undefined],
+  ])('of a backend that %s: says so, and is no failure of the store', async (_, deleteAll) => {
+    const backend = Object.assign(new InMemoryBackend(), { deleteAll });
     const life = await startLife({ backend });
     const ending = life.sessions.endAllSessions();
     await expect(ending).rejects.toThrow(SessionConfigurationError);

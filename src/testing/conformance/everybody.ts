@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { SessionBackend } from '../../core/backend.js';
 import { inventoryOf, type RecordHead } from '../../core/inventory.js';
 import type { SessionRecord } from '../../core/record.js';
-import { endsAll } from '../ends-all.js';
+import { endsAll } from '../../core/ends-all.js';
 import { bystandersOf } from './bystanders.js';
 import { inParallel, inTurn, nextTurn, type Bench, type Sections } from './case.js';
 import {

@@ -1,6 +1,9 @@
-import { SessionBackend } from '../core/backend.js';
+import { SessionBackend } from './backend.js';
 
-/** Returns whether a backend implements `deleteAll`. One that does not inherits a refusal, perhaps from another copy of the package. */
+/**
+ * Returns whether a backend implements `deleteAll`. One that does not inherits a refusal, perhaps from another copy of the
+ * package.
+ */
 export function endsAll(backend: SessionBackend): boolean {
   const { deleteAll } = backend as Partial<SessionBackend>;
   return (
