@@ -26,8 +26,8 @@ const LONGEST_REST = 1_000;
 /**
  * The pace of background work, done in small batches beside requests. The rest after each batch depends on how long the batch
  * took, the engine's time included: when the machine or the engine is busy, the work slows down. The longer it lasts, the
- * larger its share of the time gets: a fifth after a minute and a half at the latest, and a half in the end, so that it keeps
- * up with what comes however much that is.
+ * larger its share of the time gets: a fifth within a minute, and a half after little more than three, so that it keeps up with
+ * what comes.
  */
 export class Pace {
   readonly #started: number;

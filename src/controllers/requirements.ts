@@ -65,8 +65,9 @@ export interface ActionRequirements {
 }
 
 /**
- * Returns the requirements of an action. A subclass and a method that overrides another keep what was required above, and may change
- * single options: classes from the root down, then methods from the root down, each over what came before. Checks add up.
+ * Returns the requirements of an action. A subclass and a method that overrides another keep what was required above, and may
+ * change single options: classes from the root down, then methods from the root down, each over what came before. Checks add
+ * up.
  *
  * @throws SessionConfigurationError when the cookie of an injection is ambiguous
  */

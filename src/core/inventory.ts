@@ -14,7 +14,10 @@ export interface RecordHead {
 
 /** A look through everything that a store holds, expired records included. */
 export interface Inventory {
-  /** Returns the heads in batches, in any order and at a pace that leaves the engine to requests. A record that is made meanwhile may be missed. */
+  /**
+   * Returns the heads in batches, in any order and at a pace that leaves the engine to requests. A record that is made
+   * meanwhile may be missed.
+   */
   heads(): AsyncIterable<readonly RecordHead[]>;
   /** Returns the bytes that the store takes, indexes and free space included; `undefined` where the engine does not tell. */
   bytes(): Promise<number | undefined>;

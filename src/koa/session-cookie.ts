@@ -160,14 +160,16 @@ export class SessionCookie<T extends object> {
   }
 
   /**
-   * Ends everybody's sessions, after a breach for example: those that began before the call, or before an instant. Takes time in
-   * a large store, which goes on serving requests meanwhile. When it resolves, none of them is left. A log-in meanwhile may be
-   * ended, too; with `before`, none that begins later is. One that another process had begun, and had not stored, may come after it.
+   * Ends everybody's sessions, after a breach for example: those that began before the call, or before an instant. Takes time
+   * in a large store, which goes on serving requests meanwhile. When it resolves, none of them is left. A log-in meanwhile may
+   * be ended, too; with `before`, none that begins later is. One that another process had begun, and had not stored, may come
+   * after it.
    *
    * @param options.before by the clock of the log-ins, which is this service's; default: now
    * @returns the number of ended sessions. They have no `ended` event each, but one `endedAll` together.
    * @throws SessionConfigurationError when the backend does not implement `deleteAll`
-   * @throws SessionUnavailableError when the backend fails; some of the sessions may be ended, and the next call ends the others
+   * @throws SessionUnavailableError when the backend fails; some of the sessions may be ended, and the next call ends the
+   *   others
    */
   endAllSessions(options: { before?: Date } = {}): Promise<number> {
     return this.#service.endEverybodys(checkedOptions(options, ENDING, 'endAllSessions').before);

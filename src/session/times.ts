@@ -71,8 +71,8 @@ export class Times {
   }
 
   /**
-   * Returns the timeout by which a session is over; `undefined` while it is alive. It is alive only before both its stored expiry and what today's settings
-   * allow, so that settings that allow more time bring back nothing that was over.
+   * Returns the timeout by which a session is over; `undefined` while it is alive. It is alive only before both its stored
+   * expiry and what today's settings allow, so that settings that allow more time bring back nothing that was over.
    */
   expiryOf(record: Instants, now: number): 'idle' | 'absolute' | undefined {
     if (now < this.endOf(record)) return undefined;

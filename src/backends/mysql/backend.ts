@@ -25,8 +25,8 @@ export interface MysqlBackendOptions {
   /** `true`. `false`: no prepared statements, for a pooler that cannot have them. */
   prepare?: boolean;
   /**
-   * Seconds until the server ends a statement; 2, as `backendTimeout`. It covers the wait for a connection of the pool. A sweep and
-   * a migration have no limit.
+   * Seconds until the server ends a statement; 2, as `backendTimeout`. It covers the wait for a connection of the pool. A sweep
+   * and a migration have no limit.
    */
   statementTimeout?: number;
 }
@@ -170,9 +170,9 @@ export class MysqlBackend extends SessionBackend {
   }
 
   /**
-   * Ends up to 1,000 sessions in a statement, so that the progress of a call that is cut off stays. The last statement leaves none: it
-   * is the instant at which all are ended. Log-ins wait for a statement, not for the call, and cannot make so many sessions in
-   * between. No lock lasts from one statement to the next, where the loss of this process would keep it.
+   * Ends up to 1,000 sessions in a statement, so that the progress of a call that is cut off stays. The last statement leaves
+   * none: it is the instant at which all are ended. Log-ins wait for a statement, not for the call, and cannot make so many
+   * sessions in between. No lock lasts from one statement to the next, where the loss of this process would keep it.
    */
   async deleteByPrincipal(
     principal: string,
@@ -281,8 +281,8 @@ export class MysqlBackend extends SessionBackend {
 }
 
 /**
- * Makes the table for the sessions; may run any number of times, and in many processes at once. If there is something to do it needs
- * the right to create in the table's database. The application itself does not need it.
+ * Makes the table for the sessions; may run any number of times, and in many processes at once. If there is something to do it
+ * needs the right to create in the table's database. The application itself does not need it.
  *
  * @throws SessionConfigurationError when there is another table of that name, or the user may not create: then with the SQL for
  *   somebody who may

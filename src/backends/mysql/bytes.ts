@@ -1,8 +1,8 @@
 import { isWellFormed } from '../record-text.js';
 
 /**
- * Returns the bytes of a text: UTF-8, in which a lone surrogate has the three bytes that its number would have. Columns hold bytes,
- * so that no character set of the server, the table or the connection converts, folds or pads anything.
+ * Returns the bytes of a text: UTF-8, in which a lone surrogate has the three bytes that its number would have. Columns hold
+ * bytes, so that no character set of the server, the table or the connection converts, folds or pads anything.
  */
 export function toBytes(text: string): Buffer {
   if (isWellFormed(text)) return Buffer.from(text);

@@ -17,12 +17,11 @@ export type Send = (sql: string, values?: Values) => Promise<Result>;
 /** The most attempts at a statement that the server rolled back because of another transaction. */
 const ATTEMPTS = 10;
 
-const LOCK_WAIT_TIMEOUT = 1205;
 /**
- * A deadlock, or with Galera a conflict with another node; the lock timeout; a row that is newer than the transaction's snapshot; a
- * table that was changed since the statement was prepared. The server has undone the statement.
+ * A deadlock, or with Galera a conflict with another node; the lock timeout; a row that is newer than the transaction's
+ * snapshot; a table that was changed since the statement was prepared. The server has undone the statement.
  */
-const PASSING = new Set([1213, LOCK_WAIT_TIMEOUT, 1020, 1615]);
+const PASSING = new Set([1213, 1205, 1020, 1615]);
 
 /**
  * Errors after which the pool should connect again. The server only reads, as after a failover (1290, 1792, 1836); it stops or has
@@ -37,8 +36,9 @@ const STOPPED = new Set([1969, 3024, 1317]);
 /** The time for the server to end a statement whose time is over, in milliseconds. */
 const SLACK = 500;
 
-/** Whether an application gets each statement committed by itself. */
+/** The settings of a connection. */
 interface Setting {
+  /** Whether the server commits each statement by itself. */
   commits: boolean;
 }
 
@@ -57,7 +57,7 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #timeout: number;
   readonly #prepares: boolean;
-  /** What was asked once of each connection. */
+  /** Those of connections that were asked. */
   readonly #settings: WeakMap<DriverConnection, Setting>;
   readonly #limited = new Map<string, string>();
 

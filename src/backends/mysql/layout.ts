@@ -12,7 +12,9 @@ interface Column {
   isOptional?: true;
 }
 
-/** Bytes are compared as bytes, with trailing blanks and zeros, whatever collation the server, the database or a connection has. */
+/**
+ * Bytes are compared as bytes, with trailing blanks and zeros, whatever collation the server, the database or a connection has.
+ */
 export const COLUMNS: Readonly<Record<string, Column>> = Object.freeze({
   id: { type: 'varbinary(1024)' },
   principal: { type: 'varbinary(1024)', isOptional: true },

@@ -13,8 +13,8 @@ const DENIED = new Set([1142, 1044]);
 const DONE_ALREADY = new Set([1061, 1091]);
 
 /**
- * Makes the table, or brings it to this version's layout. Writes nothing where nothing is to do, so that the application's own user
- * needs no right to create.
+ * Makes the table, or brings it to this version's layout. Writes nothing where nothing is to do, so that the application's own
+ * user needs no right to create.
  *
  * @throws SessionConfigurationError when the table cannot be used or made, with what to do about it
  */

@@ -1,6 +1,9 @@
 import { RECORD, tableNameOf } from '../sql.js';
 
-/** The number of records that one statement looks at or removes by their ids. It is part of the text, so that it is prepared once. */
+/**
+ * The number of records that one statement looks at or removes by their ids. It is part of the text, so that it is prepared
+ * once.
+ */
 export const BATCH = 100;
 
 /** The most sessions that one statement of a revocation ends. It holds up the principal's log-ins for so long. */
@@ -37,9 +40,10 @@ export class Table {
   readonly taken: string;
   readonly delete: string;
   /**
-   * Ends a batch of a principal's sessions in one step: gives them to a principal that no session can have, so that they are found,
-   * and removed, later. Under REPEATABLE READ it locks the range of the index that it reads, gaps included, until it is committed: a
-   * log-in of that principal waits. Parameters: the token in place of the principal, the principal, the id that stays, or NULL.
+   * Ends a batch of a principal's sessions in one step: gives them to a principal that no session can have, so that they are
+   * found, and removed, later. Under REPEATABLE READ it locks the range of the index that it reads, gaps included, until it is
+   * committed: a log-in of that principal waits. Parameters: the token in place of the principal, the principal, the id that
+   * stays, or NULL.
    */
   readonly end: string;
   readonly ended: string;

@@ -51,7 +51,10 @@ export interface Obstacle {
 
 const ANOTHER_NAME = 'Give the sessions a table of their own: the option table names it';
 
-/** Returns what keeps the table from being used, and so nothing for a table of this layout, or of a later one that has its columns. */
+/**
+ * Returns what keeps the table from being used, and so nothing for a table of this layout, or of a later one that has its
+ * columns.
+ */
 export function obstacleOf(database: SqliteDatabase, table: Table): Obstacle | undefined {
   const { name } = table;
   const find = database.prepare('SELECT type, tbl_name, sql FROM sqlite_master WHERE name = ? COLLATE NOCASE');

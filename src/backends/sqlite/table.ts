@@ -13,7 +13,9 @@ export const LOOK_BATCH = 200;
 /** Those of an update that an index has nothing to do with. */
 const NOT_INDEXED = RECORD.filter(column => !['id', 'principal', 'created_at'].includes(column));
 
-/** The form in which a column is read. A version that a foreign program wrote may be larger than node:sqlite takes for a number. */
+/**
+ * The form in which a column is read. A version that a foreign program wrote may be larger than node:sqlite takes for a number.
+ */
 const READ = RECORD.map(column => (column === 'version' ? 'CAST(version AS REAL) AS version' : column)).join(', ');
 
 /** The statements for one table. */
