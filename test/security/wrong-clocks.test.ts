@@ -4,17 +4,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { createClient, createCluster } from 'redis';
 import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
 
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
+import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
 import { engineClockOf } from '../../src/core/engine-clock.js';
 import { SeededRandom } from '../../src/testing/random.js';
-import { postgresUrl, startRedis } from '../support/engines.js';
+import { mysqlUrl, postgresUrl, startRedis } from '../support/engines.js';
 import { openSqlite } from '../support/open-sqlite.js';
 import { startRedisCluster } from '../support/redis-cluster.js';
 import { seed } from '../support/seed.js';
@@ -52,6 +54,15 @@ const ENGINES = {
     const backend = new PostgresBackend({ pool, table: `clocks_${process.pid}` });
     await backend.migrate();
     return { backend, stop: () => pool.end().then(stop) };
+  },
+  mysql: async () => {
+    const { url, stop } = await mysqlUrl();
+    const pool = createPool({ uri: url });
+    const table = `clocks_${process.pid}`;
+    const backend = new MysqlBackend({ pool, table });
+    await backend.migrate();
+    const drop = () => pool.query(`DROP TABLE ${table}`).then(() => pool.end());
+    return { backend, stop: () => drop().then(stop) };
   },
   redis: async () => {
     const server = await startRedis();
