@@ -33,8 +33,11 @@ const BROKEN = new Set([1290, 1792, 1836, 1053, 1927, 3168, 4031, 1047, 1243, 15
 /** MariaDB's max_statement_time, MySQL's MAX_EXECUTION_TIME, and KILL QUERY. */
 const STOPPED = new Set([1969, 3024, 1317]);
 
-/** The time for the server to end a statement whose time is over, in milliseconds. */
-const SLACK = 500;
+/**
+ * The time for a server to end a statement whose time is over, in milliseconds; a busy one is late. A connection that is given up
+ * before that is one more on the server.
+ */
+const SLACK = 2_000;
 
 /** The settings of a connection. */
 interface Setting {
