@@ -23,6 +23,7 @@ export {
   SessionUnavailableError,
 } from './core/errors.js';
 export type { StoreFinding } from './core/findings.js';
+export type { SessionNews, SessionNewsListener, SessionWatch } from './core/news.js';
 export type { SessionRecord } from './core/record.js';
 export { CurrentSession, type CurrentSessionOptions } from './controllers/current-session.js';
 export { Principal } from './model/principal.js';

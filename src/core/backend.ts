@@ -1,4 +1,5 @@
 import { SessionConfigurationError } from './errors.js';
+import type { SessionNewsListener, SessionWatch } from './news.js';
 import type { SessionRecord } from './record.js';
 
 /** The outcome of a conditional write. All three are answers, not failures; a failure is a rejected promise. */
@@ -89,6 +90,26 @@ export abstract class SessionBackend {
     const call = `${this.constructor.name}.deleteAll(${before})`;
     return Promise.reject(new SessionConfigurationError(`${call} ended nothing: this backend does not implement it`));
   }
+
+  /**
+   * Optional. Watches the store, and reports the ids of records that are ended or changed by any process, this one included.
+   *
+   * - News come after the change is committed. They may come several times, and for records that did not change.
+   * - `create`, `touch` and expiry need not be reported.
+   * - The news are complete up to the instant that {@link SessionWatch.knownUntil} returns. It is at most 1 second old while the
+   *   store answers, if it is asked for twice a second; a backend that looks at its store may do so only then. It never tells
+   *   more than is known: a store that is silent, a lost connection and a process that was stopped leave it behind.
+   * - What was read while `knownUntil()` was `-Infinity`, or before news were `lost`, may have changed without news: it has to
+   *   be read again. A record whose reading began later, and of which nothing was reported since, is as it was read at the
+   *   instant that `knownUntil()` returns.
+   * - A connection that is lost is opened again by itself. A store that cannot be watched at all is a process warning, and
+   *   `knownUntil()` stays `-Infinity`.
+   * - Nothing is sent and no connection is open before the first watch and after the end of the last one, or `close`. A watch
+   *   does not keep the process alive.
+   *
+   * A backend without it works: each read asks its store, and sessions whose `signal` is in use are read again each second.
+   */
+  watch?(listener: SessionNewsListener): SessionWatch;
 
   /**
    * Releases the backend's own resources. A client or pool that was handed in stays open, because it belongs to the caller.

@@ -15,6 +15,7 @@ export {
   SessionUnavailableError,
 } from '../core/errors.js';
 export type { StoreFinding } from '../core/findings.js';
+export type { SessionNews, SessionNewsListener, SessionWatch } from '../core/news.js';
 export type { SessionRecord } from '../core/record.js';
 export type { ModelClass } from '../model/model.js';
 export type { Migrate } from '../model/notes.js';

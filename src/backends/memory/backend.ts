@@ -2,12 +2,15 @@ import { AT_ONCE, type AtOnce, type AtOnceWrites } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
+import { monotonicNow } from '../../core/timers.js';
 import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
 import { encodeRecord, headsOf } from '../record-text.js';
 import { Crowds, type OfCrowd } from './crowds.js';
 import { Largest } from './largest.js';
 import { type OfPrincipal, PrincipalList } from './principal-list.js';
+import { Watches } from '../watches.js';
 
 /** Options of {@link InMemoryBackend}. */
 export interface InMemoryBackendOptions {
@@ -68,6 +71,9 @@ export class InMemoryBackend extends SessionBackend {
   readonly #byPrincipal = new Map<string, PrincipalList<Kept>>();
   readonly #largest = new Largest<PrincipalList<Kept>>();
   readonly #crowds = new Crowds<Kept>();
+  /** The beginnings of revocations under way, whose sessions are over and not reported yet. */
+  readonly #revoking = new Set<{ since: number }>();
+  readonly #watches = new Watches(() => ({ knownUntil: () => this.#knownUntil(), close: () => undefined }));
 
   readonly #writes: AtOnceWrites = {
     create: (record, onDropped) => {
@@ -76,7 +82,7 @@ export class InMemoryBackend extends SessionBackend {
       while (this.#kept.size > this.#maxSessions) {
         const dropped = this.#dispensable(record.createdAt);
         if (!dropped) break;
-        this.#remove(dropped);
+        this.#end(dropped);
         if (dropped.record.expiresAt > record.createdAt) onDropped?.(dropped.record);
       }
       return true;
@@ -90,6 +96,7 @@ export class InMemoryBackend extends SessionBackend {
       kept.record = { ...record, version: expectedVersion + 1 };
       if (isMoved) this.#index(kept);
       this.#moveToEnd(kept);
+      if (this.#watches.isOn) this.#watches.changed(record.id);
       return 'updated';
     },
   };
@@ -141,7 +148,7 @@ export class InMemoryBackend extends SessionBackend {
 
   delete(id: string): Promise<boolean> {
     const kept = this.#living(id);
-    if (kept) this.#remove(kept);
+    if (kept) this.#end(kept);
     return Promise.resolve(kept !== undefined);
   }
 
@@ -166,12 +173,15 @@ export class InMemoryBackend extends SessionBackend {
       list.remove(spared);
       this.#index(spared);
     }
+    const begun = { since: monotonicNow() };
+    this.#revoking.add(begun);
     const ended: string[] = [];
     for (;;) {
       const batch = list.newest(REVOCATION_BATCH);
-      for (const kept of batch) this.#remove(kept);
+      for (const kept of batch) this.#end(kept);
       const ids = batch.map(({ record }) => record.id);
       for (const id of ids) ended.push(id);
+      if (batch.length < REVOCATION_BATCH) this.#revoking.delete(begun);
       onEnded?.(ids);
       if (batch.length < REVOCATION_BATCH) return ended;
       await nextTurn();
@@ -221,7 +231,7 @@ export class InMemoryBackend extends SessionBackend {
       const { value, done } = sweep.all.next();
       if (done) return false;
       if (sweep.isOver(value)) {
-        this.#remove(value);
+        this.#end(value);
         sweep.deleted++;
         looks += LOOKS_OF_REMOVAL;
       }
@@ -231,7 +241,13 @@ export class InMemoryBackend extends SessionBackend {
     return true;
   }
 
+  /** News come in the same turn as the change. */
+  override watch(listener: SessionNewsListener): SessionWatch {
+    return this.#watches.watch(listener);
+  }
+
   close(): Promise<void> {
+    this.#watches.close();
     this.#kept.clear();
     for (const list of this.#byPrincipal.values()) this.#largest.remove(list);
     this.#byPrincipal.clear();
@@ -277,6 +293,17 @@ export class InMemoryBackend extends SessionBackend {
     this.#kept.set(record.id, kept);
     this.#append(kept);
     this.#index(kept);
+  }
+
+  #knownUntil(): number {
+    let until = monotonicNow();
+    for (const { since } of this.#revoking) until = Math.min(until, since);
+    return until;
+  }
+
+  #end(kept: Kept): void {
+    this.#remove(kept);
+    if (this.#watches.isOn) this.#watches.changed(kept.record.id);
   }
 
   #remove(kept: Kept): void {

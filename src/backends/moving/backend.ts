@@ -3,6 +3,7 @@ import { type Check, constructorOptions, type OptionTable, refusal } from '../..
 import { ENGINE_CLOCK, type EngineClock, engineClockOf } from '../../core/engine-clock.js';
 import { FINDINGS, findingsOf, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, inventoryOf, type RecordHead } from '../../core/inventory.js';
+import { type SessionNewsListener, type SessionWatch, watchOf } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { SWEEP, type Sweep, sweepOf } from '../../core/sweep.js';
 
@@ -82,6 +83,15 @@ export class MovingBackend extends SessionBackend {
         return first === undefined || second === undefined ? undefined : first + second;
       },
     };
+  }
+
+  /** Watches both. Nothing is known for certain where one of them cannot be watched. */
+  override watch(listener: SessionNewsListener): SessionWatch {
+    const watches = [this.#from.watch?.(listener), this.#to.watch?.(listener)];
+    return watchOf(
+      () => watches.forEach(stop => stop?.()),
+      () => Math.min(...watches.map(watch => watch?.knownUntil() ?? -Infinity)),
+    );
   }
 
   async create(record: SessionRecord): Promise<boolean> {
