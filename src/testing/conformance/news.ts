@@ -171,15 +171,15 @@ export const news: Sections = {
             for (let turns = random.integer(4); turns > 0; turns--) await nextTurn();
             const ending = random.pick(handles).delete(id);
             // Looks meanwhile: what they call known after the end was answered has been told.
-            let isOver = false;
+            const end = { isOver: false };
             const looking = (async () => {
-              while (!isOver) {
+              while (!end.isOver) {
                 reader.watch.knownUntil();
                 await nextTurn();
               }
             })();
             await ending;
-            isOver = true;
+            end.isOver = true;
             await looking;
             await reader.assertTold(id, `an end (seed ${random.seed})`);
           }
