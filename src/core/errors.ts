@@ -111,11 +111,14 @@ export class SessionUnavailableError extends SessionHttpError {
   }
 }
 
-/** The session was ended while the action ran, or another request rotated it first: the changes cannot be saved. 409. */
+/**
+ * The session was ended while the action ran, or another request rotated it first: the changes cannot be saved. 409. Also the
+ * `reason` of a session's `signal`.
+ */
 export class SessionGoneError extends SessionHttpError {
   readonly code = 'ERR_SESSION_GONE';
-  constructor() {
-    super(409, 'The session was ended or rotated while the request ran: nothing was saved');
+  constructor(message = 'The session was ended or rotated while the request ran: nothing was saved') {
+    super(409, message);
   }
 }
 

@@ -20,7 +20,7 @@ import { Sweeper } from '../session/sweeper.js';
 import { findBackend } from './backend-source.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
 import { isCrossOrigin, isSafeMethod, originSet } from './cross-origin.js';
-import { KoaTransport, noTransport } from './koa-transport.js';
+import { KoaTransport, noTransport, socketTransport } from './koa-transport.js';
 import {
   assertPrincipal,
   type CreateSessionOptions,
@@ -128,7 +128,7 @@ export class CookieService<T extends object = object> {
       return undefined;
     }
     // The connection may stay open for hours, so the session is read from the store itself.
-    return this.#makeRequestSession(client, this.#setCookieFor(client), noTransport).get(true);
+    return this.#makeRequestSession(client, this.#setCookieFor(client), socketTransport(request)).get(true);
   }
 
   /** Notes the application that the service belongs to. */
@@ -193,6 +193,7 @@ export class CookieService<T extends object = object> {
 
   async close(): Promise<void> {
     this.#sweeper.stop();
+    this.#sessions.close();
     await this.#backend?.close();
   }
 

@@ -1,4 +1,5 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 
 import type { Context } from 'koa';
 
@@ -53,6 +54,13 @@ export class KoaTransport implements Transport {
     setCookieHeader(this.ctx, setCookie.name, setCookie.clear());
   }
 
+  onClosed(callback: () => void): void {
+    const { res } = this.ctx;
+    const { closed, destroyed } = channelOf(res);
+    if (closed || destroyed) callback();
+    else res.once('close', callback);
+  }
+
   #watch(): void {
     this.#issued = true;
     const { res } = this.ctx;
@@ -72,7 +80,7 @@ function channelOf(res: ServerResponse): Channel {
   return (res as Partial<{ stream: Channel }>).stream ?? res;
 }
 
-/** For requests that have no response to put a cookie on: WebSocket upgrades. */
+/** For requests that have no response to put a cookie on. */
 export const noTransport: Transport = {
   assertOpen(): void {
     throw new SessionHeadersSentError();
@@ -84,4 +92,33 @@ export const noTransport: Transport = {
   clear(): void {
     // The cookie stays with the client until it expires, but its session is gone.
   },
+  onClosed(): void {
+    // There is no connection that could close.
+  },
 };
+
+/** The callbacks for each socket: one listener on it, because a connection that is kept alive has many requests. */
+const waiting = new WeakMap<Socket, Set<() => void>>();
+
+/** For a request on an open socket: a WebSocket upgrade. */
+export function socketTransport({ socket }: IncomingMessage): Transport {
+  return { ...noTransport, onClosed: callback => onClosed(socket, callback) };
+}
+
+function onClosed(socket: Socket | undefined, callback: () => void): void {
+  if (!socket || typeof socket.once !== 'function') return;
+  if (socket.destroyed) {
+    callback();
+    return;
+  }
+  const known = waiting.get(socket);
+  if (known) {
+    known.add(callback);
+    return;
+  }
+  const callbacks = new Set([callback]);
+  waiting.set(socket, callbacks);
+  socket.once('close', () => {
+    for (const each of callbacks) each();
+  });
+}

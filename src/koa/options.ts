@@ -24,6 +24,9 @@ import { isOrigin, originSet } from './cross-origin.js';
 import { routeOrigins } from './demand.js';
 import type { ModelClass } from '../model/model.js';
 import { markedModelOf, principalPropertyOf } from '../model/notes.js';
+import { NEAR_SESSIONS } from '../session/near-cache.js';
+import type { SignalLimits } from '../session/signals.js';
+import type { StoreOptions } from '../session/store.js';
 import type { SessionLimits } from '../session/times.js';
 
 /** Options of {@link SessionCookie}. Durations are seconds. */
@@ -84,6 +87,21 @@ export interface SessionCookieOptions<T extends object> {
   trustedOrigins?: string[];
   /** The time after which a backend call counts as failed; 2. */
   backendTimeout?: number;
+  /**
+   * `true`: recently read records are cached in this process while the backend tells what changes, so that a session in use
+   * costs no query. A change by another node is seen as soon as the news of it arrive, and after 1 second at the latest; one by
+   * this service at once. Routes that cannot accept a delay use `@RequireSession({ authoritative: true })`. At most `maxSessions`
+   * records are kept, 10,000 by default, of up to 4,096 characters of data each. The backend has to have `watch`. Default:
+   * `false`, unless the backend was made with `nearCache: true`.
+   */
+  nearCache?: boolean | { maxSessions?: number };
+  /**
+   * The time within which the end of a session reaches its `signal` where no news of it come; 1. Sessions whose signal is in use
+   * are then read again, as often as this, and news are asked for twice as often.
+   */
+  watchInterval?: number;
+  /** The time for which nothing can be learnt of a session, because the store does not answer, until its `signal` aborts; 60. */
+  watchTimeout?: number;
   /** Least time between two sweeps for expired records; 600. `0`: this process does not sweep. */
   sweepInterval?: number;
   /** `true`: sessions with a principal keep the client's address and User-Agent, for `listSessions`. Default: `true`. */
@@ -101,7 +119,7 @@ export interface ResolvedOptions<T extends object> {
   schemeName: string;
   autoError: boolean;
   unauthenticatedStatus: 401 | 403;
-  limits: SessionLimits;
+  limits: SessionLimits & SignalLimits & StoreOptions;
   persistent: boolean;
   trustedOrigins: ReadonlySet<string>;
   sweepInterval: number;
@@ -133,6 +151,13 @@ const LIMIT: Check = {
 
 const ORIGINS: Check = { instead: "an array, as ['https://app.example.com']", holds: Array.isArray };
 
+const CACHE_SIZE: OptionTable = Object.freeze({ maxSessions: { check: wholeNumber(1) } });
+
+const CACHE: Check = {
+  instead: 'true, false or { maxSessions: 10_000 }',
+  holds: value => typeof value === 'boolean' || (typeof value === 'object' && value !== null),
+};
+
 /** Secrets are checked one by one, by code that never prints one. */
 const SECRETS: Check = { instead: 'a secret. Try: openssl rand -base64 32', holds: () => true };
 
@@ -160,6 +185,9 @@ export const OPTIONS = Object.freeze({
   maxSessionsPerPrincipal: { default: 100, check: LIMIT },
   trustedOrigins: { default: Object.freeze([]), check: ORIGINS },
   backendTimeout: { default: 2, check: seconds(0.001, LONGEST.hour), unit: 'seconds' },
+  nearCache: { default: undefined, check: CACHE },
+  watchInterval: { default: 1, check: seconds(0.1, 60), unit: 'seconds' },
+  watchTimeout: { default: 60, check: seconds(1, LONGEST.day), unit: 'seconds' },
   sweepInterval: { default: 600, check: seconds(0, LONGEST.year), unit: 'seconds' },
   recordClient: { default: true, check: trueOrFalse },
   clock: { default: systemClock, check: functionOf('a function that returns epoch milliseconds') },
@@ -232,6 +260,9 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
       touchInterval: resolveTouchInterval(own.touchInterval, idleTimeout) * 1000,
       backendTimeout: ms.backendTimeout,
       maxSessionsPerPrincipal: options.maxSessionsPerPrincipal,
+      nearCache: nearSessions(options.nearCache),
+      watchInterval: ms.watchInterval,
+      watchTimeout: ms.watchTimeout,
     },
     persistent: options.persistent,
     trustedOrigins: resolveOrigins(options.trustedOrigins),
@@ -264,6 +295,14 @@ function isOptions(given: unknown): given is object {
     Object.hasOwn(given, 'dataModel') ||
     Object.hasOwn(given, 'secretKey')
   );
+}
+
+/** Returns the most cached records; `undefined`: as the backend says. */
+function nearSessions(nearCache: boolean | { maxSessions?: number } | undefined): number | undefined {
+  if (nearCache === undefined || nearCache === true) return nearCache && NEAR_SESSIONS;
+  if (nearCache === false) return 0;
+  const { maxSessions = NEAR_SESSIONS } = checkedOptions(nearCache, CACHE_SIZE, 'nearCache');
+  return maxSessions;
 }
 
 /** Only an explicit timeout can be too long: the default is lowered to a shorter absolute one. */

@@ -38,6 +38,9 @@ export class LiveSession<T extends object> implements Session<T> {
   /** Made on first use, because many guarded actions never read it. */
   #data: T | undefined;
   #ended = false;
+  #signal: AbortSignal | undefined;
+  /** `true` while the record is read again to be touched. */
+  #isRenewing = false;
   #sealed = false;
   /** The properties that the application assigned in this request. */
   readonly #assigned = new Set<string>();
@@ -109,13 +112,45 @@ export class LiveSession<T extends object> implements Session<T> {
     return this.#data !== undefined && this.#parts.model.isChanged(this.#stored.data, this.#data);
   }
 
-  /** Writes "last seen", at most once per touch interval, without waiting for the store. */
+  get signal(): AbortSignal {
+    return (this.#signal ??= this.#ended
+      ? AbortSignal.abort(new SessionGoneError())
+      : this.#parts.signals.signalOf(this.#stored.record, this.#transport));
+  }
+
+  /**
+   * Writes "last seen", at most once per touch interval, without waiting for the store. A session that seems to have expired is
+   * read again before: on an open socket it may have been used elsewhere since.
+   */
   touch(): void {
+    const { times } = this.#parts;
+    if (this.#ended) return;
+    if (times.expiryOf(this.#stored.record, times.now())) this.#renew();
+    else this.#touchNow();
+  }
+
+  #touchNow(): void {
     const { record, isMisfiled } = this.#stored;
     const seen = this.#parts.touches.touch(record, isMisfiled);
     if (seen === undefined) return;
     record.lastSeenAt = seen;
     record.expiresAt = this.#parts.times.expiresAt(record.createdAt, seen);
+  }
+
+  /** The token may have been exchanged since, so the session counts, whatever opens it. */
+  #renew(): void {
+    if (this.#isRenewing) return;
+    this.#isRenewing = true;
+    Promise.resolve(this.#parts.records.read(this.id))
+      .then(stored => {
+        if (isClosed(stored)) this.#ended = true;
+        else {
+          this.#adopt(stored, NO_CHANGES);
+          this.#touchNow();
+        }
+      })
+      .catch(ignore)
+      .finally(() => (this.#isRenewing = false));
   }
 
   async update(change: Change<T>): Promise<T> {
@@ -274,6 +309,10 @@ export class LiveSession<T extends object> implements Session<T> {
       if (!(error instanceof InvalidSessionDataError)) throw error;
     }
   }
+}
+
+function ignore(): void {
+  // The store has reported it, and the next touch tries again.
 }
 
 /**

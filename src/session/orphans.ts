@@ -1,7 +1,3 @@
-import type { SessionBackend } from '../core/backend.js';
-
-type Call = <R>(operation: keyof SessionBackend, run: (backend: SessionBackend) => Promise<R>) => Promise<R>;
-
 /** The most sessions that are remembered for another try. The oldest ones beyond that are left to their timeout. */
 const REMEMBERED = 10_000;
 
@@ -13,12 +9,12 @@ const AT_A_TIME = 16;
  * or whose write has an unknown outcome. If the store is away, the session is ended when the store answers again.
  */
 export class Orphans {
-  readonly #call: Call;
+  readonly #delete: (id: string) => Promise<boolean>;
   readonly #ids = new Set<string>();
 
-  /** @param call calls the backend under a deadline */
-  constructor(call: Call) {
-    this.#call = call;
+  /** @param remove removes a session from the store, and rejects if the store is away */
+  constructor(remove: (id: string) => Promise<boolean>) {
+    this.#delete = remove;
   }
 
   /**
@@ -28,7 +24,7 @@ export class Orphans {
    */
   async end(id: string): Promise<boolean> {
     try {
-      return await this.#call('delete', backend => backend.delete(id));
+      return await this.#delete(id);
     } catch {
       this.#remember(id);
       return false;

@@ -2,6 +2,7 @@ import type { Tokens } from '../cookie/tokens.js';
 import type { Model } from '../model/model.js';
 import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
 import type { Records } from './records.js';
+import type { Signals } from './signals.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
 import type { Touches } from './touches.js';
@@ -23,6 +24,7 @@ export interface SessionParts<T extends object> {
   readonly records: Records<T>;
   readonly touches: Touches;
   readonly queue: WriteQueue<T>;
+  readonly signals: Signals<T>;
   eventOf(session: SessionName): SessionEvent & { id: string };
   end(session: SessionName, reason: SessionEvents['ended']['reason']): Promise<boolean>;
 }

@@ -101,6 +101,19 @@ export class Records<T extends object> {
     });
   }
 
+  /**
+   * Returns when the session of an id ends if no request comes any more, as the store has it now; `undefined` when it is over.
+   *
+   * @throws SessionUnavailableError when the backend fails, and for what is `later`
+   */
+  async endOf(id: string): Promise<number | undefined> {
+    const record = await this.store.read(id);
+    const format = laterFormatOf(record);
+    if (format !== undefined) throw new SessionUnavailableError();
+    if (!isSessionRecord(record, id)) return undefined;
+    return this.times.expiryOf(record, this.times.now()) ? undefined : this.times.endOf(record);
+  }
+
   /** Reports what is `later`, each time: the store may hold a living session, and this process cannot open it. */
   #look(id: string, hash: string | undefined): Eventual<StoredState | Closed> {
     const judged = after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));

@@ -59,6 +59,22 @@ export interface Session<T> {
    */
   rotate(options?: RotateOptions): Promise<void>;
 
+  /**
+   * Aborted when the session is over: ended, revoked, evicted, replaced or expired, on whatever node. `reason` is a
+   * SessionGoneError; or a SessionUnavailableError after the store could not be reached for `watchTimeout`. Rotation does not
+   * abort it.
+   *
+   * The session is watched from the first reading of this property on, as long as the response, or the socket of
+   * `authenticate`, is open, and afterwards as long as somebody has the signal.
+   */
+  readonly signal: AbortSignal;
+
+  /**
+   * Counts as a request: moves "last seen" to now, at most once per `touchInterval`. Each request of a browser does so by itself,
+   * but nothing that comes on an open socket. Does not wait for the store.
+   */
+  touch(): void;
+
   /** Ends the session and clears its cookie. Ending it twice is not an error. */
   end(): Promise<void>;
 }
@@ -91,4 +107,6 @@ export interface Transport {
   issue(token: string, createdAt: number): void;
   /** Clears the client's token. Does nothing when it is too late. */
   clear(): void;
+  /** Calls back when the connection to the client is closed: at once if it is. */
+  onClosed(callback: () => void): void;
 }

@@ -14,7 +14,8 @@ import { NodeClock } from './node-clock.js';
 import type { SessionName, SessionParts } from './parts.js';
 import { type Closed, isClosed, Records } from './records.js';
 import type { SessionInfo, Transport } from './session.js';
-import { Store } from './store.js';
+import { type SignalLimits, Signals } from './signals.js';
+import { Store, type StoreOptions } from './store.js';
 import { type SessionLimits, Times } from './times.js';
 import { Touches } from './touches.js';
 import { WriteQueue } from './write-queue.js';
@@ -32,6 +33,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
   readonly records: Records<T>;
   readonly touches: Touches;
   readonly queue: WriteQueue<T>;
+  readonly signals: Signals<T>;
   readonly #logIn: LogIn<T>;
   readonly #patience: number;
 
@@ -40,7 +42,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
     readonly model: Model<T>,
     readonly events: SessionEventHub,
     readonly tokens: Tokens,
-    limits: SessionLimits,
+    limits: SessionLimits & SignalLimits & StoreOptions,
     clock: Clock,
     backend: () => SessionBackend,
   ) {
@@ -50,10 +52,14 @@ export class Sessions<T extends object> implements SessionParts<T> {
       ahead => events.emit('clock', { ahead: Math.round(ahead / 1000), time: new Date(this.times.now()) }),
     );
     this.times = new Times(limits, () => node.now());
-    this.store = new Store(backend, this.times, events, node);
+    this.store = new Store(backend, this.times, events, node, {
+      nearCache: limits.nearCache,
+      onEnded: id => (id === undefined ? this.signals.endedSome() : this.signals.ended(id)),
+    });
     this.records = new Records(model, this.store, this.times, events);
     this.touches = new Touches(this.store, this.times);
     this.queue = new WriteQueue(model, this.store, this.records, this.times);
+    this.signals = new Signals(this.store, this.records, this.times, limits);
     this.#logIn = new LogIn(this, new Locks(2 * limits.backendTimeout));
     this.#patience = LOG_IN_CALLS * limits.backendTimeout;
   }
@@ -137,6 +143,12 @@ export class Sessions<T extends object> implements SessionParts<T> {
       ...(record.ip === undefined ? {} : { ip: record.ip }),
       ...(record.userAgent === undefined ? {} : { userAgent: record.userAgent }),
     }));
+  }
+
+  /** Ends the watches. */
+  close(): void {
+    this.signals.close();
+    this.store.close();
   }
 
   eventOf({ id, principal }: SessionName): SessionEvent & { id: string } {

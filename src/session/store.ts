@@ -5,9 +5,12 @@ import { endsAll } from '../core/ends-all.js';
 import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
 import { findingsOf, type StoreFinding, wrongClock } from '../core/findings.js';
+import { wantsNearCache } from '../core/near-cache.js';
+import type { SessionNewsListener, SessionWatch } from '../core/news.js';
 import type { SessionRecord } from '../core/record.js';
 import { sweepOf } from '../core/sweep.js';
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
+import { NEAR_SESSIONS, NearCache, type Watchable } from './near-cache.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionEventHub } from './events.js';
 import { MachineClock } from './machine-clock.js';
@@ -25,6 +28,17 @@ const SWEEP_GRACE = 3_600_000;
 /** An id that no session has. */
 const NOBODY = 'A'.repeat(22);
 
+/** The settings of a store. */
+export interface StoreOptions {
+  /** The most records that are cached in this process. `undefined`: as the backend says. */
+  nearCache: number | undefined;
+}
+
+interface StoreCallbacks {
+  /** Called with the id of a session that was ended by this process; `undefined`: any may have been. */
+  onEnded: (id: string | undefined) => void;
+}
+
 /** The backend as the session wing uses it: every call has a deadline, and every failure is one error. */
 export class Store {
   readonly orphans: Orphans;
@@ -33,6 +47,7 @@ export class Store {
   readonly #machine = new MachineClock();
   #backend: SessionBackend | undefined;
   #atOnce: AtOnce | undefined;
+  #nearCache: NearCache | undefined;
 
   /** @param find called once, on first use, because the container may not have the backend earlier */
   constructor(
@@ -40,14 +55,18 @@ export class Store {
     private readonly times: Times,
     private readonly events: SessionEventHub,
     private readonly clock: NodeClock,
+    private readonly options: StoreOptions & StoreCallbacks,
   ) {
     this.#find = find;
     this.#deadlines = new Deadlines(times.limits.backendTimeout);
-    this.orphans = new Orphans((operation, run) => this.#call(operation, run));
+    this.orphans = new Orphans(id => this.delete(id));
   }
 
   read(id: string): Promise<unknown> {
-    return this.#call('read', backend => backend.read(id));
+    this.#found();
+    const near = this.#nearCache;
+    const read = (): Promise<unknown> => this.#call('read', backend => backend.read(id));
+    return near ? near.fill(id, read) : read();
   }
 
   /**
@@ -57,6 +76,8 @@ export class Store {
    */
   near(id: string): SessionRecord | undefined {
     this.#found();
+    const near = this.#nearCache;
+    if (near) return near.get(id);
     const atOnce = this.#atOnce;
     return atOnce && this.#now('read', () => atOnce.read(id));
   }
@@ -71,7 +92,10 @@ export class Store {
   update(record: SessionRecord, expectedVersion: number): Eventual<WriteOutcome> {
     const writes = this.#writes();
     if (writes) return this.#now('update', () => writes.update(record, expectedVersion));
-    return this.#call('update', backend => backend.update(record, expectedVersion));
+    return this.#changing(
+      record.id,
+      this.#call('update', backend => backend.update(record, expectedVersion)),
+    );
   }
 
   /**
@@ -79,15 +103,26 @@ export class Store {
    * token.
    */
   rotate(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    return this.#orEnd(record.id, 'update', backend => backend.update(record, expectedVersion));
+    return this.#changing(
+      record.id,
+      this.#orEnd(record.id, 'update', backend => backend.update(record, expectedVersion)),
+    );
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    return this.#call('touch', backend => backend.touch(id, lastSeenAt, expiresAt));
+    return this.#changing(
+      id,
+      this.#call('touch', backend => backend.touch(id, lastSeenAt, expiresAt)),
+    );
   }
 
-  delete(id: string): Promise<boolean> {
-    return this.#call('delete', backend => backend.delete(id));
+  async delete(id: string): Promise<boolean> {
+    const wasThere = await this.#changing(
+      id,
+      this.#call('delete', backend => backend.delete(id)),
+    );
+    this.#ended(id);
+    return wasThere;
   }
 
   listByPrincipal(principal: string, limit: number): Promise<SessionRecord[]> {
@@ -108,6 +143,7 @@ export class Store {
     let renew = (): void => undefined;
     const note = (ids: readonly string[]): void => {
       renew();
+      for (const id of ids) this.#ended(id);
       onEnded(ids);
     };
     const run = (backend: SessionBackend): Promise<string[]> => backend.deleteByPrincipal(principal, exceptId, note);
@@ -138,6 +174,9 @@ export class Store {
       return await backend.deleteAll(before);
     } catch (error) {
       throw this.#failure('deleteAll', error);
+    } finally {
+      this.#nearCache?.clear();
+      this.options.onEnded(undefined);
     }
   }
 
@@ -227,8 +266,19 @@ export class Store {
     return Math.min(this.times.now(), bound) - SWEEP_GRACE;
   }
 
+  /** Watches the backend, if it can be watched. */
+  watch(listener: SessionNewsListener): SessionWatch | undefined {
+    return this.#found().watch?.(listener);
+  }
+
+  /** Ends the near-cache. */
+  close(): void {
+    this.#nearCache?.close();
+  }
+
   readonly #onDropped = ({ id, principal }: SessionRecord): void => {
     const name = principal === undefined ? { id } : { id, principal };
+    this.options.onEnded(id);
     this.events.emit('ended', { ...name, reason: 'full', time: new Date(this.times.now()) });
   };
 
@@ -243,14 +293,28 @@ export class Store {
     const backend = this.#find();
     this.#backend = backend;
     this.#atOnce = atOnceOf(backend);
+    const sessions = this.options.nearCache ?? (wantsNearCache(backend) ? NEAR_SESSIONS : 0);
+    if (sessions > 0) this.#nearCache = new NearCache(watchable(backend), sessions);
     const ask = engineClockOf(backend);
     if (ask) this.clock.attach(() => this.#deadlines.within(ask(), () => this.#late('its time')));
     return backend;
   }
 
+  /** The near-cache knows nothing of writes that need no promise. */
   #writes(): AtOnceWrites | undefined {
     this.#found();
-    return this.#atOnce?.writes?.();
+    return this.#nearCache ? undefined : this.#atOnce?.writes?.();
+  }
+
+  /** Drops this process's copy before a write resolves, because the news of it may come later. */
+  #changing<R>(id: string, write: Promise<R>): Promise<R> {
+    const near = this.#nearCache;
+    return near ? write.finally(() => near.forget(id)) : write;
+  }
+
+  #ended(id: string): void {
+    this.#nearCache?.forget(id);
+    this.options.onEnded(id);
   }
 
   /**
@@ -314,6 +378,14 @@ export class Store {
   #report(operation: string, error: unknown): void {
     this.events.emit('unavailable', { operation, error, time: new Date(this.times.now()) });
   }
+}
+
+/** @throws SessionConfigurationError when the backend cannot be watched */
+function watchable(backend: SessionBackend): Watchable {
+  if (typeof backend.watch === 'function') return backend as Watchable;
+  throw new SessionConfigurationError(
+    `nearCache: ${backend.constructor.name} does not tell what changes in its store; leave nearCache out, or give the backend a watch()`,
+  );
 }
 
 function unanswered(cause: unknown): StoreFinding {

@@ -59,6 +59,11 @@ describe('an invalid option is refused at construction, with its name and the va
     ['absoluteTimeout', [...NOT_SECONDS, 0, 0.5], /absoluteTimeout: .*; write seconds, from 1/],
     ['touchInterval', NOT_SECONDS, /touchInterval: .*; write seconds, from 0/],
     ['sweepInterval', NOT_SECONDS, /sweepInterval: .*; write seconds, from 0/],
+    ['watchInterval', [...NOT_SECONDS, 0, 0.05], /watchInterval: .*; write seconds, from 0\.1/],
+    ['watchTimeout', [...NOT_SECONDS, 0], /watchTimeout: .*; write seconds, from 1/],
+    ['nearCache', [1, 'yes', null], /nearCache: .*; write true, false or \{ maxSessions: 10_000 \}/],
+    ['nearCache', [{ maxSessions: 0 }, { maxSessions: 1.5 }], /nearCache: maxSessions: .*; write a whole number from 1/],
+    ['nearCache', [{ size: 1 }], /nearCache: size: no such option; write maxSessions/],
     ['backendTimeout', [...NOT_SECONDS, 0], /backendTimeout: .*; write seconds, from 0\.001/],
     ['persistent', NOT_BOOLEAN, /persistent: .*; write true or false/],
     ['recordClient', NOT_BOOLEAN, /recordClient: .*; write true or false/],
@@ -165,6 +170,8 @@ describe('an invalid option is refused at construction, with its name and the va
     ['touchInterval', 60 * 60 * 1000],
     ['backendTimeout', 5_000],
     ['sweepInterval', 10 * 3_600 * 1000],
+    ['watchInterval', 1_000],
+    ['watchTimeout', 86_401],
   ])('%s: %d, which can only be milliseconds', (option, value) => {
     expect(messageOf({ [option]: value })).toMatch(
       new RegExp(`^${option}: ${value}; write seconds, not milliseconds: at most \\d+$`),

@@ -19,6 +19,9 @@ const LIMITS = {
   touchInterval: 60_000,
   backendTimeout: 2_000,
   maxSessionsPerPrincipal: Infinity,
+  nearCache: undefined,
+  watchInterval: 1_000,
+  watchTimeout: 60_000,
 };
 
 function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {

@@ -23,8 +23,8 @@ class Store extends InterceptedBackend {
 /** A store with orphans in it that could not be ended, because it was away. */
 async function storeWith(count: number): Promise<{ store: Store; orphans: Orphans; ids: string[] }> {
   const store = new Store();
-  const orphans: Orphans = new Orphans(async (_operation, run) => {
-    const answer = await run(store);
+  const orphans: Orphans = new Orphans(async id => {
+    const answer = await store.delete(id);
     orphans.catchUp();
     return answer;
   });

@@ -27,6 +27,9 @@ const LIMITS = {
   touchInterval: MINUTE,
   backendTimeout: 2_000,
   maxSessionsPerPrincipal: Infinity,
+  nearCache: undefined,
+  watchInterval: 1_000,
+  watchTimeout: 60_000,
 };
 
 /** The clean-up as a service's sessions do it, on a backend of which nothing else is asked. */

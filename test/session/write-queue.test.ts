@@ -38,6 +38,9 @@ function processOn(backend: FaultyBackend | FaultyBackend['store']): Sessions<Lo
     touchInterval: 1e6,
     backendTimeout: BACKEND_TIMEOUT,
     maxSessionsPerPrincipal: Infinity,
+    nearCache: undefined,
+    watchInterval: 1_000,
+    watchTimeout: 60_000,
   };
   return new Sessions(
     new Model(Log),
@@ -58,6 +61,7 @@ async function sessionOn(store = new FaultyBackend()) {
     isLost: () => false,
     issue: issued => void (token = issued),
     clear: () => undefined,
+    onClosed: () => undefined,
   };
   await sessions.create({ count: 0, entries: [] }, { transport, client: {}, earlier: [] });
   /** The session as one request of a process has it. */

@@ -19,6 +19,9 @@ export class TokenClient implements Transport {
   clear(): void {
     this.#token = '';
   }
+  onClosed(): void {
+    // Never.
+  }
   get token(): VerifiedToken {
     return tokens.verify(this.#token) as VerifiedToken;
   }

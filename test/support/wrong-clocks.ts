@@ -52,6 +52,9 @@ export class Node {
       touchInterval: 60_000,
       backendTimeout: 20_000,
       maxSessionsPerPrincipal: Infinity,
+      nearCache: undefined,
+      watchInterval: 1_000,
+      watchTimeout: 60_000,
       ...limits,
     };
     this.#sessions = new Sessions(new Model(User), hub, tokens, all, clock, () => this.#watched(backend));

@@ -82,7 +82,10 @@ describe('the public names of the root entry', () => {
     'SessionEvents',
     'SessionInfo',
     'SessionInput',
+    'SessionNews',
+    'SessionNewsListener',
     'SessionRecord',
+    'SessionWatch',
     'StoreFinding',
     'WriteOutcome',
   ];
