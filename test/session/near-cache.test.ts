@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { InMemoryBackend, SessionCookie, SessionConfigurationError } from 'routing-controllers-sessions';
 
 import { NEAR_CACHE } from '../../src/core/near-cache.js';
-import { NearCache, type Watchable } from '../../src/session/near-cache.js';
+import { NearCache } from '../../src/session/near-cache.js';
 import { FaultyBackend } from '../support/faulty-backend.js';
 import { visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
