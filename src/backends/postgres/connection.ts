@@ -73,8 +73,10 @@ export class Connections {
     } finally {
       const release = (): void => {
         // A late request to cancel would hit the connection's next statement.
-        client.release(!isWhole || deadline.ending !== undefined);
-        client.off('error', ignore);
+        const isGivenUp = !isWhole || deadline.ending !== undefined;
+        client.release(isGivenUp);
+        // The pool has forgotten one that was given up, but the server may still say that it ends it.
+        if (!isGivenUp) client.off('error', ignore);
       };
       if (deadline.ending) void deadline.ending.then(release);
       else release();
