@@ -35,4 +35,4 @@ export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvent
 export type { ModelClass } from './model/model.js';
 export type { Migrate } from './model/notes.js';
 export { OptionalProps, type SessionInput } from './model/session-input.js';
-export type { Change, RotateOptions, Session, SessionInfo } from './session/session.js';
+export type { Change, EndOptions, RotateOptions, Session, SessionInfo } from './session/session.js';

@@ -54,6 +54,10 @@ export class KoaTransport implements Transport {
     setCookieHeader(this.ctx, setCookie.name, setCookie.clear());
   }
 
+  clearSiteData(kinds: readonly string[]): void {
+    if (this.#isOpen()) this.ctx.set('Clear-Site-Data', kinds.map(kind => `"${kind}"`).join(', '));
+  }
+
   onClosed(callback: () => void): void {
     const { res } = this.ctx;
     const { closed, destroyed } = channelOf(res);
@@ -91,6 +95,9 @@ export const noTransport: Transport = {
   },
   clear(): void {
     // The cookie stays with the client until it expires, but its session is gone.
+  },
+  clearSiteData(): void {
+    // It has no response.
   },
   onClosed(): void {
     // There is no connection that could close.

@@ -9,7 +9,7 @@ import { isSameJson, type JsonObject } from '../model/json.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
-import type { Change, RotateOptions, Session, Transport } from './session.js';
+import type { Change, EndOptions, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
 
 /** The options of a rotation. */
@@ -18,6 +18,22 @@ const ROTATION: OptionTable = Object.freeze({
     check: {
       instead: `seconds, from 0 to ${MAX_GRACE}`,
       holds: (value: unknown) => typeof value === 'number' && value >= 0 && value <= MAX_GRACE,
+    },
+  },
+});
+
+const SITE_DATA = ['cache', 'storage'];
+
+/** The options of an end. */
+const ENDING: OptionTable = Object.freeze({
+  clearSiteData: {
+    check: {
+      instead: "an array of 'cache' and 'storage'",
+      holds: (value: unknown) => Array.isArray(value) && value.every(kind => SITE_DATA.includes(kind as string)),
+      insteadOf: (value: unknown) =>
+        Array.isArray(value) && value.includes('cookies')
+          ? "'cache', 'storage': 'cookies' would clear those of the whole site, and this session's own is cleared anyway"
+          : undefined,
     },
   },
 });
@@ -188,7 +204,9 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   /** Clears the cookie only if this call ended the session: otherwise the cookie may be another session's by now. */
-  async end(): Promise<void> {
+  async end(options: EndOptions = {}): Promise<void> {
+    const { clearSiteData = [] } = checkedOptions(options, ENDING, 'end');
+    if (clearSiteData.length > 0) this.#transport.clearSiteData(clearSiteData);
     this.markEnded({ clear: await this.#parts.end(this.#stored.record, 'logout') });
   }
 

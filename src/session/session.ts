@@ -9,6 +9,15 @@ export interface RotateOptions {
   grace?: number;
 }
 
+/** Options of {@link Session.end}. */
+export interface EndOptions {
+  /**
+   * What the browser is told to clear of this origin with the response (`Clear-Site-Data`): what it has `'cache'`d, and what
+   * scripts have put into `'storage'`. Not cookies: that would clear those of the whole site. Default: nothing.
+   */
+  clearSiteData?: ('cache' | 'storage')[];
+}
+
 /** One session, as seen by the request that loaded it. */
 export interface Session<T> {
   /** Public: 22 characters, the same from log-in to log-out. Safe to list, log and revoke by, because it opens nothing. */
@@ -75,8 +84,12 @@ export interface Session<T> {
    */
   touch(): void;
 
-  /** Ends the session and clears its cookie. Ending it twice is not an error. */
-  end(): Promise<void>;
+  /**
+   * Ends the session and clears its cookie. Ending it twice is not an error.
+   *
+   * @throws SessionConfigurationError for an option that cannot work; the session goes on
+   */
+  end(options?: EndOptions): Promise<void>;
 }
 
 /** One entry in the list of a user's sessions. It contains no token. */
@@ -107,6 +120,8 @@ export interface Transport {
   issue(token: string, createdAt: number): void;
   /** Clears the client's token. Does nothing when it is too late. */
   clear(): void;
+  /** Has the client clear what it keeps of this origin. Does nothing when it is too late. */
+  clearSiteData(kinds: readonly string[]): void;
   /** Calls back when the connection to the client is closed: at once if it is. */
   onClosed(callback: () => void): void;
 }

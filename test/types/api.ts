@@ -88,6 +88,7 @@ export class Controller {
     cookie: AdminCookie,
     maxAuthAge: 60,
     authoritative: true,
+    touch: false,
     check: (admin: Admin) => admin.id > 0,
   })
   options(@CurrentSession() session?: Session<Admin>) {

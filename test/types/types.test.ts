@@ -68,6 +68,7 @@ describe('the public names of the root entry', () => {
     'CookieIdentifier',
     'CreateSessionOptions',
     'CurrentSessionOptions',
+    'EndOptions',
     'InMemoryBackendOptions',
     'Migrate',
     'ModelClass',
