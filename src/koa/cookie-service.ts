@@ -4,6 +4,7 @@ import type Koa from 'koa';
 import type { Context } from 'koa';
 
 import type { SetCookie } from '../cookie/set-cookie.js';
+import { termsOf } from '../cookie/proof.js';
 import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
 import { type StoreFinding, warnOfFindings } from '../core/findings.js';
@@ -16,6 +17,7 @@ import type { Session, SessionInfo, Transport } from '../session/session.js';
 import type { ClientInfo } from '../session/log-in.js';
 import type { SessionName } from '../session/parts.js';
 import { Sessions } from '../session/sessions.js';
+import type { Lifetime } from '../session/times.js';
 import { Sweeper } from '../session/sweeper.js';
 import { findBackend } from './backend-source.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
@@ -27,6 +29,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
   type SessionCookieOptions,
+  termsOfLogIn,
 } from './options.js';
 import { runningScope, scopeOf } from './request-scope.js';
 import { RequestSession } from './request-session.js';
@@ -69,13 +72,15 @@ export class CookieService<T extends object = object> {
     this.assertSameOrigin(ctx, options.trustedOrigins && originSet(options.trustedOrigins));
     const { transport } = request;
     transport.assertOpen();
+    const terms = termsOfLogIn(options, this.settings.limits);
     const { previousId, requirePrevious = false } = options;
     return request.logIn(own => {
       const previous = previousId === undefined ? request.current : named(previousId, own);
       if (requirePrevious && !previous) throw new SessionGoneError();
       const others = own.filter(({ id }) => id !== previous?.id);
       const earlier = previous ? [previous, ...others] : others;
-      const context = { transport, client: this.#clientOf(ctx), earlier, requireFirst: requirePrevious };
+      const client = this.#clientOf(ctx);
+      const context = { transport, client, earlier, requireFirst: requirePrevious, terms };
       return this.#sessions.create(data, context).then(session => {
         if (session.principal === undefined) this.#noteNobody();
         return session;
@@ -147,7 +152,7 @@ export class CookieService<T extends object = object> {
     const transport = new KoaTransport(
       ctx,
       setCookie,
-      createdAt => this.#maxAgeOf(createdAt),
+      lifetime => this.#maxAgeOf(lifetime),
       () => request.withdraw(),
     );
     const request = scope.add(this.#makeRequestSession(client, setCookie, transport));
@@ -230,9 +235,11 @@ export class CookieService<T extends object = object> {
     return () => (found ??= secure.name !== plain.name && isPlainLoopback(client) ? plain : secure);
   }
 
-  #maxAgeOf(createdAt: number): number | undefined {
-    if (!this.settings.persistent) return undefined;
-    const remaining = createdAt + this.settings.limits.absoluteTimeout - this.#sessions.times.now();
+  #maxAgeOf(lifetime: Lifetime): number | undefined {
+    const { persistent = this.settings.persistent } = termsOf(lifetime.proof);
+    if (!persistent) return undefined;
+    const { times } = this.#sessions;
+    const remaining = times.lastEnd(lifetime) - times.now();
     // Rounded up: a cookie that outlives its session by less than a second opens nothing.
     return Math.max(0, Math.ceil(remaining / 1000));
   }

@@ -185,7 +185,7 @@ export class RequestSession<T extends object = object> {
     if (token?.reissue === undefined) return;
     // Read again, because a rotation in another request may have replaced the cookie, and the old one must not come back.
     await session.refresh();
-    if (!session.ended && session.hasCurrentToken) this.transport.issue(token.reissue, session.createdAt.getTime());
+    if (!session.ended && session.hasCurrentToken) session.issue(token.reissue);
   }
 
   /** Returns the session's token from the request, if it needs a new signature. */

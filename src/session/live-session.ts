@@ -150,7 +150,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const seen = this.#parts.touches.touch(record, isMisfiled);
     if (seen === undefined) return;
     record.lastSeenAt = seen;
-    record.expiresAt = this.#parts.times.expiresAt(record.createdAt, seen);
+    record.expiresAt = this.#parts.times.expiresAt(record, seen);
   }
 
   /** The token may have been exchanged since, so the session counts, whatever opens it. */
@@ -191,11 +191,14 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#transport.assertOpen();
     const { token, hash } = tokens.mint(this.id);
     const until = grace === 0 ? undefined : times.now() + grace * 1000;
-    await this.#write(undefined, { from: this.#hash, proof: rotatedProof(hash, this.#hash, until) });
+    await this.#write(undefined, {
+      from: this.#hash,
+      proof: rotatedProof(this.#stored.record.proof, { hash, previous: this.#hash, until }),
+    });
     this.#hash = hash;
     this.#isIssued = true;
     try {
-      this.#transport.issue(token, this.#stored.record.createdAt);
+      this.#transport.issue(token, this.#stored.record);
     } catch (error) {
       await this.#abandon();
       throw error;
@@ -257,6 +260,11 @@ export class LiveSession<T extends object> implements Session<T> {
   /** Returns whether a token is the one that the request has for this session. */
   isOpenedBy({ id, hash }: VerifiedToken): boolean {
     return id === this.id && hash === this.#hash;
+  }
+
+  /** Sends a token that this session has already, in another form. */
+  issue(token: string): void {
+    this.#transport.issue(token, this.#stored.record);
   }
 
   /** `true` if the request's token is the one that was issued last, and not one in its grace period. */

@@ -1,4 +1,5 @@
 import type { SessionInput } from '../model/session-input.js';
+import type { Lifetime } from './times.js';
 
 /** Changes the data in place, or returns an object that replaces it. A returned promise is awaited. */
 export type Change<T> = (data: T) => unknown;
@@ -116,8 +117,8 @@ export interface Transport {
   assertOpen(): void;
   /** Returns whether the client went away before the response began. */
   isLost(): boolean;
-  /** Sends a token. The cookie's lifetime depends on `createdAt`. */
-  issue(token: string, createdAt: number): void;
+  /** Sends a token. The cookie's lifetime is that of its session. */
+  issue(token: string, lifetime: Lifetime): void;
   /** Clears the client's token. Does nothing when it is too late. */
   clear(): void;
   /** Has the client clear what it keeps of this origin. Does nothing when it is too late. */
