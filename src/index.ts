@@ -29,6 +29,7 @@ export { CurrentSession, type CurrentSessionOptions } from './controllers/curren
 export { Principal } from './model/principal.js';
 export { RequireSession } from './controllers/require-session.js';
 export { SessionData, type SessionDataOptions } from './controllers/session-data.js';
+export { type CurrentSessionInfo, SessionsController } from './controllers/sessions-controller.js';
 export type { CreateSessionOptions, SessionCookieOptions } from './koa/options.js';
 export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './koa/session-cookie.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from './session/events.js';

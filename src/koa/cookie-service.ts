@@ -100,6 +100,12 @@ export class CookieService<T extends object = object> {
     return ended;
   }
 
+  /** Returns whether a living session is a principal's. */
+  async isOf(sessionId: string, principal: string | undefined): Promise<boolean> {
+    if (!isSessionId(sessionId) || principal === undefined) return false;
+    return (await this.#sessions.principalOf(sessionId)) === principal;
+  }
+
   async endEverybodys(before: Date | undefined): Promise<number> {
     const ended = await this.#sessions.endEverybodys(before?.getTime());
     this.#running()?.markEndedBefore(ended.before);

@@ -61,12 +61,14 @@ describe('the public names of the root entry', () => {
     'SessionNotFreshError',
     'SessionRequiredError',
     'SessionUnavailableError',
+    'SessionsController',
   ];
   const TYPES = [
     'Change',
     'Clock',
     'CookieIdentifier',
     'CreateSessionOptions',
+    'CurrentSessionInfo',
     'CurrentSessionOptions',
     'EndOptions',
     'InMemoryBackendOptions',
