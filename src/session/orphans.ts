@@ -1,6 +1,6 @@
 import type { SessionBackend } from '../core/backend.js';
 
-type Call = <R>(operation: keyof SessionBackend, run: (backend: SessionBackend) => Promise<R>) => Promise<R>;
+type Call = <R>(operation: 'delete', id: string, run: (backend: SessionBackend) => Promise<R>) => Promise<R>;
 
 /** The most sessions that are remembered for another try. The oldest ones beyond that are left to their timeout. */
 const REMEMBERED = 10_000;
@@ -28,7 +28,7 @@ export class Orphans {
    */
   async end(id: string): Promise<boolean> {
     try {
-      return await this.#call('delete', backend => backend.delete(id));
+      return await this.#call('delete', id, backend => backend.delete(id));
     } catch {
       this.#remember(id);
       return false;

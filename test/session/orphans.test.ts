@@ -23,7 +23,7 @@ class Store extends InterceptedBackend {
 /** A store with orphans in it that could not be ended, because it was away. */
 async function storeWith(count: number): Promise<{ store: Store; orphans: Orphans; ids: string[] }> {
   const store = new Store();
-  const orphans: Orphans = new Orphans(async (_operation, run) => {
+  const orphans: Orphans = new Orphans(async (_operation, _id, run) => {
     const answer = await run(store);
     orphans.catchUp();
     return answer;
