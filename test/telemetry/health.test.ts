@@ -44,7 +44,10 @@ describeWith('redis', 'SessionCookie.health with a Redis behind a network that f
     sessions.on('unavailable', ({ operation }) => unavailable.push(operation));
     const koa = new Koa();
     koa.use(async (ctx, next) => {
-      if (ctx.path !== '/ready') return next();
+      if (ctx.path !== '/ready') {
+        await next();
+        return;
+      }
       await sessions.health();
       ctx.status = 204;
     });
