@@ -106,6 +106,13 @@ describe('the public names of the root entry', () => {
   });
 });
 
+test('the public names of the entry for telemetry are one function and its options', () => {
+  expect(exportsOf('src/telemetry/index.ts')).toEqual({
+    values: ['instrumentSessions'],
+    types: ['InstrumentSessionsOptions'],
+  });
+});
+
 describe('the errors', () => {
   test.each<[string, new () => Error, object]>([
     [
