@@ -32,6 +32,15 @@ export { SessionData, type SessionDataOptions } from './controllers/session-data
 export { type CurrentSessionInfo, SessionsController } from './controllers/sessions-controller.js';
 export type { CreateSessionOptions, SessionCookieOptions } from './koa/options.js';
 export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './koa/session-cookie.js';
+export type {
+  BackendOperation,
+  BackendOutcome,
+  BackendWrite,
+  LoadOutcome,
+  SessionChannel,
+  SessionMessage,
+  SessionMessages,
+} from './session/diagnostics.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from './session/events.js';
 export type { ModelClass } from './model/model.js';
 export type { Migrate } from './model/notes.js';

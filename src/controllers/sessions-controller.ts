@@ -1,4 +1,3 @@
-import type { Context } from 'koa';
 import { Delete, Get, NotFoundError } from 'routing-controllers';
 
 import { SessionConfigurationError, SessionNotFreshError } from '../core/errors.js';
@@ -6,8 +5,7 @@ import type { CookieService } from '../koa/cookie-service.js';
 import { runningScope } from '../koa/request-scope.js';
 import type { Session, SessionInfo } from '../session/session.js';
 import { isStale } from '../session/times.js';
-import { CurrentSession } from './current-session.js';
-import { RequireSession } from './require-session.js';
+import { requireOn } from './require-session.js';
 import { requirementsOf } from './requirements.js';
 import { cookieServiceOf } from './services.js';
 
@@ -42,39 +40,43 @@ export abstract class SessionsController {
   /** The seconds within which the user must have authenticated to end sessions; a class that extends this one may set others. */
   protected readonly maxAuthAge: number = 300;
 
+  static {
+    // By calls: a decorator of the library asks for reflect-metadata, which may be loaded later than this file.
+    for (const action of ['list', 'endOne', 'endOthers']) requireOn(this.prototype, action, {});
+    requireOn(this.prototype, 'current', { touch: false });
+  }
+
   /** @internal */
   @Get('/')
-  list(@CurrentSession() session: Session<object>): Promise<SessionInfo[]> | SessionInfo[] {
-    const { id, principal, createdAt, lastSeenAt, expiresAt } = session;
+  list(): Promise<SessionInfo[]> | SessionInfo[] {
+    const { id, principal, createdAt, lastSeenAt, expiresAt } = this.#session;
     if (principal === undefined) return [{ id, current: true, createdAt, lastSeenAt, expiresAt }];
     return this.#service.list(principal);
   }
 
   /** @internal */
   @Get('/current')
-  @RequireSession({ touch: false })
-  current(@CurrentSession() session: Session<object>): CurrentSessionInfo {
-    const { id, principal, createdAt, authenticatedAt, lastSeenAt, expiresAt } = session;
+  current(): CurrentSessionInfo {
+    const { id, principal, createdAt, authenticatedAt, lastSeenAt, expiresAt } = this.#session;
     return { id, ...(principal !== undefined && { principal }), createdAt, authenticatedAt, lastSeenAt, expiresAt };
   }
 
   /** @internal */
   @Delete('/:id')
-  async endOne(@CurrentSession() session: Session<object>): Promise<null> {
-    this.#assertFresh(session);
-    const ctx = runningContext();
-    const { id = '' } = ctx['params'] as { id?: string };
+  async endOne(): Promise<null> {
+    const session = this.#freshSession;
+    // Not by `@Ctx()` and `@Param()`: routing-controllers does not inherit the parameters of an action.
+    const { id = '' } = (runningScope.getStore()?.ctx['params'] ?? {}) as { id?: string };
     const isOwn = id === session.id || (await this.#service.isOf(id, session.principal));
-    if (!isOwn || !(await this.#service.logOut(id, ctx))) throw new NotFoundError('You have no such session');
+    if (!isOwn || !(await this.#service.logOut(id))) throw new NotFoundError('You have no such session');
     // Answered as 204.
     return null;
   }
 
   /** @internal */
   @Delete('/')
-  async endOthers(@CurrentSession() session: Session<object>): Promise<{ ended: number }> {
-    this.#assertFresh(session);
-    const { principal, id } = session;
+  async endOthers(): Promise<{ ended: number }> {
+    const { principal, id } = this.#freshSession;
     return { ended: principal === undefined ? 0 : await this.#service.endAllOf(principal, id) };
   }
 
@@ -83,15 +85,16 @@ export abstract class SessionsController {
     return cookieServiceOf(requirement?.cookie, this.constructor.name);
   }
 
-  #assertFresh({ authenticatedAt }: Session<object>): void {
-    const now = this.#service.settings.clock();
-    if (isStale(authenticatedAt.getTime(), this.maxAuthAge * 1000, now)) throw new SessionNotFreshError();
+  get #session(): Session<object> {
+    const session = this.#service.current;
+    if (!session) throw new SessionConfigurationError('SessionsController: an action was called without its guard');
+    return session;
   }
-}
 
-/** routing-controllers does not inherit parameters: those of `@Ctx()` and `@Param()` would be `undefined` in a class that extends. */
-function runningContext(): Context {
-  const ctx = runningScope.getStore()?.ctx;
-  if (!ctx) throw new SessionConfigurationError('SessionsController: an action was called without its guard');
-  return ctx;
+  get #freshSession(): Session<object> {
+    const session = this.#session;
+    const now = this.#service.settings.clock();
+    if (isStale(session.authenticatedAt.getTime(), this.maxAuthAge * 1000, now)) throw new SessionNotFreshError();
+    return session;
+  }
 }

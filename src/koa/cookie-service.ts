@@ -12,6 +12,7 @@ import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
 import { Model } from '../model/model.js';
 import { requiredPrincipalOf } from '../model/principal.js';
+import { Diagnostics } from '../session/diagnostics.js';
 import { SessionEventHub } from '../session/events.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
 import type { ClientInfo } from '../session/log-in.js';
@@ -48,7 +49,7 @@ const MAX_USER_AGENT = 256;
  */
 export class CookieService<T extends object = object> {
   readonly settings: ResolvedOptions<T>;
-  readonly events = new SessionEventHub();
+  readonly events: SessionEventHub;
   readonly #tokens: Tokens;
   readonly #sessions: Sessions<T>;
   readonly #sweeper: Sweeper;
@@ -56,10 +57,14 @@ export class CookieService<T extends object = object> {
   #hasWarned = false;
   #app: Koa | undefined;
 
-  /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
-  constructor(options: SessionCookieOptions<T>) {
+  /**
+   * @param cookie the facade, which messages name
+   * @throws SessionConfigurationError naming the option that cannot work, and what to write instead
+   */
+  constructor(options: SessionCookieOptions<T>, cookie: object) {
     const settings = resolveOptions(options);
     this.settings = settings;
+    this.events = new SessionEventHub(new Diagnostics(cookie, settings.name));
     this.#tokens = new Tokens(settings.secretKeys, settings.name);
     const model = new Model(settings.dataModel);
     const backend = () => this.#backend ?? this.#findBackend();
@@ -192,6 +197,10 @@ export class CookieService<T extends object = object> {
 
   check(): Promise<StoreFinding[]> {
     return this.#sessions.store.findings();
+  }
+
+  health(): Promise<void> {
+    return this.#sessions.store.answer();
   }
 
   /** Stores a session without a request, and returns its token: for tests. */

@@ -85,7 +85,7 @@ export class SessionCookie<T extends object> {
 
   /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
   constructor(options: SessionCookieOptions<T>) {
-    this.#service = new CookieService(options);
+    this.#service = new CookieService(options, this);
   }
 
   /**
@@ -248,6 +248,25 @@ export class SessionCookie<T extends object> {
    */
   check(): Promise<StoreFinding[]> {
     return this.#service.check();
+  }
+
+  /**
+   * Resolves when the store answers a read within `backendTimeout`: for a readiness probe. It asks the store itself, never a
+   * near-cache, and reports a failure as any other call does.
+   *
+   * ```ts
+   * koa.use(async (ctx, next) => {
+   *   if (ctx.path !== '/ready') return next();
+   *   await sessions.health();
+   *   ctx.status = 204;
+   * });
+   * ```
+   *
+   * @throws SessionUnavailableError when it does not: to a client that is 503
+   * @throws SessionConfigurationError when there is no backend
+   */
+  health(): Promise<void> {
+    return this.#service.health();
   }
 
   /** Stops the sweeper and closes the backend. */

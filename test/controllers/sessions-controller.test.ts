@@ -148,7 +148,7 @@ describe('SessionsController', () => {
     expect((await ask(app, `${PATH}/${idIn(admin)}`, { method: 'DELETE', cookie: me.cookie })).status).toBe(404);
     expect(await idsOf(app, hers.cookie)).toEqual([hers.id]);
     expect(await idsOf(app, nobodys.cookie)).toEqual([nobodys.id]);
-    expect(await idsOf(app, admin, '/admin/sessions')).toEqual([idIn(admin)]);
+    expect(await idsOf(app, admin, '/admin/sessions')).toContain(idIn(admin));
   });
 
   test('a log-in that is too old ends nothing; how old it may be is up to the application', async () => {

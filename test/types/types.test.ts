@@ -64,6 +64,9 @@ describe('the public names of the root entry', () => {
     'SessionsController',
   ];
   const TYPES = [
+    'BackendOperation',
+    'BackendOutcome',
+    'BackendWrite',
     'Change',
     'Clock',
     'CookieIdentifier',
@@ -72,11 +75,13 @@ describe('the public names of the root entry', () => {
     'CurrentSessionOptions',
     'EndOptions',
     'InMemoryBackendOptions',
+    'LoadOutcome',
     'Migrate',
     'ModelClass',
     'RequireSessionOptions',
     'RotateOptions',
     'Session',
+    'SessionChannel',
     'SessionCookieOptions',
     'SessionDataOptions',
     'SessionEvent',
@@ -85,6 +90,8 @@ describe('the public names of the root entry', () => {
     'SessionEvents',
     'SessionInfo',
     'SessionInput',
+    'SessionMessage',
+    'SessionMessages',
     'SessionNews',
     'SessionNewsListener',
     'SessionRecord',
@@ -99,6 +106,13 @@ describe('the public names of the root entry', () => {
 
   test('and these types beside them', () => {
     expect(exportsOf('src/index.ts')).toEqual({ values: VALUES, types: TYPES });
+  });
+});
+
+test('the public names of the entry for telemetry are one function and its options', () => {
+  expect(exportsOf('src/telemetry/index.ts')).toEqual({
+    values: ['instrumentSessions'],
+    types: ['InstrumentSessionsOptions'],
   });
 });
 
