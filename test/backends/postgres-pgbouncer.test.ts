@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import { Pool } from 'pg';
+import { Client, Pool } from 'pg';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { sqlStateOf } from '../../src/backends/postgres/pool.js';
 import { describeSessionBackend } from '../../src/testing/index.js';
@@ -31,7 +31,9 @@ describeWith('pgbouncer', 'behind a PgBouncer in transaction mode', () => {
 
   let tables = 0;
   async function open(): Promise<PostgresBackend> {
-    const backend = new PostgresBackend({ pool, table: `store_${tables++}`, prepare: false });
+    const table = `store_${tables++}`;
+    const listen = (): Client => new Client(`postgres://postgres@127.0.0.1:${postgres.port}/postgres`);
+    const backend = new PostgresBackend({ pool, table, prepare: false, listen });
     await backend.migrate();
     return backend;
   }
