@@ -31,6 +31,7 @@ export interface ListeningEvents {
  */
 interface Probe {
   readonly payload: string;
+  readonly isThroughPool: boolean;
   readonly sentAt: number;
   /** The instant of the answer that it is committed. */
   committedAt: number | undefined;
@@ -85,11 +86,14 @@ export class ListeningConnection {
 
   /** Sends a probe unless one is under way, and gives the connection up if that takes too long. */
   keepUp(now: number): void {
-    const step = this.#probe?.committedAt ?? this.#stepAt;
-    if (this.#phase === 'live' && this.#probe?.committedAt === undefined) {
-      if (now - step > (this.#probe ? GIVE_UP : BEAT)) this.#ask();
-    } else if (this.#phase !== 'lost' && now - step > GIVE_UP) {
-      if (this.#phase === 'opening' && this.#probe?.committedAt !== undefined) this.#events.deaf();
+    const probe = this.#probe;
+    const waited = now - (probe?.committedAt ?? this.#stepAt);
+    // The pool has no connection, or its server does not answer. That says nothing about this connection.
+    const isPools = probe?.isThroughPool === true && probe.committedAt === undefined;
+    if (this.#phase === 'live' && (!probe || isPools)) {
+      if (waited > (probe ? GIVE_UP : BEAT)) this.#ask();
+    } else if (this.#phase !== 'lost' && waited > GIVE_UP) {
+      if (this.#phase === 'opening' && probe?.committedAt !== undefined) this.#events.deaf();
       this.#lose();
     }
   }
@@ -116,39 +120,36 @@ export class ListeningConnection {
   }
 
   #ask(): void {
-    const isThroughPool = this.#isPoolsTurn();
-    this.#prove().then(
+    const probing = this.#prove();
+    const probe = this.#probe;
+    probing.then(
       ({ table, sentAt }) => {
         // Another table has taken the name.
         if (table.oid !== this.#table?.oid) this.#lose();
-        if (this.#phase === 'live') this.#knownUntil = sentAt;
+        if (this.#phase === 'live') this.#knownUntil = Math.max(sentAt, this.#knownUntil);
       },
       () => {
-        // The pool may be at its limit. That says nothing about this connection.
-        if (isThroughPool) this.#probe = undefined;
-        else this.#lose();
+        if (probe?.isThroughPool !== true) this.#lose();
+        else if (this.#probe === probe) this.#probe = undefined;
       },
     );
   }
 
+  /** Resolves when a probe is committed and has arrived. */
   async #prove(): Promise<{ table: WatchedTable; sentAt: number }> {
-    const isThroughPool = this.#isPoolsTurn();
     const sentAt = (this.#stepAt = monotonicNow());
+    const isThroughPool = sentAt - this.#poolProbeAt > POOL_PROBE;
     const payload = String(++this.#probes);
-    let probe: Probe | undefined;
-    const arrival = new Promise<void>(arrived => {
-      probe = this.#probe = { payload, sentAt, committedAt: undefined, arrived };
-    });
+    let arrived = (): void => undefined;
+    const arrival = new Promise<void>(resolve => (arrived = resolve));
+    const probe: Probe = { payload, isThroughPool, sentAt, committedAt: undefined, arrived };
+    this.#probe = probe;
     const table = await (isThroughPool ? this.#poolProbe(this.#channel, payload) : this.#ownProbe(payload));
-    if (probe) probe.committedAt = monotonicNow();
+    probe.committedAt = monotonicNow();
     await arrival;
     if (isThroughPool) this.#poolProbeAt = sentAt;
     if (this.#probe === probe) this.#probe = undefined;
     return { table, sentAt };
-  }
-
-  #isPoolsTurn(): boolean {
-    return monotonicNow() - this.#poolProbeAt > POOL_PROBE;
   }
 
   async #ownProbe(payload: string): Promise<WatchedTable> {
