@@ -238,6 +238,39 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     expect(reader.changed).toContain(id);
   });
 
+  it('a pool that has moved to another database takes the watch with it', async () => {
+    await pool.query('CREATE DATABASE other');
+    const other = poolOf(url.replace(/postgres$/, 'other'), 2);
+    cleanUp.push(() => other.end());
+    let current = pool;
+    let listensTo = url;
+    const backend = await open({ pool: { connect: () => current.connect() }, listen: () => new Client(listensTo) });
+    const reader = new Reader(backend);
+    await reader.catchUp();
+    current = other;
+    listensTo = other.options.connectionString!;
+    await backend.migrate();
+    leap(31_000);
+    const sent = jest.spyOn(other, 'connect');
+    await until(() => {
+      reader.watch.knownUntil();
+      return sent.mock.calls.length > 0;
+    }, 'a probe through the pool');
+    await sent.mock.results[0]!.value;
+    expect(reader.lost).toBe(0);
+    await until(async () => {
+      await backend.read('x');
+      leap(37_000);
+      reader.watch.knownUntil();
+      return reader.lost > 0;
+    }, 'the loss');
+    leap(39_000);
+    await reader.catchUp();
+    const id = await endOne(backend);
+    await reader.catchUp();
+    expect(reader.changed).toContain(id);
+  });
+
   it('a notification by hand says that anything may have changed', async () => {
     const reader = new Reader(await open());
     await reader.catchUp();
