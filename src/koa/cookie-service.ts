@@ -144,7 +144,11 @@ export class CookieService<T extends object = object> {
       return undefined;
     }
     // The connection may stay open for hours, so the session is read from the store itself.
-    return this.#makeRequestSession(client, this.#setCookieFor(client), socketTransport(request)).get(true);
+    const found = this.#makeRequestSession(client, this.#setCookieFor(client), socketTransport(request));
+    const session = await found.get(true);
+    // No response comes that would save what is assigned.
+    session?.seal();
+    return session;
   }
 
   /** Notes the application that the service belongs to. */

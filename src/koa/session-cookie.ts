@@ -178,7 +178,8 @@ export class SessionCookie<T extends object> {
   /**
    * The session of a request that is not a Koa request: a WebSocket upgrade. No cookie is set. `undefined` as well when a
    * page of another origin sent it, which browsers allow for WebSockets. What a proxy says of the host counts as it does for
-   * the application's requests: with `app.proxy`.
+   * the application's requests: with `app.proxy`. The session's data is read only, because no response saves it: it is changed
+   * by `update`.
    *
    * @param app the application that the server belongs to; default: the first one whose requests the service serves, known
    *   when controllers are registered, else at its first request

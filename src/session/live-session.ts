@@ -91,7 +91,7 @@ export class LiveSession<T extends object> implements Session<T> {
   set data(data: T | SessionInput<T>) {
     if (this.#sealed) {
       throw new SessionConfigurationError(
-        'session.data was assigned after the response, so that it would not be saved: write session.update(…)',
+        'session.data was assigned on a socket or after the response, so that it would not be saved: write session.update(…)',
       );
     }
     this.#data = this.#parts.model.instanceFrom(data);
@@ -214,8 +214,8 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   /**
-   * Makes the data read only, because its changes were saved with the response: what is assigned from here on would be lost, so
-   * it throws. `update` stays possible.
+   * Makes the data read only, because its changes were saved with the response, or there is none: what is assigned from here on
+   * would be lost, so it throws. `update` stays possible.
    */
   seal(): void {
     this.#sealed = true;
