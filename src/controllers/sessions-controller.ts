@@ -90,11 +90,11 @@ function addRoutes({ prototype }: { prototype: SessionsController }): void {
   const routes = { list: Get('/'), current: Get('/current'), endOne: Delete('/:id'), endOthers: Delete('/') };
   for (const [method, route] of Object.entries(routes)) {
     if (actions.some(action => action.target === prototype.constructor && action.method === method)) continue;
-    route(prototype, method);
+    (route as MethodDecorator)(prototype, method, {});
     requireOn(prototype, method, method === 'current' ? { touch: false } : {});
     if (method !== 'endOne') continue;
     Reflect.defineMetadata('design:paramtypes', [String], prototype, method);
-    Param('id')(prototype, method, 0);
+    (Param('id') as ParameterDecorator)(prototype, method, 0);
     (OnUndefined(204) as MethodDecorator)(prototype, method, {});
   }
 }

@@ -139,7 +139,6 @@ describe('the errors', () => {
       sessions.SessionUnavailableError,
       { code: 'ERR_SESSION_UNAVAILABLE', httpCode: 503, expose: true },
     ],
-    ['SessionFactorError', sessions.SessionFactorError, { code: 'ERR_SESSION_FACTOR', httpCode: 403, expose: true }],
     ['SessionGoneError', sessions.SessionGoneError, { code: 'ERR_SESSION_GONE', httpCode: 409, expose: true }],
     [
       'SessionConflictError',
