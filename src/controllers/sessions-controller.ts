@@ -1,12 +1,12 @@
-import { Delete, Get, NotFoundError } from 'routing-controllers';
+import { Delete, Get, HttpCode, NotFoundError } from 'routing-controllers';
 
 import { SessionConfigurationError, SessionNotFreshError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
 import { runningScope } from '../koa/request-scope.js';
 import type { Session, SessionInfo } from '../session/session.js';
 import { isStale } from '../session/times.js';
-import { requireOn } from './require-session.js';
-import { requirementsOf } from './requirements.js';
+import { giveRoutes } from './inherited-routes.js';
+import { noteRequirement, requirementsOf } from './requirements.js';
 import { cookieServiceOf } from './services.js';
 
 /** The session that asks, as `GET /current` answers it. */
@@ -41,13 +41,20 @@ export abstract class SessionsController {
   protected readonly maxAuthAge: number = 300;
 
   static {
-    // By calls: a decorator of the library asks for reflect-metadata, which may be loaded later than this file.
-    for (const action of ['list', 'endOne', 'endOthers']) requireOn(this.prototype, action, {});
-    requireOn(this.prototype, 'current', { touch: false });
+    for (const action of ['list', 'endOne', 'endOthers']) noteRequirement(this, action, {});
+    noteRequirement(this, 'current', { touch: false });
+    giveRoutes(
+      this,
+      new Map([
+        ['list', [Get()]],
+        ['current', [Get('/current')]],
+        ['endOne', [Delete('/:id'), HttpCode(204)]],
+        ['endOthers', [Delete()]],
+      ]),
+    );
   }
 
   /** @internal */
-  @Get('/')
   list(): Promise<SessionInfo[]> | SessionInfo[] {
     const { id, principal, createdAt, lastSeenAt, expiresAt } = this.#session;
     if (principal === undefined) return [{ id, current: true, createdAt, lastSeenAt, expiresAt }];
@@ -55,26 +62,22 @@ export abstract class SessionsController {
   }
 
   /** @internal */
-  @Get('/current')
   current(): CurrentSessionInfo {
     const { id, principal, createdAt, authenticatedAt, lastSeenAt, expiresAt } = this.#session;
     return { id, ...(principal !== undefined && { principal }), createdAt, authenticatedAt, lastSeenAt, expiresAt };
   }
 
   /** @internal */
-  @Delete('/:id')
   async endOne(): Promise<null> {
     const session = this.#freshSession;
     // Not by `@Ctx()` and `@Param()`: routing-controllers does not inherit the parameters of an action.
     const { id = '' } = (runningScope.getStore()?.ctx['params'] ?? {}) as { id?: string };
     const isOwn = id === session.id || (await this.#service.isOf(id, session.principal));
     if (!isOwn || !(await this.#service.logOut(id))) throw new NotFoundError('You have no such session');
-    // Answered as 204.
     return null;
   }
 
   /** @internal */
-  @Delete('/')
   async endOthers(): Promise<{ ended: number }> {
     const { principal, id } = this.#freshSession;
     return { ended: principal === undefined ? 0 : await this.#service.endAllOf(principal, id) };
