@@ -35,13 +35,24 @@ export function routeSources(controllers: readonly Function[]): RouteSource[] {
   });
 }
 
-/** Returns the lines from a method's first decorator to its closing brace. The formatter puts them where this looks. */
+/**
+ * Returns the lines from a method's first decorator to its closing brace; for a method that is inherited, those of the class.
+ * The formatter puts them where this looks.
+ */
 function cut(lines: readonly string[], method: string): { line: number; code: string } {
   const signature = lines.findIndex(line => line.startsWith(`  ${method}(`) || line.startsWith(`  async ${method}(`));
-  if (signature === -1) throw new Error(`no method ${method} among ${lines.length} lines`);
+  if (signature === -1) return cutClass(lines, method);
   let first = signature;
   while (lines[first - 1]?.startsWith('  @')) first--;
   const last = lines.indexOf('  }', signature);
   const code = lines.slice(first, last + 1).map(line => line.slice(2));
   return { line: first + 1, code: code.join('\n') };
+}
+
+function cutClass(lines: readonly string[], method: string): { line: number; code: string } {
+  const name = lines.findIndex(line => / extends .*\{\}$/.test(line));
+  if (name === -1) throw new Error(`no method ${method} among ${lines.length} lines, nor a class that inherits all`);
+  let first = name;
+  while (lines[first - 1]?.startsWith('@')) first--;
+  return { line: first + 1, code: lines.slice(first, name + 1).join('\n') };
 }

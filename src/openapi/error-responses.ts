@@ -69,6 +69,11 @@ export function mergeResponses(
   for (const [status, ours] of Object.entries(added)) {
     const theirs = merged[status];
     if (theirs && '$ref' in theirs) continue;
+    if (status === '204') {
+      // No Content, although routing-controllers-openapi documents some for every status.
+      merged[status] = { description: theirs?.description ?? ours.description };
+      continue;
+    }
     const content = { ...theirs?.content };
     for (const [type, { schema }] of Object.entries(ours.content ?? {})) {
       const documented = content[type]?.schema;

@@ -10,6 +10,7 @@ import { type AnyCookie, CookieServices } from './cookie-services.js';
 import type { DocumentObject, DocumentParts, OperationObject, PathItemObject } from './document.js';
 import { type EffectiveDemand, errorResponses, guardErrors, mergeResponses } from './error-responses.js';
 import { type SchemeUse, withSchemes } from './security.js';
+import { ownSessionsAction } from './own-sessions.js';
 import { locate, servedRoutes } from './served-routes.js';
 
 /** An OpenAPI 3 document, with the types of any package. */
@@ -66,6 +67,7 @@ export function withSessionSecurity<D extends OpenApiDocument>(
   for (const route of located) {
     const { requirements } = requirementsOf(route.controller, route.method);
     if (requirements.length === 0) continue;
+    const own = ownSessionsAction(route);
     const uses: SchemeUse[] = [];
     const demands: EffectiveDemand[] = [];
     for (const { cookie, autoError, factors, maxAuthAge } of requirements) {
@@ -75,7 +77,7 @@ export function withSessionSecurity<D extends OpenApiDocument>(
         autoError: autoError ?? settings.autoError,
         unauthenticatedStatus: settings.unauthenticatedStatus,
         factors: factors && listsOf(factors),
-        maxAuthAge,
+        maxAuthAge: maxAuthAge ?? own?.maxAuthAge,
       };
       demands.push(demand);
       uses.push({ scheme: addScheme(schemes, service), optional: !demand.autoError });
@@ -83,10 +85,14 @@ export function withSessionSecurity<D extends OpenApiDocument>(
     const item = paths[route.documentPath];
     const operation = item?.[route.verb];
     if (!operation) continue;
+    const answers = {
+      ...own?.responses(schemas),
+      ...errorResponses(guardErrors(demands, route.verb), route, schemas),
+    };
     const guarded: OperationObject = {
       ...operation,
       security: withSchemes(operation.security ?? parts.security, uses),
-      responses: mergeResponses(operation.responses, errorResponses(guardErrors(demands, route.verb), route, schemas)),
+      responses: mergeResponses(operation.responses, answers),
     };
     paths[route.documentPath] = { ...item, [route.verb]: guarded };
   }

@@ -109,6 +109,39 @@ describeInBrowser("the playground's page", () => {
     await says(page, 'log-in', 'You are secure.');
   });
 
+  test('asks for a new log-in before it ends a session, five minutes after the last one', async () => {
+    const page = await open();
+    await logIn(page);
+    await live(page);
+    const elsewhere = await open(await newBrowser(FIREFOX));
+    await logIn(elsewhere);
+    const firefox = page.locator('#device-list li', { hasText: 'Firefox on Linux' });
+    await firefox.waitFor();
+    await page.locator('#may-end', { hasText: 'yours is, for' }).waitFor();
+
+    await click(page, '10 minutes pass');
+    await page.locator('#may-end', { hasText: 'yours is older' }).waitFor();
+    await firefox.getByRole('button', { name: 'End the session' }).click();
+    await says(page, 'devices', 'You logged in too long ago. Log in again');
+    expect(await wire(page, 'devices').innerText()).toContain('ERR_SESSION_NOT_FRESH');
+    await click(page, 'End all others');
+    await says(page, 'devices', 'You logged in too long ago. Log in again');
+    await bar(elsewhere, 'ada');
+
+    // By keyboard: the link leads to the log-in, whose first stop is the name.
+    await page.getByRole('link', { name: 'Log in again' }).focus();
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    expect(await focused(page)).toBe('username');
+    await page.keyboard.press('Enter');
+    await says(page, 'log-in', 'You now have a session, ada.');
+    await page.locator('#may-end', { hasText: 'yours is, for' }).waitFor();
+    await firefox.getByRole('button', { name: 'End the session' }).click();
+    await says(page, 'devices', 'That session is over');
+    await firefox.waitFor({ state: 'detached' });
+    await bar(elsewhere, 'No session');
+  });
+
   test("does not show another user's sessions", async () => {
     const page = await open();
     await logIn(page);

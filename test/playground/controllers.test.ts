@@ -305,9 +305,19 @@ describe('the playground', () => {
     test('ends one by its id', async () => {
       const [cookie, other] = [await logIn(), await logIn()];
       const { body } = await request(server).get('/session').set('Cookie', other);
-      await request(server).delete(`/devices/${body.id}`).set('Cookie', cookie).expect(200);
+      await request(server).delete(`/devices/${body.id}`).set('Cookie', cookie).expect(204);
       await request(server).get('/session').set('Cookie', other).expect(403);
       await request(server).get('/session').set('Cookie', cookie).expect(200);
+    });
+
+    test('shows the current one, and refuses to end any five minutes after its log-in', async () => {
+      const cookie = await logIn();
+      ahead += 301_000;
+      const { body: own } = await request(server).get('/devices/current').set('Cookie', cookie).expect(200);
+      for (const url of ['/devices', `/devices/${own.id}`]) {
+        const { body } = await request(server).delete(url).set('Cookie', cookie).expect(403);
+        expect(body).toMatchObject({ code: 'ERR_SESSION_NOT_FRESH' });
+      }
     });
 
     test("does not end another user's session", async () => {
@@ -511,7 +521,9 @@ describe('the playground', () => {
       const own = sources.map(({ verb, path }: { verb: string; path: string }) => `${verb} ${path}`);
       expect(own.sort()).toEqual(documented.sort());
       for (const { code, file, line } of sources) {
-        expect(code).toMatch(/^@(Get|Post|Delete)\(.*\n[^]*\n\}$/);
+        if (file === 'playground/devices-controller.ts')
+          expect(code).toMatch(/^@Service[^]* class DevicesController extends SessionsController \{\}$/);
+        else expect(code).toMatch(/^@(Get|Post|Delete)\(.*\n[^]*\n\}$/);
         expect(code).not.toMatch(/\n\}\n/);
         expect(file).toMatch(/^playground\/\w+-controller\.ts$/);
         expect(line).toBeGreaterThan(5);

@@ -1,15 +1,36 @@
 import { at, clockTime, duration, element, onAction, say } from '../dom.js';
 import { on } from '../events.js';
-import { act, refusalOf } from '../exchange.js';
+import { act, refusalOf, send } from '../exchange.js';
 import { onChange, onTick, refresh, refreshAllTabs, serverTime } from '../visitor.js';
+
+/** Seconds: the default of `SessionsController`. */
+const MAX_AUTH_AGE = 300;
 
 /** The list's items by the id of their session. They are kept, so that the focus stays where it is. */
 const items = new Map();
 
-on('sessions', draw);
+/** The answer of `GET /devices/current`, which is no activity; `undefined` without a session. */
+let current;
+
+/** Counts what was asked for, so that an older answer never takes the place of a newer one. */
+let asked = 0;
+
+// The event says that the list changed. What is in it comes from the routes that any application has.
+on('sessions', () => void load());
 onChange(session => {
-  if (!session) draw([]);
+  if (session) return;
+  asked++;
+  current = undefined;
+  draw([]);
 });
+
+async function load() {
+  const own = ++asked;
+  const [list, self] = await Promise.all([send('GET', '/devices'), send('GET', '/devices/current')]);
+  if (own !== asked || list.status !== 200 || self.status !== 200) return;
+  current = self.body;
+  draw(list.body);
+}
 
 function draw(sessions) {
   const list = at('device-list');
@@ -22,6 +43,7 @@ function draw(sessions) {
     if (list.children[n] !== item) list.insertBefore(item, list.children[n] ?? null);
   });
   drawSeen();
+  drawMayEnd();
   if (focused !== -1 && !list.contains(document.activeElement)) refocus(list, focused);
 }
 
@@ -65,6 +87,14 @@ function makeItem({ id, userAgent, ip, createdAt }) {
 }
 
 onTick(drawSeen);
+onTick(drawMayEnd);
+
+function drawMayEnd() {
+  const left = current && MAX_AUTH_AGE - (serverTime() - new Date(current.authenticatedAt)) / 1000;
+  const isOld = left < 0;
+  at('may-end').textContent = !current ? 'no session' : isOld ? 'yours is older' : `yours is, for ${duration(left)}`;
+  at('again').hidden = !isOld;
+}
 
 function drawSeen() {
   for (const time of at('device-list').querySelectorAll('time')) time.textContent = ago(time.dateTime);
@@ -100,15 +130,21 @@ function nameOf(userAgent = '') {
 
 async function endDevice(id) {
   const exchange = await act('devices', 'DELETE', `/devices/${id}`);
-  if (exchange.status === 200) say('devices', 'That session is over; its next request will be refused.', 'good');
-  else say('devices', refusalOf(exchange), 'bad');
+  if (exchange.status === 204) say('devices', 'That session is over; its next request will be refused.', 'good');
+  else sayRefused(exchange);
   await refreshAllTabs();
 }
 
 onAction(at('end-others'), async () => {
   const exchange = await act('devices', 'DELETE', '/devices');
-  if (exchange.status !== 200) say('devices', refusalOf(exchange), 'bad');
+  if (exchange.status !== 200) sayRefused(exchange);
   else if (exchange.body.ended === 0) say('devices', 'There was no other one.');
   else say('devices', `${exchange.body.ended} ended. Only this browser is left.`, 'good');
   await refresh();
 });
+
+/** A refusal that a new log-in helps against has a code of its own. */
+function sayRefused(exchange) {
+  const isOld = exchange.body?.code === 'ERR_SESSION_NOT_FRESH';
+  say('devices', isOld ? 'You logged in too long ago. Log in again, then end it.' : refusalOf(exchange), 'bad');
+}
