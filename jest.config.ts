@@ -14,7 +14,7 @@ const config: Config = {
     // Sources name the compiled files in their imports.
     '^(\\.{1,2}/.*)\\.js$': '$1',
     '^routing-controllers-sessions$': '<rootDir>/src/index.ts',
-    '^routing-controllers-sessions/(koa|openapi|testing)$': '<rootDir>/src/$1/index.ts',
+    '^routing-controllers-sessions/(koa|openapi|telemetry|testing)$': '<rootDir>/src/$1/index.ts',
     '^routing-controllers-sessions/(\\w+)$': '<rootDir>/src/backends/$1/backend.ts',
   },
   // For scripts/no-tokens-in-output.mjs, which searches the output for tokens.

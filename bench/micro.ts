@@ -60,6 +60,9 @@ async function main(): Promise<void> {
     touchInterval: 60_000,
     backendTimeout: 2_000,
     maxSessionsPerPrincipal: Infinity,
+    nearCache: undefined,
+    watchInterval: 1_000,
+    watchTimeout: 60_000,
   };
   const backend = new InMemoryBackend();
   const sessions = new Sessions(model, new SessionEventHub(), tokens, limits, Date.now, () => backend);

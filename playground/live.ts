@@ -9,6 +9,9 @@ import type { UserSession } from './user-session.js';
 /** Milliseconds between signs of life. They let either side notice a connection that is gone. */
 const HEARTBEAT = 20_000;
 
+/** Milliseconds for which a page that is over waits for the reason. A process that did not end it learns none. */
+const REASON = 50;
+
 /** One more open page ends the oldest one's stream. */
 const MOST_PAGES = 1000;
 
@@ -17,6 +20,8 @@ interface OpenPage {
   readonly id: string | undefined;
   readonly username: string | undefined;
   readonly stream: PassThrough;
+  /** When its session was over, in milliseconds of `performance.now()`, once it is. */
+  overAt: number | undefined;
   /** The number of lists that were asked for so far, and whether one is being read. */
   wanted: number;
   refreshing: boolean;
@@ -26,8 +31,9 @@ interface OpenPage {
  * The open pages, and the server-sent events that they get. While a stream is open it is not activity of its session.
  *
  * Every page gets `report` for each event of a cookie service, and `clock` when the clock is moved. A page with a session
- * gets besides: `sessions` with all of its user's, `over` when its own ended, `refused` for a request that a page of another
- * origin sent with its cookie, and `begun` when its slow request is under way.
+ * gets besides: `sessions` with all of its user's, `refused` for a request that a page of another origin sent with its cookie,
+ * and `begun` when its slow request is under way. Its last event is `over`: its session ended, in whatever process. That has the
+ * reason and, if this process ended it, the milliseconds from the request that did so to the abort of `session.signal`.
  */
 export class Live {
   readonly #pages = new Set<OpenPage>();
@@ -36,7 +42,7 @@ export class Live {
   constructor(
     private readonly sessions: SessionCookie<UserSession>,
     private readonly clock: MovableClock,
-    reports: Reports,
+    private readonly reports: Reports,
   ) {
     sessions
       .on('created', ({ principal }) => this.#refresh(principal))
@@ -60,6 +66,7 @@ export class Live {
       id: session?.id,
       username: session?.data.username,
       stream: new PassThrough(),
+      overAt: undefined,
       wanted: 0,
       refreshing: false,
     };
@@ -69,7 +76,18 @@ export class Live {
     page.stream.once('close', () => this.#pages.delete(page));
     send(page, 'clock', this.#time());
     void this.#sendList(page);
+    if (session) this.#endWith(session.signal, page);
     return page.stream;
+  }
+
+  #endWith(signal: AbortSignal, page: OpenPage): void {
+    const over = () => {
+      page.overAt = performance.now();
+      setTimeout(() => endPage(page, { reason: 'elsewhere' }), REASON);
+    };
+    if (signal.aborted) over();
+    else signal.addEventListener('abort', over);
+    page.stream.once('close', () => signal.removeEventListener('abort', over));
   }
 
   /** Sends an event to the pages of one session. */
@@ -92,8 +110,12 @@ export class Live {
   }
 
   #end(id: string, reason: string): void {
-    this.tell(id, 'over', { reason });
-    for (const { id: own, stream } of this.#pages) if (own === id) stream.end();
+    const { cameAt } = this.reports;
+    for (const page of this.#pages) {
+      if (page.id !== id) continue;
+      const after = page.overAt !== undefined && cameAt !== undefined ? { after: page.overAt - cameAt } : {};
+      endPage(page, { reason, ...after });
+    }
   }
 
   /** Sends the list anew to the pages of a user; without a name, to every page. */
@@ -130,4 +152,9 @@ export class Live {
 
 function send({ stream }: OpenPage, event: string, data: unknown): void {
   if (stream.writable) stream.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+}
+
+function endPage(page: OpenPage, over: { reason: string; after?: number }): void {
+  send(page, 'over', over);
+  if (page.stream.writable) page.stream.end();
 }

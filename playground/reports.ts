@@ -18,9 +18,15 @@ export interface Report {
 
 const EVENTS = ['created', 'rotated', 'ended', 'expired', 'rejected', 'conflict', 'unavailable'] as const;
 
+/** A request under way: when it came, in milliseconds of `performance.now()`, and what it has caused. */
+interface Request {
+  readonly at: number;
+  readonly reports: Report[];
+}
+
 /** Collects what cookie services report: for each request what it caused, and for a listener all of it. */
 export class Reports {
-  readonly #ofRequest = new AsyncLocalStorage<Report[]>();
+  readonly #ofRequest = new AsyncLocalStorage<Request>();
   readonly #listeners: ((report: Report) => void)[] = [];
 
   /** Follows a cookie service. Its events carry no token and no data, and a failure's `error` is left out. */
@@ -29,7 +35,7 @@ export class Reports {
       service.on(event, details => {
         const { error: _error, ...shown } = { error: undefined, ...details };
         const report: Report = { ...shown, cookie, event };
-        this.#ofRequest.getStore()?.push(report);
+        this.#ofRequest.getStore()?.reports.push(report);
         for (const listener of this.#listeners) listener(report);
       });
     }
@@ -41,8 +47,13 @@ export class Reports {
 
   /** What the running request caused so far. */
   get current(): readonly Report[] {
-    return this.#ofRequest.getStore() ?? [];
+    return this.#ofRequest.getStore()?.reports ?? [];
   }
 
-  readonly middleware: Middleware = (_ctx, next) => this.#ofRequest.run([], next);
+  /** When the running request came, in milliseconds of `performance.now()`. */
+  get cameAt(): number | undefined {
+    return this.#ofRequest.getStore()?.at;
+  }
+
+  readonly middleware: Middleware = (_ctx, next) => this.#ofRequest.run({ at: performance.now(), reports: [] }, next);
 }

@@ -11,6 +11,7 @@ const CAMPAIGNS = {
   kill: { numbers: { KILLS: '200' }, args: ['-w', '1', 'test/campaigns/kill'] },
   outage: { numbers: { OUTAGES: '20' }, args: ['-w', '1', 'test/campaigns/outages'] },
   race: { numbers: { RACES: '100000' }, args: ['-w', '1', 'test/campaigns/races'] },
+  live: { numbers: { REVOCATIONS: '1000' }, args: ['-w', '1', 'test/campaigns/live'] },
   interleavings: {
     numbers: { RACES: '100000', FLOOD: '1000000' },
     args: ['--runInBand', 'test/campaigns/interleavings', 'test/security/faults'],

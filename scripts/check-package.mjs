@@ -42,7 +42,15 @@ try {
 
   // The versions that this repository is developed with, so that a new release of a peer cannot change the result.
   const version = name => `${name}@${manifest.devDependencies[name]}`;
-  const peers = ['routing-controllers', 'koa', 'reflect-metadata', 'class-validator', 'class-transformer', 'typedi'];
+  const peers = [
+    'routing-controllers',
+    'koa',
+    'reflect-metadata',
+    'class-validator',
+    'class-transformer',
+    'typedi',
+    '@opentelemetry/api',
+  ];
   const tools = ['typescript', '@types/koa', '@types/node'];
   const consumer = path.join(work, 'consumer');
   mkdirSync(consumer);

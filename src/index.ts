@@ -29,10 +29,20 @@ export { CurrentSession, type CurrentSessionOptions } from './controllers/curren
 export { Principal } from './model/principal.js';
 export { RequireSession } from './controllers/require-session.js';
 export { SessionData, type SessionDataOptions } from './controllers/session-data.js';
+export { type CurrentSessionInfo, SessionsController } from './controllers/sessions-controller.js';
 export type { CreateSessionOptions, SessionCookieOptions } from './koa/options.js';
 export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './koa/session-cookie.js';
+export type {
+  BackendOperation,
+  BackendOutcome,
+  BackendWrite,
+  LoadOutcome,
+  SessionChannel,
+  SessionMessage,
+  SessionMessages,
+} from './session/diagnostics.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from './session/events.js';
 export type { ModelClass } from './model/model.js';
 export type { Migrate } from './model/notes.js';
 export { OptionalProps, type SessionInput } from './model/session-input.js';
-export type { Change, RotateOptions, Session, SessionInfo } from './session/session.js';
+export type { Change, EndOptions, RotateOptions, Session, SessionInfo } from './session/session.js';

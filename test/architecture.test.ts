@@ -13,6 +13,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   controllers: ['koa', 'session', 'model', 'core'],
   backends: ['core'],
   openapi: ['controllers', 'koa', 'core'],
+  telemetry: ['koa', 'session', 'core'],
   testing: ['koa', 'model', 'core'],
   command: ['backends', 'core'],
   entry: ['controllers', 'koa', 'session', 'model', 'core', 'backends'],
@@ -22,7 +23,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const ENTRIES = ['index.ts', 'koa/index.ts'];
 
 /** What must not reach the entry point for Koa alone, by however many steps. */
-const NOT_ON_KOA = ['controllers', 'openapi', 'testing'];
+const NOT_ON_KOA = ['controllers', 'openapi', 'telemetry', 'testing'];
 
 /** The one folder or two that may know a package that only some users have installed, or that is a matter of one layer. */
 const PACKAGES: Record<string, readonly string[]> = {
@@ -39,6 +40,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   mysql2: ['backends/mysql'],
   'routing-controllers-openapi': ['openapi'],
   commander: ['command'],
+  '@opentelemetry': ['telemetry'],
 };
 
 interface Import {

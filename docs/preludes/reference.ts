@@ -20,6 +20,7 @@ const options = {};
 async function example(
   secretKey: string,
   app: ReturnType<Koa['callback']>,
+  koa: Koa,
   sessions: SessionCookie<UserSession>,
 ): Promise<void> {
   /* snippet */

@@ -18,8 +18,14 @@ void (async () => {
     const [error] = await once(open(headers), 'error');
     assert.match(String(error), /403/);
   }
+  now += 3600_000;
+  client.send('I am here');
+  client.ping();
+  await once(client, 'pong');
+  assert.equal((await sessions.listSessions('ada'))[0]!.lastSeenAt.getTime(), now);
   await sessions.endSessions('ada');
-  assert.equal((await closed)[0], 4001);
+  assert.equal((await closed)[0], 4401);
   server.close();
+  await sessions.close();
   console.log('proved');
 })();

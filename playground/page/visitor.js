@@ -69,6 +69,7 @@ function draw() {
   at('who').textContent = session ? session.data.username : 'No session';
   at('clocks').hidden = !session;
   logOut.hidden = !session;
+  if (session) showEnded(undefined);
   for (const drawing of drawings) drawing(session);
   tick();
   // The button that had the focus is gone.
@@ -121,12 +122,23 @@ const OVER = {
   revoked: 'This session was ended from another device.',
   replaced: 'Another log-in in this browser took this session’s place.',
   evicted: 'This session was ended, as there were too many.',
+  elsewhere: 'This session was ended by another process, or expired.',
   idle: 'Your session expired: it was idle for too long.',
   absolute: 'Your session expired: it had its time.',
 };
 
+/** @param after the milliseconds, if the server that this page has its stream from ended the session */
+function showEnded(after) {
+  at('ended').hidden = after === undefined;
+  if (after === undefined) return;
+  at('ended').textContent =
+    `Session ended ${after.toFixed(1)} ms after the request: from its arrival at the server to the abort of session.signal ` +
+    'there, by the server’s clock. Then the server closed the stream; the way to this page is not counted.';
+}
+
 /** This page's session is over. Another one may have taken its place, whose cookie is still on its way to the browser. */
-on('over', async ({ reason }) => {
+on('over', async ({ reason, after }) => {
+  showEnded(after);
   const before = visitor.session?.id;
   if (reason === 'replaced') await new Promise(resolve => setTimeout(resolve, 500));
   await refresh();

@@ -36,9 +36,14 @@ export function RequireSession(...args: [options?: RequireSessionOptions]): Requ
       noteRequirement(target, undefined, given);
       (UseBefore(unguarded) as ClassDecorator)(target);
     } else {
-      const controller = ownerOf(target, member, '@RequireSession');
-      noteRequirement(controller, member as string, given);
-      (UseBefore(unguarded) as MethodDecorator)(target, member as string, {});
+      requireOn(target, member, given);
     }
   };
+}
+
+/** Guards one action, as the decorator does. */
+export function requireOn(target: object, member: string | symbol | undefined, options: RequireSessionOptions): void {
+  const controller = ownerOf(target, member, '@RequireSession');
+  noteRequirement(controller, member as string, options);
+  (UseBefore(unguarded) as MethodDecorator)(target, member as string, {});
 }

@@ -4,6 +4,7 @@ import type Koa from 'koa';
 import type { Context } from 'koa';
 
 import type { SetCookie } from '../cookie/set-cookie.js';
+import { termsOf } from '../cookie/proof.js';
 import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
 import { type StoreFinding, warnOfFindings } from '../core/findings.js';
@@ -11,11 +12,13 @@ import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
 import { Model } from '../model/model.js';
 import { requiredPrincipalOf } from '../model/principal.js';
+import { Diagnostics } from '../session/diagnostics.js';
 import { SessionEventHub } from '../session/events.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
 import type { ClientInfo } from '../session/log-in.js';
 import type { SessionName } from '../session/parts.js';
 import { Sessions } from '../session/sessions.js';
+import type { Lifetime } from '../session/times.js';
 import { Sweeper } from '../session/sweeper.js';
 import { findBackend } from './backend-source.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
@@ -27,6 +30,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
   type SessionCookieOptions,
+  termsOfLogIn,
 } from './options.js';
 import { runningScope, scopeOf } from './request-scope.js';
 import { RequestSession } from './request-session.js';
@@ -45,7 +49,7 @@ const MAX_USER_AGENT = 256;
  */
 export class CookieService<T extends object = object> {
   readonly settings: ResolvedOptions<T>;
-  readonly events = new SessionEventHub();
+  readonly events: SessionEventHub;
   readonly #tokens: Tokens;
   readonly #sessions: Sessions<T>;
   readonly #sweeper: Sweeper;
@@ -53,10 +57,14 @@ export class CookieService<T extends object = object> {
   #hasWarned = false;
   #app: Koa | undefined;
 
-  /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
-  constructor(options: SessionCookieOptions<T>) {
+  /**
+   * @param cookie the facade, which messages name
+   * @throws SessionConfigurationError naming the option that cannot work, and what to write instead
+   */
+  constructor(options: SessionCookieOptions<T>, cookie: object) {
     const settings = resolveOptions(options);
     this.settings = settings;
+    this.events = new SessionEventHub(new Diagnostics(cookie, settings.name));
     this.#tokens = new Tokens(settings.secretKeys, settings.name);
     const model = new Model(settings.dataModel);
     const backend = () => this.#backend ?? this.#findBackend();
@@ -69,13 +77,15 @@ export class CookieService<T extends object = object> {
     this.assertSameOrigin(ctx, options.trustedOrigins && originSet(options.trustedOrigins));
     const { transport } = request;
     transport.assertOpen();
+    const terms = termsOfLogIn(options, this.settings.limits);
     const { previousId, requirePrevious = false } = options;
     return request.logIn(own => {
       const previous = previousId === undefined ? request.current : named(previousId, own);
       if (requirePrevious && !previous) throw new SessionGoneError();
       const others = own.filter(({ id }) => id !== previous?.id);
       const earlier = previous ? [previous, ...others] : others;
-      const context = { transport, client: this.#clientOf(ctx), earlier, requireFirst: requirePrevious };
+      const client = this.#clientOf(ctx);
+      const context = { transport, client, earlier, requireFirst: requirePrevious, terms };
       return this.#sessions.create(data, context).then(session => {
         if (session.principal === undefined) this.#noteNobody();
         return session;
@@ -93,6 +103,12 @@ export class CookieService<T extends object = object> {
     const ended = await this.#sessions.end(session, own ? 'logout' : 'revoked');
     if (own) request.markEnded(sessionId, { clear: ended });
     return ended;
+  }
+
+  /** Returns whether a living session is a principal's. */
+  async isOf(sessionId: string, principal: string | undefined): Promise<boolean> {
+    if (!isSessionId(sessionId) || principal === undefined) return false;
+    return (await this.#sessions.principalOf(sessionId)) === principal;
   }
 
   async endEverybodys(before: Date | undefined): Promise<number> {
@@ -128,7 +144,11 @@ export class CookieService<T extends object = object> {
       return undefined;
     }
     // The connection may stay open for hours, so the session is read from the store itself.
-    return this.#makeRequestSession(client, this.#setCookieFor(client), socketTransport(request)).get(true);
+    const found = this.#makeRequestSession(client, this.#setCookieFor(client), socketTransport(request));
+    const session = await found.get(true);
+    // No response comes that would save what is assigned.
+    session?.seal();
+    return session;
   }
 
   /** Notes the application that the service belongs to. */
@@ -147,7 +167,7 @@ export class CookieService<T extends object = object> {
     const transport = new KoaTransport(
       ctx,
       setCookie,
-      createdAt => this.#maxAgeOf(createdAt),
+      lifetime => this.#maxAgeOf(lifetime),
       () => request.withdraw(),
     );
     const request = scope.add(this.#makeRequestSession(client, setCookie, transport));
@@ -181,6 +201,10 @@ export class CookieService<T extends object = object> {
 
   check(): Promise<StoreFinding[]> {
     return this.#sessions.store.findings();
+  }
+
+  health(): Promise<void> {
+    return this.#sessions.store.answer();
   }
 
   /** Stores a session without a request, and returns its token: for tests. */
@@ -230,9 +254,11 @@ export class CookieService<T extends object = object> {
     return () => (found ??= secure.name !== plain.name && isPlainLoopback(client) ? plain : secure);
   }
 
-  #maxAgeOf(createdAt: number): number | undefined {
-    if (!this.settings.persistent) return undefined;
-    const remaining = createdAt + this.settings.limits.absoluteTimeout - this.#sessions.times.now();
+  #maxAgeOf(lifetime: Lifetime): number | undefined {
+    const { persistent = this.settings.persistent } = termsOf(lifetime.proof);
+    if (!persistent) return undefined;
+    const { times } = this.#sessions;
+    const remaining = times.lastEnd(lifetime) - times.now();
     // Rounded up: a cookie that outlives its session by less than a second opens nothing.
     return Math.max(0, Math.ceil(remaining / 1000));
   }

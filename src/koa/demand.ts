@@ -12,10 +12,15 @@ export interface SessionDemand<T = any> {
   /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
   maxAuthAge?: number;
   /**
-   * `true`: the session is read from the store itself, even if the backend has a near-cache (`RedisBackend`'s option
-   * `nearCache`), so that a session that another node ended is refused at once. Default: `false`.
+   * `true`: the session is read from the store itself, past a near-cache, so that a session that another node ended is refused
+   * at once. Default: `false`.
    */
   authoritative?: boolean;
+  /**
+   * `false`: a request is no activity, as a poll of an open page is none, and does not move "last seen": the session times out as
+   * if it had not come. Default: `true`.
+   */
+  touch?: boolean;
   /**
    * Origins that may send unsafe requests to this route, beside those of the cookie service: an identity provider's, which
    * posts a form to it, say. `'null'` is the origin of pages that hide theirs, and with it **any page** may send them: the
@@ -36,5 +41,6 @@ export const DEMAND: OptionTable = Object.freeze({
   check: { check: functionOf("a function of the session's data") },
   maxAuthAge: { check: seconds(0, LONGEST.year) },
   authoritative: { check: trueOrFalse },
+  touch: { check: trueOrFalse },
   trustedOrigins: { check: routeOrigins },
 });

@@ -24,13 +24,15 @@ interface Rule {
   check: SessionDemand['check'];
   maxAuthAge: number | undefined;
   authoritative: boolean;
+  /** `undefined`: as the guard around it has it. */
+  touch: boolean | undefined;
   trustedOrigins: ReadonlySet<string>;
 }
 
 function ruleOf({ service, options }: Demand): Rule {
-  const { autoError = service.settings.autoError, check, maxAuthAge, authoritative = false } = options;
+  const { autoError = service.settings.autoError, check, maxAuthAge, authoritative = false, touch } = options;
   const trustedOrigins = options.trustedOrigins ? originSet(options.trustedOrigins) : NO_ORIGINS;
-  return { service, autoError, check, maxAuthAge, authoritative, trustedOrigins };
+  return { service, autoError, check, maxAuthAge, authoritative, touch, trustedOrigins };
 }
 
 /** Handles an error; by default it is thrown on. */
@@ -138,7 +140,7 @@ function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
   const request = service.requestSession(ctx) as RequestSession;
   // A log-in below this guard is let in from where the guard lets in.
   if (trustedOrigins.size > 0) undo.push(request.trust(trustedOrigins));
-  return after(request.load(rule.authoritative), () => judge(rule, request, undo));
+  return after(request.load(rule.authoritative, rule.touch), () => judge(rule, request, undo));
 }
 
 function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void> {

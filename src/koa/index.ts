@@ -22,7 +22,16 @@ export type { Migrate } from '../model/notes.js';
 export { OptionalProps, type SessionInput } from '../model/session-input.js';
 export { Principal } from '../model/principal.js';
 export { type ModelOptions, SessionData } from '../model/session-data.js';
+export type {
+  BackendOperation,
+  BackendOutcome,
+  BackendWrite,
+  LoadOutcome,
+  SessionChannel,
+  SessionMessage,
+  SessionMessages,
+} from '../session/diagnostics.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from '../session/events.js';
-export type { Change, RotateOptions, Session, SessionInfo } from '../session/session.js';
+export type { Change, EndOptions, RotateOptions, Session, SessionInfo } from '../session/session.js';
 export type { CreateSessionOptions, SessionCookieOptions } from './options.js';
 export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './session-cookie.js';

@@ -6,6 +6,7 @@ import type { Context } from 'koa';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import { SessionHeadersSentError } from '../core/errors.js';
 import type { Transport } from '../session/session.js';
+import type { Lifetime } from '../session/times.js';
 import { setCookieHeader } from './response-headers.js';
 
 /** A response, or the stream that it is written to. */
@@ -22,10 +23,9 @@ export class KoaTransport implements Transport {
     private readonly ctx: Context,
     private readonly setCookie: () => SetCookie,
     /**
-     * Returns the seconds that the cookie of a session made at that time may live; `undefined` for a cookie that ends with
-     * the browser session.
+     * Returns the seconds that the cookie of a session may live; `undefined` for a cookie that ends with the browser session.
      */
-    private readonly maxAgeOf: (createdAt: number) => number | undefined,
+    private readonly maxAgeOf: (lifetime: Lifetime) => number | undefined,
     /** Called when the client went away before the response began, so that it never got the token. */
     private readonly onLost: () => void,
   ) {}
@@ -41,17 +41,21 @@ export class KoaTransport implements Transport {
     return closed || destroyed;
   }
 
-  issue(token: string, createdAt: number): void {
+  issue(token: string, lifetime: Lifetime): void {
     this.assertOpen();
     if (!this.#issued) this.#watch();
     const setCookie = this.setCookie();
-    setCookieHeader(this.ctx, setCookie.name, setCookie.set(token, this.maxAgeOf(createdAt)));
+    setCookieHeader(this.ctx, setCookie.name, setCookie.set(token, this.maxAgeOf(lifetime)));
   }
 
   clear(): void {
     if (!this.#isOpen()) return;
     const setCookie = this.setCookie();
     setCookieHeader(this.ctx, setCookie.name, setCookie.clear());
+  }
+
+  clearSiteData(kinds: readonly string[]): void {
+    if (this.#isOpen()) this.ctx.set('Clear-Site-Data', kinds.map(kind => `"${kind}"`).join(', '));
   }
 
   onClosed(callback: () => void): void {
@@ -91,6 +95,9 @@ export const noTransport: Transport = {
   },
   clear(): void {
     // The cookie stays with the client until it expires, but its session is gone.
+  },
+  clearSiteData(): void {
+    // It has no response.
   },
   onClosed(): void {
     // There is no connection that could close.

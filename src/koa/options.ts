@@ -19,6 +19,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { assertReflection } from '../core/reflection.js';
 import { SESSION_SLIPS } from '../core/slips.js';
+import type { Terms } from '../cookie/proof.js';
 import { type CookieAttributes, prefixOf, SetCookie } from '../cookie/set-cookie.js';
 import { isOrigin, originSet } from './cross-origin.js';
 import { routeOrigins } from './demand.js';
@@ -202,6 +203,12 @@ export interface CreateSessionOptions {
    * request's own) is still alive when the new one takes its place. For a log-in that is made of an earlier session's data.
    */
   requirePrevious?: boolean;
+  /** Whether this log-in's cookie outlives the browser session: "remember me". Default: the cookie service's `persistent`. */
+  persistent?: boolean;
+  /** The idle timeout of this log-in's session in seconds: at most the service's, which goes on bounding it. */
+  idleTimeout?: number;
+  /** The absolute timeout of this log-in's session in seconds: at most the service's, which goes on bounding it. */
+  absoluteTimeout?: number;
   /**
    * Origins that may send this log-in, beside those of the cookie service: an identity provider's, which posts its answer to
    * this route. `'null'` is the origin of pages that hide theirs, and with it **any page** may log its visitors in here: check
@@ -214,8 +221,34 @@ export interface CreateSessionOptions {
 export const CREATION: OptionTable = Object.freeze({
   previousId: { check: { instead: "a session's id", holds: (value: unknown) => typeof value === 'string' } },
   requirePrevious: { check: trueOrFalse },
+  persistent: { check: trueOrFalse },
+  idleTimeout: { check: seconds(1, LONGEST.decade), unit: 'seconds' },
+  absoluteTimeout: { check: seconds(1, LONGEST.decade), unit: 'seconds' },
   trustedOrigins: { check: routeOrigins },
 });
+
+/**
+ * Returns what a log-in settles for its session alone, in milliseconds.
+ *
+ * @throws SessionConfigurationError for a timeout that is longer than the service's, or an idle one that is longer than the
+ *   absolute one
+ */
+export function termsOfLogIn(options: CreateSessionOptions, limits: SessionLimits): Terms {
+  const { persistent, idleTimeout, absoluteTimeout } = options;
+  for (const name of ['idleTimeout', 'absoluteTimeout'] as const) {
+    const most = limits[name] / 1000;
+    const given = options[name];
+    if (given !== undefined && given > most)
+      throw refusal('createSession', name, String(given), `at most the cookie service's ${name} (${most}), in seconds`);
+  }
+  if (idleTimeout !== undefined && absoluteTimeout !== undefined && idleTimeout > absoluteTimeout)
+    throw refusal('createSession', 'idleTimeout', String(idleTimeout), `at most absoluteTimeout (${absoluteTimeout})`);
+  return {
+    ...(persistent !== undefined && { persistent }),
+    ...(idleTimeout !== undefined && { idleTimeout: idleTimeout * 1000 }),
+    ...(absoluteTimeout !== undefined && { absoluteTimeout: absoluteTimeout * 1000 }),
+  };
+}
 
 /** Every option, after defaults. */
 type Whole<T extends object> = Required<SessionCookieOptions<T>>;

@@ -89,15 +89,22 @@ export class RequestScope {
     for (const session of this.#sessions) if (session.isUnsettled) await session.settle();
   }
 
-  /** The last word on the headers; and when the response is sent, the last one on the data. */
+  /**
+   * The last word on the headers; and when the response is sent, the last one on the data. What streams it runs for hours after
+   * the data was saved, so for a stream that is now.
+   */
   finish(): void {
     finishHeaders(this.#ctx);
     if (this.#willSeal || !this.#sessions.some(session => session.isOpen)) return;
     this.#willSeal = true;
     const seal = () => this.#sessions.forEach(session => session.seal());
-    if (this.#isResponseOver) seal();
+    if (this.#isResponseOver || isStream(this.#ctx.body)) seal();
     else this.#ctx.res.once('close', seal);
   }
+}
+
+function isStream(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && ('pipe' in body || 'getReader' in body);
 }
 
 /** Returns the scope of a request, made on first use. */

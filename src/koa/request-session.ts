@@ -46,6 +46,8 @@ export class RequestSession<T extends object = object> {
   /** Why it is not known whether there is a session: a later build wrote it. A log-in can replace it. */
   #unknown: SessionUnavailableError | undefined;
   #verdict: Verdict = ADMITTED;
+  /** Whether the request moves "last seen". */
+  #isActivity = true;
   /** Log-ins of one request follow one another, so that one session remains. */
   #lastLogIn: Promise<unknown> = Promise.resolve();
 
@@ -79,11 +81,19 @@ export class RequestSession<T extends object = object> {
    * Loads the session, once per request. Returns a promise only if there is something to wait for.
    *
    * @param authoritative `true`: read from the store itself, once more if the first read did not
+   * @param isActivity whether the request counts as one of the user; left out, as whoever loaded it first had it
    */
-  load(authoritative = false): Eventual<void> {
+  load(authoritative = false, isActivity?: boolean): Eventual<void> {
     const loading = this.#loading;
-    if (!loading) this.#loading = { done: this.#load(authoritative), authoritative };
-    else if (authoritative && !loading.authoritative)
+    if (loading && isActivity === true && !this.#isActivity) {
+      this.#isActivity = true;
+      this.#loading = { ...loading, done: after(loading.done, () => this.#session?.touch()) };
+      return this.load(authoritative);
+    }
+    if (!loading) {
+      this.#isActivity = isActivity !== false;
+      this.#loading = { done: this.#load(authoritative), authoritative };
+    } else if (authoritative && !loading.authoritative)
       this.#loading = { done: after(loading.done, () => this.#session?.refresh()), authoritative };
     return this.#loading?.done;
   }
@@ -175,7 +185,7 @@ export class RequestSession<T extends object = object> {
     if (token?.reissue === undefined) return;
     // Read again, because a rotation in another request may have replaced the cookie, and the old one must not come back.
     await session.refresh();
-    if (!session.ended && session.hasCurrentToken) this.transport.issue(token.reissue, session.createdAt.getTime());
+    if (!session.ended && session.hasCurrentToken) session.issue(token.reissue);
   }
 
   /** Returns the session's token from the request, if it needs a new signature. */
@@ -225,7 +235,7 @@ export class RequestSession<T extends object = object> {
 
   #take(session: LiveSession<T>): void {
     this.#session = session;
-    session.touch();
+    if (this.#isActivity) session.touch();
   }
 
   /**

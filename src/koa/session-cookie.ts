@@ -85,7 +85,7 @@ export class SessionCookie<T extends object> {
 
   /** @throws SessionConfigurationError naming the option that cannot work, and what to write instead */
   constructor(options: SessionCookieOptions<T>) {
-    this.#service = new CookieService(options);
+    this.#service = new CookieService(options, this);
   }
 
   /**
@@ -178,7 +178,8 @@ export class SessionCookie<T extends object> {
   /**
    * The session of a request that is not a Koa request: a WebSocket upgrade. No cookie is set. `undefined` as well when a
    * page of another origin sent it, which browsers allow for WebSockets. What a proxy says of the host counts as it does for
-   * the application's requests: with `app.proxy`.
+   * the application's requests: with `app.proxy`. The session's data is read only, because no response saves it: it is changed
+   * by `update`.
    *
    * @param app the application that the server belongs to; default: the first one whose requests the service serves, known
    *   when controllers are registered, else at its first request
@@ -248,6 +249,25 @@ export class SessionCookie<T extends object> {
    */
   check(): Promise<StoreFinding[]> {
     return this.#service.check();
+  }
+
+  /**
+   * Resolves when the store answers a read within `backendTimeout`: for a readiness probe. It asks the store itself, never a
+   * near-cache, and reports a failure as any other call does.
+   *
+   * ```ts
+   * koa.use(async (ctx, next) => {
+   *   if (ctx.path !== '/ready') return next();
+   *   await sessions.health();
+   *   ctx.status = 204;
+   * });
+   * ```
+   *
+   * @throws SessionUnavailableError when it does not: to a client that is 503
+   * @throws SessionConfigurationError when there is no backend
+   */
+  health(): Promise<void> {
+    return this.#service.health();
   }
 
   /** Stops the sweeper and closes the backend. */

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
 
 import { monotonicNow } from '../core/timers.js';
+import { Diagnostics, type SessionChannel, type SessionMessages } from './diagnostics.js';
 
 /** The properties of every event. They never contain a token, a signature or the session's data. */
 export interface SessionEvent {
@@ -65,12 +66,35 @@ export type SessionEventName = keyof SessionEvents;
 /** Receives the event. The return value is ignored; a promise that rejects becomes a process warning. */
 export type SessionEventListener<E extends SessionEventName> = (event: SessionEvents[E]) => unknown;
 
+/** An event as a message: its channel, and what the message has beside the names. */
+type Told<E extends SessionEventName> = {
+  [C in SessionChannel]: {
+    channel: C;
+    details: (event: SessionEvents[E]) => Omit<SessionMessages[C], 'cookie' | 'name' | 'id' | 'principal'>;
+  };
+}[SessionChannel];
+
+/** The events that are published as messages. The engine's own error is not, because it may show what was to be stored. */
+const TOLD: { readonly [E in SessionEventName]?: Told<E> } = {
+  created: { channel: 'create', details: () => ({}) },
+  rotated: { channel: 'rotate', details: () => ({}) },
+  ended: { channel: 'end', details: ({ reason }) => ({ reason, count: 1 }) },
+  endedAll: { channel: 'end', details: ({ count }) => ({ reason: 'all', count }) },
+  expired: { channel: 'end', details: ({ reason }) => ({ reason, count: 1 }) },
+  rejected: { channel: 'reject', details: ({ reason }) => ({ reason }) },
+  conflict: { channel: 'conflict', details: ({ properties }) => ({ properties }) },
+  unavailable: { channel: 'unavailable', details: ({ operation }) => ({ operation }) },
+};
+
 /** Hands events to listeners. A listener that throws or rejects causes a process warning and nothing else. */
 export class SessionEventHub {
   readonly #listeners = new Map<SessionEventName, Set<(event: never) => unknown>>();
 
   readonly #failures = new Warnings('SessionUnavailableWarning');
   readonly #drops = new Warnings('SessionBackendFullWarning');
+
+  /** @param diagnostics publishes the messages of the cookie service, those of its events among them */
+  constructor(readonly diagnostics = new Diagnostics()) {}
 
   on<E extends SessionEventName>(name: E, listener: SessionEventListener<E>): void {
     const listeners = this.#listeners.get(name);
@@ -83,6 +107,9 @@ export class SessionEventHub {
   }
 
   emit<E extends SessionEventName>(name: E, event: SessionEvents[E]): void {
+    const told = TOLD[name];
+    if (told && this.diagnostics.isHeard(told.channel))
+      this.diagnostics.publish(told.channel, event, told.details(event));
     const listeners = this.#listeners.get(name) as Set<SessionEventListener<E>> | undefined;
     if (!listeners?.size) {
       if (name === 'unavailable') this.#warnOfFailure(event as SessionEvents['unavailable']);

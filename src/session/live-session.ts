@@ -9,7 +9,7 @@ import { isSameJson, type JsonObject } from '../model/json.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
-import type { Change, RotateOptions, Session, Transport } from './session.js';
+import type { Change, EndOptions, RotateOptions, Session, Transport } from './session.js';
 import type { Rotation } from './write-queue.js';
 
 /** The options of a rotation. */
@@ -18,6 +18,22 @@ const ROTATION: OptionTable = Object.freeze({
     check: {
       instead: `seconds, from 0 to ${MAX_GRACE}`,
       holds: (value: unknown) => typeof value === 'number' && value >= 0 && value <= MAX_GRACE,
+    },
+  },
+});
+
+const SITE_DATA = ['cache', 'storage'];
+
+/** The options of an end. */
+const ENDING: OptionTable = Object.freeze({
+  clearSiteData: {
+    check: {
+      instead: "an array of 'cache' and 'storage'",
+      holds: (value: unknown) => Array.isArray(value) && value.every(kind => SITE_DATA.includes(kind as string)),
+      insteadOf: (value: unknown) =>
+        Array.isArray(value) && value.includes('cookies')
+          ? "'cache', 'storage': 'cookies' would clear those of the whole site, and this session's own is cleared anyway"
+          : undefined,
     },
   },
 });
@@ -75,7 +91,7 @@ export class LiveSession<T extends object> implements Session<T> {
   set data(data: T | SessionInput<T>) {
     if (this.#sealed) {
       throw new SessionConfigurationError(
-        'session.data was assigned after the response, so that it would not be saved: write session.update(…)',
+        'session.data was assigned on a socket or after the response, so that it would not be saved: write session.update(…)',
       );
     }
     this.#data = this.#parts.model.instanceFrom(data);
@@ -134,7 +150,7 @@ export class LiveSession<T extends object> implements Session<T> {
     const seen = this.#parts.touches.touch(record, isMisfiled);
     if (seen === undefined) return;
     record.lastSeenAt = seen;
-    record.expiresAt = this.#parts.times.expiresAt(record.createdAt, seen);
+    record.expiresAt = this.#parts.times.expiresAt(record, seen);
   }
 
   /** The token may have been exchanged since, so the session counts, whatever opens it. */
@@ -175,11 +191,14 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#transport.assertOpen();
     const { token, hash } = tokens.mint(this.id);
     const until = grace === 0 ? undefined : times.now() + grace * 1000;
-    await this.#write(undefined, { from: this.#hash, proof: rotatedProof(hash, this.#hash, until) });
+    await this.#write(undefined, {
+      from: this.#hash,
+      proof: rotatedProof(this.#stored.record.proof, { hash, previous: this.#hash, until }),
+    });
     this.#hash = hash;
     this.#isIssued = true;
     try {
-      this.#transport.issue(token, this.#stored.record.createdAt);
+      this.#transport.issue(token, this.#stored.record);
     } catch (error) {
       await this.#abandon();
       throw error;
@@ -188,13 +207,15 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   /** Clears the cookie only if this call ended the session: otherwise the cookie may be another session's by now. */
-  async end(): Promise<void> {
+  async end(options: EndOptions = {}): Promise<void> {
+    const { clearSiteData = [] } = checkedOptions(options, ENDING, 'end');
+    if (clearSiteData.length > 0) this.#transport.clearSiteData(clearSiteData);
     this.markEnded({ clear: await this.#parts.end(this.#stored.record, 'logout') });
   }
 
   /**
-   * Makes the data read only, because its changes were saved with the response: what is assigned from here on would be lost, so
-   * it throws. `update` stays possible.
+   * Makes the data read only, because its changes were saved with the response, or there is none: what is assigned from here on
+   * would be lost, so it throws. `update` stays possible.
    */
   seal(): void {
     this.#sealed = true;
@@ -239,6 +260,11 @@ export class LiveSession<T extends object> implements Session<T> {
   /** Returns whether a token is the one that the request has for this session. */
   isOpenedBy({ id, hash }: VerifiedToken): boolean {
     return id === this.id && hash === this.#hash;
+  }
+
+  /** Sends a token that this session has already, in another form. */
+  issue(token: string): void {
+    this.#transport.issue(token, this.#stored.record);
   }
 
   /** `true` if the request's token is the one that was issued last, and not one in its grace period. */

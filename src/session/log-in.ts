@@ -1,3 +1,4 @@
+import { newProof, type Terms } from '../cookie/proof.js';
 import type { MintedToken } from '../cookie/tokens.js';
 import { SessionGoneError, SessionUnavailableError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
@@ -19,6 +20,8 @@ export interface ClientInfo {
 export interface LogInContext {
   transport: Transport;
   client: ClientInfo;
+  /** What the log-in settles for its session alone; nothing by default. */
+  terms?: Terms;
   /** The sessions that it takes the place of. */
   earlier: readonly SessionName[];
   /** `true`: the first of these must be alive. Otherwise there is no log-in, and the others stay. */
@@ -106,7 +109,7 @@ export class LogIn<T extends object> {
     if (context.requireFirst) await this.#assertAlive(context.earlier[0]);
     transport.assertOpen();
     const minted = tokens.mint();
-    const record = this.#recordOf(minted, content, context.client, limit);
+    const record = this.#recordOf(minted, content, context, limit);
     const creating = store.create(record);
     // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
     if (!(creating instanceof Promise ? await creating : creating))
@@ -118,7 +121,7 @@ export class LogIn<T extends object> {
         if (!ended && index === 0 && context.requireFirst) throw new SessionGoneError();
       }
       if (limit) await this.#evict(limit);
-      transport.issue(minted.token, record.createdAt);
+      transport.issue(minted.token, record);
     } catch (error) {
       void store.orphans.end(record.id);
       throw error;
@@ -135,7 +138,7 @@ export class LogIn<T extends object> {
   #recordOf(
     { id, hash }: MintedToken,
     { encoded, principal }: Content,
-    client: ClientInfo,
+    { client, terms = {} }: LogInContext,
     limit: Limit | undefined,
   ): SessionRecord {
     const { times } = this.parts;
@@ -143,15 +146,16 @@ export class LogIn<T extends object> {
     // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
     let lastSeenAt = now;
     for (const seen of limit?.before.values() ?? []) lastSeenAt = Math.max(lastSeenAt, seen + 1);
+    const proof = newProof(hash, terms);
     const record: SessionRecord = {
       id,
       data: encoded,
-      proof: hash,
+      proof,
       version: 1,
       createdAt: now,
       authenticatedAt: now,
       lastSeenAt,
-      expiresAt: times.expiresAt(now, lastSeenAt),
+      expiresAt: times.expiresAt({ createdAt: now, proof }, lastSeenAt),
     };
     return principal === undefined ? record : { ...record, principal, ...client };
   }

@@ -6,6 +6,7 @@ import { Recent } from '../core/recent.js';
 import { isSessionRecord, laterFormatOf, type SessionRecord } from '../core/record.js';
 import { freezeJson, type JsonObject } from '../model/json.js';
 import { LaterData, type Model } from '../model/model.js';
+import type { LoadOutcome } from './diagnostics.js';
 import type { SessionEventHub, SessionEvents } from './events.js';
 import type { Store } from './store.js';
 import type { Times } from './times.js';
@@ -60,6 +61,11 @@ interface Decoded {
   data: JsonObject;
 }
 
+/** Where a record was found, see `SessionMessages.load`. */
+interface Look {
+  source: 'memory' | 'store';
+}
+
 /** Reads records and judges them. Trusts nothing that a store may have been made to hold. */
 export class Records<T extends object> {
   readonly #reported = new Recent<true>(REPORTED);
@@ -80,10 +86,36 @@ export class Records<T extends object> {
    * @param authoritative always to ask the store
    */
   open(token: VerifiedToken, authoritative: boolean): Eventual<StoredState | Closed> {
+    const begun = this.events.diagnostics.beginLoad();
+    return begun === undefined ? this.#open(token, authoritative) : this.#openTold(token, authoritative, begun);
+  }
+
+  /** Opens it, and publishes how that went. */
+  async #openTold(token: VerifiedToken, authoritative: boolean, begun: number): Promise<StoredState | Closed> {
+    const { diagnostics } = this.events;
+    const look: Look = { source: 'store' };
+    try {
+      const opening = this.#open(token, authoritative, look);
+      const opened = opening instanceof Promise ? await opening : opening;
+      const session = isClosed(opened) ? opened : opened.record;
+      diagnostics.endLoad(begun, session, { outcome: outcomeOf(opened), source: look.source });
+      return opened;
+    } catch (error) {
+      diagnostics.endLoad(begun, token.id, { outcome: 'unavailable', source: look.source });
+      throw error;
+    }
+  }
+
+  /** @param look notes where the record was found */
+  #open(token: VerifiedToken, authoritative: boolean, look?: Look): Eventual<StoredState | Closed> {
     const near = authoritative ? undefined : this.store.near(token.id);
     const now = this.times.now();
     if (near && this.#isAlive(near, token, now)) {
-      return after(this.#decode(near, now), opened => (isClosed(opened) ? this.#look(token.id, token.hash) : opened));
+      return after(this.#decode(near, now), opened => {
+        if (isClosed(opened)) return this.#look(token.id, token.hash);
+        if (look) look.source = 'memory';
+        return opened;
+      });
     }
     return this.#look(token.id, token.hash);
   }
@@ -282,6 +314,11 @@ export class Records<T extends object> {
 function later(session: { id: string; principal?: string }, reason: string): Closed {
   const error = new SessionUnavailableError({ cause: new Error(`session ${session.id}: ${reason}`) });
   return { ...closed('later', session), error };
+}
+
+function outcomeOf(opened: StoredState | Closed): LoadOutcome {
+  if (!isClosed(opened)) return 'found';
+  return opened.closed === 'later' ? 'unavailable' : opened.closed;
 }
 
 function closed(reason: Closed['closed'], { id, principal }: { id: string; principal?: string }): Closed {

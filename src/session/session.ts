@@ -1,4 +1,5 @@
 import type { SessionInput } from '../model/session-input.js';
+import type { Lifetime } from './times.js';
 
 /** Changes the data in place, or returns an object that replaces it. A returned promise is awaited. */
 export type Change<T> = (data: T) => unknown;
@@ -7,6 +8,15 @@ export type Change<T> = (data: T) => unknown;
 export interface RotateOptions {
   /** The seconds for which the previous token stays valid, for requests that are under way; 0, at most 60. */
   grace?: number;
+}
+
+/** Options of {@link Session.end}. */
+export interface EndOptions {
+  /**
+   * What the browser is told to clear of this origin with the response (`Clear-Site-Data`): what it has `'cache'`d, and what
+   * scripts have put into `'storage'`. Not cookies: that would clear those of the whole site. Default: nothing.
+   */
+  clearSiteData?: ('cache' | 'storage')[];
 }
 
 /** One session, as seen by the request that loaded it. */
@@ -75,8 +85,12 @@ export interface Session<T> {
    */
   touch(): void;
 
-  /** Ends the session and clears its cookie. Ending it twice is not an error. */
-  end(): Promise<void>;
+  /**
+   * Ends the session and clears its cookie. Ending it twice is not an error.
+   *
+   * @throws SessionConfigurationError for an option that cannot work; the session goes on
+   */
+  end(options?: EndOptions): Promise<void>;
 }
 
 /** One entry in the list of a user's sessions. It contains no token. */
@@ -103,10 +117,12 @@ export interface Transport {
   assertOpen(): void;
   /** Returns whether the client went away before the response began. */
   isLost(): boolean;
-  /** Sends a token. The cookie's lifetime depends on `createdAt`. */
-  issue(token: string, createdAt: number): void;
+  /** Sends a token. The cookie's lifetime is that of its session. */
+  issue(token: string, lifetime: Lifetime): void;
   /** Clears the client's token. Does nothing when it is too late. */
   clear(): void;
+  /** Has the client clear what it keeps of this origin. Does nothing when it is too late. */
+  clearSiteData(kinds: readonly string[]): void;
   /** Calls back when the connection to the client is closed: at once if it is. */
   onClosed(callback: () => void): void;
 }

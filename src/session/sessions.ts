@@ -130,6 +130,12 @@ export class Sessions<T extends object> implements SessionParts<T> {
     stopTimer(timer);
   }
 
+  /** Returns whose a living session is; `undefined`: nobody's, or there is none. */
+  async principalOf(id: string): Promise<string | undefined> {
+    const stored = await this.records.read(id);
+    return isClosed(stored) ? undefined : stored.record.principal;
+  }
+
   /** Returns the living sessions of a principal, newest first: at most {@link LISTED}. */
   async list(principal: unknown, currentId: string | undefined): Promise<SessionInfo[]> {
     const text = principalText(principal);

@@ -12,6 +12,7 @@ import { sweepOf } from '../core/sweep.js';
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
 import { NEAR_SESSIONS, NearCache, type Watchable } from './near-cache.js';
 import { Deadlines } from './deadlines.js';
+import type { BackendOperation, BackendOutcome, Subject } from './diagnostics.js';
 import type { SessionEventHub } from './events.js';
 import { MachineClock } from './machine-clock.js';
 import type { NodeClock } from './node-clock.js';
@@ -65,7 +66,7 @@ export class Store {
   read(id: string): Promise<unknown> {
     this.#found();
     const near = this.#nearCache;
-    const read = (): Promise<unknown> => this.#call('read', backend => backend.read(id));
+    const read = (): Promise<unknown> => this.#call('read', id, backend => backend.read(id));
     return near ? near.fill(id, read) : read();
   }
 
@@ -79,22 +80,22 @@ export class Store {
     const near = this.#nearCache;
     if (near) return near.get(id);
     const atOnce = this.#atOnce;
-    return atOnce && this.#now('read', () => atOnce.read(id));
+    return atOnce && this.#now('read', id, () => atOnce.read(id));
   }
 
   /** Stores a log-in's record. If the outcome is unknown, the session is an orphan and is ended. */
   create(record: SessionRecord): Eventual<boolean> {
     const writes = this.#writes();
-    if (writes) return this.#now('create', () => writes.create(record, this.#onDropped));
-    return this.#orEnd(record.id, 'create', backend => backend.create(record));
+    if (writes) return this.#now('create', record, () => writes.create(record, this.#onDropped));
+    return this.#orEnd(record, 'create', backend => backend.create(record));
   }
 
   update(record: SessionRecord, expectedVersion: number): Eventual<WriteOutcome> {
     const writes = this.#writes();
-    if (writes) return this.#now('update', () => writes.update(record, expectedVersion));
+    if (writes) return this.#now('update', record, () => writes.update(record, expectedVersion));
     return this.#changing(
       record.id,
-      this.#call('update', backend => backend.update(record, expectedVersion)),
+      this.#call('update', record, backend => backend.update(record, expectedVersion)),
     );
   }
 
@@ -105,28 +106,28 @@ export class Store {
   rotate(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     return this.#changing(
       record.id,
-      this.#orEnd(record.id, 'update', backend => backend.update(record, expectedVersion)),
+      this.#orEnd(record, 'update', backend => backend.update(record, expectedVersion)),
     );
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     return this.#changing(
       id,
-      this.#call('touch', backend => backend.touch(id, lastSeenAt, expiresAt)),
+      this.#call('touch', id, backend => backend.touch(id, lastSeenAt, expiresAt)),
     );
   }
 
   async delete(id: string): Promise<boolean> {
     const wasThere = await this.#changing(
       id,
-      this.#call('delete', backend => backend.delete(id)),
+      this.#call('delete', id, backend => backend.delete(id)),
     );
     this.#ended(id);
     return wasThere;
   }
 
   listByPrincipal(principal: string, limit: number): Promise<SessionRecord[]> {
-    return this.#call('listByPrincipal', backend => backend.listByPrincipal(principal, limit));
+    return this.#call('listByPrincipal', { principal }, backend => backend.listByPrincipal(principal, limit));
   }
 
   /**
@@ -147,7 +148,7 @@ export class Store {
       onEnded(ids);
     };
     const run = (backend: SessionBackend): Promise<string[]> => backend.deleteByPrincipal(principal, exceptId, note);
-    return this.#call('deleteByPrincipal', run, undefined, given => (renew = given));
+    return this.#call('deleteByPrincipal', { principal }, run, undefined, given => (renew = given));
   }
 
   /**
@@ -171,7 +172,7 @@ export class Store {
 
   async #ending(backend: SessionBackend, before: number): Promise<number> {
     try {
-      return await backend.deleteAll(before);
+      return await this.#patiently('deleteAll', () => backend.deleteAll(before));
     } catch (error) {
       throw this.#failure('deleteAll', error);
     } finally {
@@ -201,6 +202,15 @@ export class Store {
     return { failure, stop };
   }
 
+  /**
+   * Resolves when the store answers in time.
+   *
+   * @throws SessionUnavailableError when it does not
+   */
+  async answer(): Promise<void> {
+    await this.#call('read', undefined, backend => backend.read(NOBODY));
+  }
+
   /** Returns what is wrong with the store, that it does not answer included. */
   async findings(): Promise<StoreFinding[]> {
     const look = async (backend: SessionBackend): Promise<StoreFinding[]> => {
@@ -210,7 +220,7 @@ export class Store {
       return [];
     };
     try {
-      const findings = await this.#call('read', look);
+      const findings = await this.#call('read', undefined, look);
       const ahead = (await this.clock.ahead()) ?? 0;
       const clock = wrongClock(ahead);
       return clock ? [...findings, clock] : findings;
@@ -234,7 +244,7 @@ export class Store {
         const behind = reached === undefined ? 0 : Math.max(0, Math.round((due - reached) / 1000));
         this.events.emit('swept', { removed, behind, time: new Date(this.times.now()) });
       });
-      news.end(await sweep(overBefore, news.onBatch));
+      news.end(await this.#patiently('deleteExpired', () => sweep(overBefore, news.onBatch)));
     } catch (error) {
       this.#report('deleteExpired', error);
     }
@@ -318,24 +328,29 @@ export class Store {
   }
 
   /**
+   * @param subject what the call is about, for its message
    * @param onLate called when the backend answers after the deadline
    * @param onWatched see {@link Deadlines.within}
    * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
    */
   async #call<R>(
-    operation: keyof SessionBackend,
+    operation: BackendOperation,
+    subject: Subject,
     run: (backend: SessionBackend) => Promise<R>,
     onLate?: () => void,
     onWatched?: (renew: () => void) => void,
   ): Promise<R> {
     const backend = this.#found();
+    const begun = this.events.diagnostics.beginCall();
     try {
       const settled = this.clock.settled();
       const answer = await this.#deadlines.within(run(backend), () => this.#late(operation), onLate, onWatched);
       if (settled && !(await settled)) this.clock.doWithout();
       this.orphans.catchUp();
+      if (begun !== undefined) this.#tell(begun, operation, subject, outcomeOf(operation, answer));
       return answer;
     } catch (error) {
+      if (begun !== undefined) this.#tell(begun, operation, subject, outcomeOfFailure(error));
       throw this.#failure(operation, error);
     }
   }
@@ -345,23 +360,47 @@ export class Store {
   }
 
   /** Calls a backend that answers synchronously. */
-  #now<R>(operation: keyof SessionBackend, run: () => R): R {
+  #now<R>(operation: BackendOperation, subject: Subject, run: () => R): R {
+    const begun = this.events.diagnostics.beginCall();
     try {
-      return run();
+      const answer = run();
+      // What is not in memory is asked for in another call.
+      if (begun !== undefined && answer !== undefined)
+        this.#tell(begun, operation, subject, outcomeOf(operation, answer));
+      return answer;
     } catch (error) {
+      if (begun !== undefined) this.#tell(begun, operation, subject, outcomeOfFailure(error));
       throw this.#failure(operation, error);
     }
   }
 
+  /** Calls a backend without a deadline. */
+  async #patiently(operation: BackendOperation, run: () => Promise<number>): Promise<number> {
+    const begun = this.events.diagnostics.beginCall();
+    if (begun === undefined) return run();
+    try {
+      const answer = await run();
+      this.#tell(begun, operation, undefined, 'done');
+      return answer;
+    } catch (error) {
+      this.#tell(begun, operation, undefined, outcomeOfFailure(error));
+      throw error;
+    }
+  }
+
+  #tell(begun: number, operation: BackendOperation, subject: Subject, outcome: BackendOutcome): void {
+    this.events.diagnostics.endCall(begun, subject, operation, outcome);
+  }
+
   /** Writes, and ends the session unless the write is known to be done. A failed write may still have been done. */
   async #orEnd<R>(
-    id: string,
-    operation: keyof SessionBackend,
+    record: SessionRecord,
+    operation: BackendOperation,
     run: (backend: SessionBackend) => Promise<R>,
   ): Promise<R> {
-    const end = (): void => void this.orphans.end(id);
+    const end = (): void => void this.orphans.end(record.id);
     try {
-      return await this.#call(operation, run, end);
+      return await this.#call(operation, record, run, end);
     } catch (error) {
       end();
       throw error;
@@ -370,9 +409,7 @@ export class Store {
 
   #failure(operation: string, error: unknown): SessionError {
     this.#report(operation, error);
-    // A wrong set-up of the store is reported in the log like its failures, and not to clients.
-    const isAnswer = error instanceof SessionError && !(error instanceof SessionConfigurationError);
-    return isAnswer ? error : new SessionUnavailableError({ cause: error });
+    return isAnswer(error) ? error : new SessionUnavailableError({ cause: error });
   }
 
   #report(operation: string, error: unknown): void {
@@ -386,6 +423,20 @@ function watchable(backend: SessionBackend): Watchable {
   throw new SessionConfigurationError(
     `nearCache: ${backend.constructor.name} does not tell what changes in its store; leave nearCache out, or give the backend a watch()`,
   );
+}
+
+/** A wrong set-up of the store is reported in the log like its failures, and not to clients. */
+function isAnswer(error: unknown): error is SessionError {
+  return error instanceof SessionError && !(error instanceof SessionConfigurationError);
+}
+
+function outcomeOf(operation: BackendOperation, answer: unknown): BackendOutcome {
+  if (answer === 'conflict' || (answer === false && operation === 'create')) return 'conflict';
+  return answer === undefined || answer === false || answer === 'gone' ? 'absent' : 'done';
+}
+
+function outcomeOfFailure(error: unknown): BackendOutcome {
+  return isAnswer(error) && !(error instanceof SessionUnavailableError) ? 'refused' : 'unavailable';
 }
 
 function unanswered(cause: unknown): StoreFinding {

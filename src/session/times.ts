@@ -1,3 +1,4 @@
+import { termsOf } from '../cookie/proof.js';
 import { type Clock, CLOCK_SKEW } from '../core/clock.js';
 import type { SessionRecord } from '../core/record.js';
 
@@ -12,6 +13,12 @@ export interface SessionLimits {
 
 /** The instants of one session. */
 type Instants = Pick<SessionRecord, 'createdAt' | 'authenticatedAt' | 'lastSeenAt' | 'expiresAt'>;
+
+/** What a session's end depends on, beside its last request. The proof has what its log-in has settled for it alone. */
+export type Lifetime = Pick<SessionRecord, 'createdAt' | 'proof'>;
+
+/** The touches that fit into the idle timeout of a session that has a shorter one than the service. */
+const TOUCHES_IN_IDLE_TIME = 4;
 
 /** Decides on a session's times. Each decision takes one reading of the clock, which the caller hands from step to step. */
 export class Times {
@@ -61,27 +68,42 @@ export class Times {
   }
 
   /** Returns the time at which a session ends if no request comes any more. */
-  expiresAt(createdAt: number, lastSeenAt: number): number {
+  expiresAt({ createdAt, proof }: Lifetime, lastSeenAt: number): number {
+    const { idleTimeout = Infinity, absoluteTimeout = Infinity } = termsOf(proof);
+    return Math.min(lastSeenAt + idleTimeout, createdAt + absoluteTimeout, this.#endBySettings(createdAt, lastSeenAt));
+  }
+
+  /** Returns the time at which a session ends whose user goes on using it. */
+  lastEnd({ createdAt, proof }: Lifetime): number {
+    const { absoluteTimeout = Infinity } = termsOf(proof);
+    return createdAt + Math.min(this.limits.absoluteTimeout, absoluteTimeout);
+  }
+
+  #endBySettings(createdAt: number, lastSeenAt: number): number {
     return Math.min(lastSeenAt + this.limits.idleTimeout, createdAt + this.limits.absoluteTimeout);
   }
 
   /** The end of a stored session: what was written when it was last seen, or today's settings where those are shorter. */
   endOf({ createdAt, lastSeenAt, expiresAt }: Instants): number {
-    return Math.min(expiresAt, this.expiresAt(createdAt, lastSeenAt));
+    return Math.min(expiresAt, this.#endBySettings(createdAt, lastSeenAt));
   }
 
   /**
    * Returns the timeout by which a session is over; `undefined` while it is alive. It is alive only before both its stored
    * expiry and what today's settings allow, so that settings that allow more time bring back nothing that was over.
    */
-  expiryOf(record: Instants, now: number): 'idle' | 'absolute' | undefined {
+  expiryOf(record: Instants & Lifetime, now: number): 'idle' | 'absolute' | undefined {
     if (now < this.endOf(record)) return undefined;
-    return now >= record.createdAt + this.limits.absoluteTimeout ? 'absolute' : 'idle';
+    return now >= this.lastEnd(record) ? 'absolute' : 'idle';
   }
 
-  /** Returns whether a touch is due: a session's "last seen" is written at most once per interval. */
-  isTouchDue(lastSeenAt: number, now: number): boolean {
-    return now - lastSeenAt >= this.limits.touchInterval;
+  /**
+   * Returns whether a touch is due: a session's "last seen" is written at most once per interval, or more often where the
+   * session has a shorter idle timeout than the others.
+   */
+  isTouchDue(proof: string, lastSeenAt: number, now: number): boolean {
+    const { idleTimeout = Infinity } = termsOf(proof);
+    return now - lastSeenAt >= Math.min(this.limits.touchInterval, idleTimeout / TOUCHES_IN_IDLE_TIME);
   }
 
   /**
@@ -110,7 +132,11 @@ export class Times {
    * @param madeBy a time by which the session was made
    * @param seenBy a time by which it was seen last
    */
-  setRight({ createdAt, authenticatedAt, lastSeenAt, expiresAt }: Instants, madeBy: number, seenBy: number): Instants {
+  setRight(
+    { createdAt, authenticatedAt, lastSeenAt, expiresAt, proof }: Instants & Lifetime,
+    madeBy: number,
+    seenBy: number,
+  ): Instants {
     const horizon = madeBy + CLOCK_SKEW;
     const made = createdAt > horizon ? madeBy : createdAt;
     const seen = lastSeenAt > seenBy + CLOCK_SKEW ? seenBy : lastSeenAt;
@@ -118,7 +144,7 @@ export class Times {
       createdAt: made,
       authenticatedAt: authenticatedAt > horizon ? madeBy - this.limits.absoluteTimeout : authenticatedAt,
       lastSeenAt: seen,
-      expiresAt: Math.min(expiresAt, this.expiresAt(made, seen)),
+      expiresAt: Math.min(expiresAt, this.expiresAt({ createdAt: made, proof }, seen)),
     };
   }
 }

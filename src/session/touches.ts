@@ -24,13 +24,13 @@ export class Touches {
    * @returns the new "last seen" time; `undefined` when no touch is due
    */
   touch(record: SessionRecord, isMisfiled = false): number | undefined {
-    const { id, createdAt, lastSeenAt } = record;
+    const { id, proof, lastSeenAt } = record;
     const now = this.times.now();
-    if (!this.times.isTouchDue(lastSeenAt, now) || this.#wasTouched(id, now)) return undefined;
+    if (!this.times.isTouchDue(proof, lastSeenAt, now) || this.#wasTouched(record, now)) return undefined;
     // A touch moves the expiry forwards, so it must not revive a session that has just expired.
     if (this.times.expiryOf(record, now)) return undefined;
     this.#touched.set(id, now);
-    const expiresAt = this.times.expiresAt(createdAt, now);
+    const expiresAt = this.times.expiresAt(record, now);
     const touching = isMisfiled
       ? this.#refile({ ...record, lastSeenAt: now, expiresAt })
       : this.store.touch(id, now, expiresAt);
@@ -45,8 +45,8 @@ export class Touches {
   }
 
   /** A touch in the future is from before the clock was set back, and does not count. */
-  #wasTouched(id: string, now: number): boolean {
+  #wasTouched({ id, proof }: SessionRecord, now: number): boolean {
     const touchedAt = this.#touched.get(id);
-    return touchedAt !== undefined && touchedAt <= now && !this.times.isTouchDue(touchedAt, now);
+    return touchedAt !== undefined && touchedAt <= now && !this.times.isTouchDue(proof, touchedAt, now);
   }
 }

@@ -283,7 +283,7 @@ export class WriteQueue<T extends object> {
     now: number,
   ): SessionRecord {
     const lastSeenAt = Math.max(base.lastSeenAt, now);
-    const expiresAt = this.times.expiresAt(base.createdAt, lastSeenAt);
+    const expiresAt = this.times.expiresAt(base, lastSeenAt);
     const record: SessionRecord = { ...base, ...content, version: base.version + 1, lastSeenAt, expiresAt };
     if (principal === undefined) delete record.principal;
     else record.principal = principal;

@@ -1,8 +1,9 @@
 import 'reflect-metadata';
 
-import { Pool } from 'pg';
+import { Client, Pool } from 'pg';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { sqlStateOf } from '../../src/backends/postgres/pool.js';
+import * as timers from '../../src/core/timers.js';
 import { describeSessionBackend } from '../../src/testing/index.js';
 import { describeWith, startPgBouncer, startPostgres, type PrivateServer } from '../support/engines.js';
 import { interceptedPool } from '../support/intercepted-pool.js';
@@ -31,7 +32,9 @@ describeWith('pgbouncer', 'behind a PgBouncer in transaction mode', () => {
 
   let tables = 0;
   async function open(): Promise<PostgresBackend> {
-    const backend = new PostgresBackend({ pool, table: `store_${tables++}`, prepare: false });
+    const table = `store_${tables++}`;
+    const listen = (): Client => new Client(`postgres://postgres@127.0.0.1:${postgres.port}/postgres`);
+    const backend = new PostgresBackend({ pool, table, prepare: false, listen });
     await backend.migrate();
     return backend;
   }
@@ -87,6 +90,31 @@ describeWith('pgbouncer', 'behind a PgBouncer in transaction mode', () => {
           'SessionPoolerWarning',
         ],
       ]);
+    });
+
+    it('cannot be watched without the address of the server: one warning, and no connection of the server keeps a lock', async () => {
+      const backend = new PostgresBackend({ pool, table: `store_${tables++}`, prepare: false });
+      await backend.migrate();
+      const watch = backend.watch(() => undefined);
+      let later = 0;
+      const clock = jest.spyOn(timers, 'monotonicNow').mockImplementation(() => performance.now() + later);
+      for (let attempt = 0; attempt < 3; attempt++) {
+        for (let look = 0; look < 20; look++) {
+          expect(watch.knownUntil()).toBe(-Infinity);
+          await backend.read('x');
+        }
+        later += 61_000;
+      }
+      clock.mockRestore();
+      expect(emitWarning.mock.calls).toEqual([
+        [
+          expect.stringMatching(/pooler in transaction mode.*listen: \(\) => new Client/),
+          { type: 'SessionWarning', code: 'SESSION_NEWS' },
+        ],
+      ]);
+      const { rowCount } = await direct.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'");
+      expect(rowCount).toBe(0);
+      await backend.close();
     });
 
     it('a statement that waits for a locked table is cancelled on the server', async () => {

@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 
 import type { ChildProcess } from 'node:child_process';
-import { Pool } from 'pg';
+import { Client, Pool } from 'pg';
 import { Get, JsonController } from 'routing-controllers';
 import { InMemoryBackend, RequireSession, SessionCookie } from 'routing-controllers-sessions';
 import { signIn } from 'routing-controllers-sessions/testing';
@@ -53,7 +53,8 @@ describeWith('postgres', 'on a real server', () => {
   async function open(): Promise<PostgresBackend> {
     const table = `${schema}.store_${tables++}`;
     let connect = () => pool.connect();
-    const backend = new PostgresBackend({ pool: { connect: () => connect() }, table });
+    const listen = (): Client => new Client(engine.url);
+    const backend = new PostgresBackend({ pool: { connect: () => connect() }, table, listen });
     await backend.migrate();
     tableOf.set(backend, table);
     cutOff.set(backend, () => {

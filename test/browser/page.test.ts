@@ -92,10 +92,12 @@ describeInBrowser("the playground's page", () => {
     await firefox.getByRole('button', { name: 'End the session' }).click();
     await bar(elsewhere, 'No session');
     await elsewhere.locator('#notice', { hasText: 'ended from another device' }).waitFor();
+    await elsewhere.locator('#ended', { hasText: /^Session ended \d+\.\d ms after the request/ }).waitFor();
     await firefox.waitFor({ state: 'detached' });
     await says(page, 'devices', 'That session is over');
 
     await logIn(elsewhere);
+    await elsewhere.locator('#ended').waitFor({ state: 'hidden' });
     const third = await open(await newBrowser());
     await logIn(third);
     await page.locator('#device-list li').nth(2).waitFor();

@@ -15,7 +15,12 @@ export async function openBackend(engine: string, address: string): Promise<Sess
   if (engine === 'lmdb') return new LmdbBackend({ path: address });
   if (engine === 'sqlite') return new SqliteBackend({ database: openSqlite(address) });
   if (engine === 'mysql') return new MysqlBackend({ pool: createPool({ uri: address, connectionLimit: 5 }) });
-  if (engine === 'postgres') return new PostgresBackend({ pool: new Pool({ connectionString: address, max: 5 }) });
+  if (engine === 'postgres') {
+    const pool = new Pool({ connectionString: address, max: 5 });
+    // A connection that is lost while nobody uses it would end the process.
+    pool.on('error', () => undefined);
+    return new PostgresBackend({ pool });
+  }
   const urls = address.split(',');
   if (engine === 'ioredis') return openIoredis(urls);
   const client =

@@ -22,6 +22,7 @@ import {
   SessionCookie,
   SessionData,
 } from 'routing-controllers-sessions';
+import { instrumentSessions } from 'routing-controllers-sessions/telemetry';
 import { signIn } from 'routing-controllers-sessions/testing';
 import { Container, Service } from 'typedi';
 
@@ -64,6 +65,8 @@ async function main(): Promise<void> {
   useContainer(Container);
   Container.set(SessionBackend, new InMemoryBackend());
   Container.set(SessionCookie, sessions);
+  const stop = instrumentSessions(sessions);
+  await sessions.health();
   const app: Koa = createKoaServer({ controllers: [AuthController] });
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -83,6 +86,7 @@ async function main(): Promise<void> {
     200,
   );
 
+  stop();
   server.close();
   server.closeAllConnections();
   await sessions.close();

@@ -10,6 +10,7 @@ import ts from 'typescript';
 
 import { OPTIONS } from '../../src/koa/options.js';
 import { REQUIREMENT } from '../../src/koa/session-cookie.js';
+import { CHANNELS } from '../support/heard-messages.js';
 import { codeOf, documents, readDocument, root, tableUnder } from './markdown.js';
 import { PLACEHOLDERS } from './transcript.js';
 
@@ -52,9 +53,10 @@ describe('the table of options in docs/options.md', () => {
 
 describe('the tables of decorators in docs/options.md', () => {
   test('have every decorator that the package exports', () => {
-    const exported = [
-      ...source('src/index.ts').matchAll(/export \{ (\w+).*'\.\/(?:controllers\/|model\/principal)/g),
-    ].map(([, name]) => name);
+    const exported = [...source('src/index.ts').matchAll(/export \{ (\w+).*'\.\/(?:controllers\/|model\/principal)/g)]
+      .map(([, name]) => name)
+      // Routes, and no decorator.
+      .filter(name => name !== 'type' && name !== 'SessionsController');
     const documented = tableUnder(options, 'Decorators').flatMap(row =>
       codeOf(row[0]).map(code => code.replace(/^@|\(.*$/g, '')),
     );
@@ -119,6 +121,31 @@ describe('the table of events in docs/events.md', () => {
     }
     return events;
   }
+});
+
+describe('the tables in docs/telemetry.md', () => {
+  const telemetry = readDocument('docs/telemetry.md');
+  const namesUnder = (heading: string) => tableUnder(telemetry, heading).flatMap(row => codeOf(row[0]));
+
+  test('have every channel', () => {
+    expect(namesUnder('Channels').sort()).toEqual([...CHANNELS].sort());
+  });
+
+  test('have every metric, every outcome and every source', () => {
+    const metrics = source('src/telemetry/metrics.ts');
+    expect(namesUnder('Metrics').sort()).toEqual(
+      [...metrics.matchAll(/(?:createHistogram|= count)\('([\w.]+)'/g)].map(([, name]) => name ?? '').sort(),
+    );
+    const documented = tableUnder(telemetry, 'Metrics').flatMap(row => codeOf(row[2]));
+    const declared = source('src/session/diagnostics.ts');
+    for (const type of ['BackendOutcome', 'LoadOutcome']) {
+      const [, union = ''] = new RegExp(`export type ${type} = ([^;]*);`).exec(declared) ?? [];
+      const values = [...union.matchAll(/'(\w+)'/g)].map(([, value]) => value ?? '');
+      expect(values.length).toBeGreaterThan(4);
+      expect(documented).toEqual(expect.arrayContaining(values));
+    }
+    expect(documented).toEqual(expect.arrayContaining(['memory', 'store']));
+  });
 });
 
 describe('the comparison in docs/comparison.md', () => {

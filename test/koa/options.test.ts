@@ -62,7 +62,11 @@ describe('an invalid option is refused at construction, with its name and the va
     ['watchInterval', [...NOT_SECONDS, 0, 0.05], /watchInterval: .*; write seconds, from 0\.1/],
     ['watchTimeout', [...NOT_SECONDS, 0], /watchTimeout: .*; write seconds, from 1/],
     ['nearCache', [1, 'yes', null], /nearCache: .*; write true, false or \{ maxSessions: 10_000 \}/],
-    ['nearCache', [{ maxSessions: 0 }, { maxSessions: 1.5 }], /nearCache: maxSessions: .*; write a whole number from 1/],
+    [
+      'nearCache',
+      [{ maxSessions: 0 }, { maxSessions: 1.5 }],
+      /nearCache: maxSessions: .*; write a whole number from 1/,
+    ],
     ['nearCache', [{ size: 1 }], /nearCache: size: no such option; write maxSessions/],
     ['backendTimeout', [...NOT_SECONDS, 0], /backendTimeout: .*; write seconds, from 0\.001/],
     ['persistent', NOT_BOOLEAN, /persistent: .*; write true or false/],

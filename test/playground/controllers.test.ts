@@ -352,7 +352,17 @@ describe('the playground', () => {
       const [cookie, other] = [await logIn(), await logIn()];
       const events = await listen(other);
       await request(server).delete('/devices').set('Cookie', cookie).expect(200);
-      expect(await events.find('over')).toEqual({ reason: 'revoked' });
+      const over = await events.find<{ reason: string; after: number }>('over');
+      expect(over).toEqual({ reason: 'revoked', after: expect.any(Number) });
+      expect(over.after).toBeGreaterThan(0);
+      await events.untilClosed();
+    });
+
+    test('reports that its session was ended by another process, and ends', async () => {
+      const events = await listen(await logIn());
+      const [own] = await events.find<Listed[]>('sessions');
+      await backend.delete(own!.id);
+      expect(await events.find('over')).toEqual({ reason: 'elsewhere' });
       await events.untilClosed();
     });
 
@@ -363,7 +373,7 @@ describe('the playground', () => {
       await events.find('sessions', ([first]: Listed[]) => first!.id === body.id && first!.current);
       const fresh = headers['set-cookie']![0]!.split(';')[0]!;
       await request(server).post('/leave_session').set('Cookie', fresh).expect(200);
-      expect(await events.find('over')).toEqual({ reason: 'logout' });
+      expect(await events.find('over')).toMatchObject({ reason: 'logout' });
     });
 
     test('reports a request of another origin with its cookie, without the secret', async () => {

@@ -2,6 +2,8 @@ import 'reflect-metadata';
 
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter, once } from 'node:events';
+import { request as ask, type IncomingMessage } from 'node:http';
+import { PassThrough } from 'node:stream';
 
 import { IsArray, IsInt, IsString } from 'class-validator';
 import type { Context } from 'koa';
@@ -35,7 +37,13 @@ class SharedConnection {
 }
 
 /** What the tests have of the application's own. */
-const shared: { connection?: SharedConnection; kept?: Session<User>; user?: User; later?: () => unknown } = {};
+const shared: {
+  connection?: SharedConnection;
+  kept?: Session<User>;
+  user?: User;
+  later?: () => unknown;
+  stream?: PassThrough;
+} = {};
 /** Opened by the test: lets the action that waits go on. */
 let gate = new EventEmitter();
 
@@ -79,6 +87,13 @@ class Routes {
         });
       });
     });
+  }
+  @Post('/piped') piped(@CurrentSession() session: Session<User>) {
+    session.data.visits++;
+    const stream = new PassThrough();
+    Object.assign(shared, { kept: session, stream });
+    stream.write('begun');
+    return stream;
   }
   @Post('/keep') keep(@SessionData user: User, @CurrentSession() session: Session<User>) {
     user.visits++;
@@ -182,6 +197,57 @@ describe('a request is over with its response', () => {
       const [record] = await app.backend.listByPrincipal('ada');
       expect(record!.data).toContain('"tags":["late"]');
     });
+  });
+
+  describe('what is assigned while the response is streamed', () => {
+    let response: IncomingMessage;
+    beforeEach(async () => {
+      const sent = ask(`${app.url}/piped`, { method: 'POST', headers: { cookie: ada } }).end();
+      [response] = (await once(sent, 'response')) as [IncomingMessage];
+    });
+    afterEach(async () => {
+      const ended = once(response.resume(), 'end');
+      shared.stream!.end();
+      await ended;
+      expect(app.errors).toEqual([]);
+    });
+
+    test('throws, because it would not be saved', async () => {
+      const session = shared.kept!;
+      expect(() => session.data.visits++).toThrow(TypeError);
+      expect(() => (session.data = { username: 'eve', visits: 0, tags: [] } as User)).toThrow(/session\.update/);
+      const [record] = await app.backend.listByPrincipal('ada');
+      expect(record!.data).toContain('"visits":1');
+    });
+
+    test('by update, is saved', async () => {
+      await shared.kept!.update(data => {
+        data.visits++;
+      });
+      const [record] = await app.backend.listByPrincipal('ada');
+      expect(record!.data).toContain('"visits":2');
+    });
+  });
+
+  test('what is assigned on a socket throws, because it would not be saved; by update, it is', async () => {
+    const headers = { cookie: ada, host: 'localhost' };
+    const upgrade = {
+      headers,
+      method: 'GET',
+      socket: Object.assign(new EventEmitter(), { remoteAddress: '127.0.0.1' }),
+    };
+    const session = (await app.sessions.authenticate(upgrade as unknown as IncomingMessage))!;
+    expect(() => session.data.visits++).toThrow(TypeError);
+    expect(() => session.data.tags.push('lost')).toThrow(TypeError);
+    expect(() => (session.data = { username: 'eve', visits: 0, tags: [] } as User)).toThrow(
+      /on a socket.*session\.update/,
+    );
+    expect(
+      await session.update(data => {
+        data.visits++;
+      }),
+    ).toEqual({ username: 'ada', visits: 1, tags: [] });
+    expect(session.data.visits).toBe(1);
   });
 
   test('what an action assigns is saved, and the next request has data of its own', async () => {

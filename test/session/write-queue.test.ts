@@ -61,6 +61,7 @@ async function sessionOn(store = new FaultyBackend()) {
     isLost: () => false,
     issue: issued => void (token = issued),
     clear: () => undefined,
+    clearSiteData: () => undefined,
     onClosed: () => undefined,
   };
   await sessions.create({ count: 0, entries: [] }, { transport, client: {}, earlier: [] });

@@ -13,6 +13,9 @@ export const PROCESS_RACES = numberFromEnv('RACES', 400, 1);
 /** How often a process is killed for each engine. */
 export const KILLS = numberFromEnv('KILLS', 3, 1);
 
+/** How many sessions are ended on each engine while they have a connection open. */
+export const REVOCATIONS = numberFromEnv('REVOCATIONS', 60, 10);
+
 /** How many sessions there are in a large store. */
 export const SESSIONS = numberFromEnv('SESSIONS', 2_000, 1);
 

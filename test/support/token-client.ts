@@ -19,6 +19,9 @@ export class TokenClient implements Transport {
   clear(): void {
     this.#token = '';
   }
+  clearSiteData(): void {
+    // It keeps nothing else.
+  }
   onClosed(): void {
     // Never.
   }

@@ -7,6 +7,7 @@ import 'reflect-metadata';
 
 import type { IncomingMessage } from 'node:http';
 
+import type { Meter, MeterProvider, Tracer } from '@opentelemetry/api';
 import type { Context, Middleware } from 'koa';
 import type { AuthorizationChecker, CurrentUserChecker, HttpError } from 'routing-controllers';
 import {
@@ -31,11 +32,13 @@ import {
   SessionGoneError,
   type SessionInfo,
   type SessionInput,
+  type SessionMessages,
   SessionNotFreshError,
   type SessionRecord,
   SessionRequiredError,
   SessionUnavailableError,
 } from 'routing-controllers-sessions';
+import { instrumentSessions } from 'routing-controllers-sessions/telemetry';
 import { signIn } from 'routing-controllers-sessions/testing';
 import { Container } from 'typedi';
 
@@ -88,6 +91,7 @@ export class Controller {
     cookie: AdminCookie,
     maxAuthAge: 60,
     authoritative: true,
+    touch: false,
     check: (admin: Admin) => admin.id > 0,
   })
   options(@CurrentSession() session?: Session<Admin>) {
@@ -478,6 +482,28 @@ export abstract class ThirdParty extends SessionBackend {
   abstract override deleteByPrincipal(principal: string, exceptId?: string): Promise<string[]>;
   abstract override deleteExpired(now: number): Promise<number>;
   abstract override close(): Promise<void>;
+}
+
+// ---- telemetry
+
+export async function measured(users: SessionCookie<User>, meters: MeterProvider, meter: Meter, tracer: Tracer) {
+  const stop: () => void = instrumentSessions(users);
+  instrumentSessions(users, { meter, tracer, sessionId: true });
+  instrumentSessions(users, { meter: false, tracer: false });
+  // @ts-expect-error -- a provider makes meters, and is none
+  instrumentSessions(users, { meter: meters });
+  // @ts-expect-error -- a class is no cookie service
+  instrumentSessions(SessionCookie);
+  const healthy: Promise<void> = users.health();
+  await healthy;
+  return stop;
+}
+
+export function heard({ cookie, id, operation, duration }: SessionMessages['write'], users: SessionCookie<User>) {
+  same<SessionMessages['load']['source'], 'memory' | 'store'>();
+  // @ts-expect-error -- what only reads is no write
+  if (operation === 'read') return undefined;
+  return cookie === users ? [id?.length, duration * 1000] : [];
 }
 
 // @ts-expect-error -- a backend has all of the contract

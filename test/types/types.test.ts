@@ -61,19 +61,27 @@ describe('the public names of the root entry', () => {
     'SessionNotFreshError',
     'SessionRequiredError',
     'SessionUnavailableError',
+    'SessionsController',
   ];
   const TYPES = [
+    'BackendOperation',
+    'BackendOutcome',
+    'BackendWrite',
     'Change',
     'Clock',
     'CookieIdentifier',
     'CreateSessionOptions',
+    'CurrentSessionInfo',
     'CurrentSessionOptions',
+    'EndOptions',
     'InMemoryBackendOptions',
+    'LoadOutcome',
     'Migrate',
     'ModelClass',
     'RequireSessionOptions',
     'RotateOptions',
     'Session',
+    'SessionChannel',
     'SessionCookieOptions',
     'SessionDataOptions',
     'SessionEvent',
@@ -82,6 +90,8 @@ describe('the public names of the root entry', () => {
     'SessionEvents',
     'SessionInfo',
     'SessionInput',
+    'SessionMessage',
+    'SessionMessages',
     'SessionNews',
     'SessionNewsListener',
     'SessionRecord',
@@ -96,6 +106,13 @@ describe('the public names of the root entry', () => {
 
   test('and these types beside them', () => {
     expect(exportsOf('src/index.ts')).toEqual({ values: VALUES, types: TYPES });
+  });
+});
+
+test('the public names of the entry for telemetry are one function and its options', () => {
+  expect(exportsOf('src/telemetry/index.ts')).toEqual({
+    values: ['instrumentSessions'],
+    types: ['InstrumentSessionsOptions'],
   });
 });
 

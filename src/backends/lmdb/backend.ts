@@ -6,15 +6,28 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, text } from '../../core/checks.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { freeBytes } from '../free-bytes.js';
+import { Looks } from '../looks.js';
 import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { decodeRecord, encodeRecord, headsOf, isMadeBefore } from '../record-text.js';
 import { copyTo } from './backup.js';
+import { Changes } from './changes.js';
 import { findingsOfFolder } from './check.js';
 import { messageOf, openFolder } from './folder.js';
-import { expiryKey, LAYOUT, newestFirst, partsOfExpiryKey, principalKey, recordKeyOf, toId, toKey } from './layout.js';
+import {
+  CHANGES,
+  expiryKey,
+  LAYOUT,
+  newestFirst,
+  partsOfExpiryKey,
+  principalKey,
+  recordKeyOf,
+  toId,
+  toKey,
+} from './layout.js';
 import { giveUpReserve, keepReserve } from './reserve.js';
 
 /** Options of {@link LmdbBackend}. */
@@ -67,6 +80,8 @@ export class LmdbBackend extends SessionBackend {
   readonly #byPrincipal: Database<string, Buffer>;
   /** Instant of expiry, then the key of the record; no values. */
   readonly #byExpiry: Database<string, Buffer>;
+  readonly #changes: Changes;
+  readonly #looks: Looks<unknown>;
   #writes = 0;
   #closing: Promise<void> | undefined;
   #sweepPace: Pace | undefined;
@@ -88,6 +103,8 @@ export class LmdbBackend extends SessionBackend {
     this.#records = this.#root.openDB('records', LAYOUT);
     this.#byPrincipal = this.#root.openDB('by-principal', LAYOUT);
     this.#byExpiry = this.#root.openDB('by-expiry', LAYOUT);
+    this.#changes = new Changes(this.#root, this.#root.openDB('changes', CHANGES), read => this.#look(read));
+    this.#looks = new Looks(this.#changes, error => error);
   }
 
   /** @internal Disabled where `deleteExpired` is overridden or spied on. */
@@ -136,6 +153,7 @@ export class LmdbBackend extends SessionBackend {
       const stored = this.#find(row.key);
       if (!stored) return 'gone';
       if (stored.record.version !== expectedVersion) return 'conflict';
+      this.#changes.add([row.key]);
       this.#remove(stored);
       this.#add(row);
       return 'updated';
@@ -159,7 +177,7 @@ export class LmdbBackend extends SessionBackend {
     const key = toKey(id);
     return this.#free(() => {
       const stored = this.#find(key);
-      if (stored) this.#remove(stored);
+      if (stored) this.#end([stored]);
       return stored !== undefined;
     });
   }
@@ -185,7 +203,11 @@ export class LmdbBackend extends SessionBackend {
     const ended: string[] = [];
     for (let start = 0; start < keys.length; start += REVOCATION_BATCH) {
       const batch = keys.slice(start, start + REVOCATION_BATCH).filter(key => !spared?.equals(key));
-      const ids = await this.#free(() => batch.flatMap(key => this.#removeOf(principal, key) ?? []));
+      const ids = await this.#free(() => {
+        const rows = this.#rowsOf(batch).filter(({ record }) => record.principal === principal);
+        this.#end(rows);
+        return rows.map(({ record }) => record.id);
+      });
       ended.push(...ids);
       onEnded?.(ids);
     }
@@ -208,7 +230,7 @@ export class LmdbBackend extends SessionBackend {
         const entries = this.#expired(now, size);
         const last = entries.at(-1);
         return {
-          removed: entries.filter(entry => this.#removeExpired(entry, now)).length,
+          removed: this.#removeExpired(entries, now),
           reached: last ? partsOfExpiryKey(last).expiresAt : now,
           isLast: entries.length < size,
         };
@@ -230,7 +252,11 @@ export class LmdbBackend extends SessionBackend {
       const { rows, last } = await this.#rowsFrom(from);
       const keys = rows.filter(({ record }) => isMadeBefore(record, before)).map(({ key }) => key);
       if (keys.length > 0)
-        ended += await this.#free(() => keys.filter(key => this.#removeMadeBefore(key, before)).length);
+        ended += await this.#free(() => {
+          const old = this.#rowsOf(keys).filter(({ record }) => isMadeBefore(record, before));
+          this.#end(old);
+          return old.length;
+        });
       if (!last) return ended;
       from = last;
       await pace.rest();
@@ -273,14 +299,13 @@ export class LmdbBackend extends SessionBackend {
     });
   }
 
-  #removeMadeBefore(key: Buffer, before: number): boolean {
-    const row = this.#find(key);
-    if (!row || !isMadeBefore(row.record, before)) return false;
-    this.#remove(row);
-    return true;
+  /** This process looks right after its own ends, and otherwise when `knownUntil` is called. */
+  override watch(listener: SessionNewsListener): SessionWatch {
+    return this.#looks.watch(listener);
   }
 
   close(): Promise<void> {
+    this.#looks.close();
     this.#closing ??= this.#root.close();
     return this.#closing;
   }
@@ -321,7 +346,9 @@ export class LmdbBackend extends SessionBackend {
       return await this.#write(change);
     } catch (error) {
       if (this.#closing || freeBytes(this.#folder) >= ROOM_TO_WRITE || !giveUpReserve(this.#folder)) throw error;
-      return this.#write(change);
+      return await this.#write(change);
+    } finally {
+      this.#looks.look();
     }
   }
 
@@ -341,6 +368,16 @@ export class LmdbBackend extends SessionBackend {
   #find(key: Buffer): Row | undefined {
     const text = this.#records.get(key);
     return text === undefined ? undefined : { key, record: decodeRecord(toId(key), text) };
+  }
+
+  /** Returns the records of those keys which still have one. */
+  #rowsOf(keys: readonly Buffer[]): Row[] {
+    return keys.flatMap(key => this.#find(key) ?? []);
+  }
+
+  #end(rows: readonly Row[]): void {
+    this.#changes.add(rows.map(({ key }) => key));
+    for (const row of rows) this.#remove(row);
   }
 
   #add({ key, record }: Row): void {
@@ -384,14 +421,6 @@ export class LmdbBackend extends SessionBackend {
     }
   }
 
-  /** Removes a record if it still is the principal's, and returns its id. */
-  #removeOf(principal: string, key: Buffer): string | undefined {
-    const row = this.#find(key);
-    if (row?.record.principal !== principal) return undefined;
-    this.#remove(row);
-    return row.record.id;
-  }
-
   /** Returns copies of the first entries of expired records, because LMDB reuses its buffer. */
   #expired(now: number, limit: number): Buffer[] {
     const entries: Buffer[] = [];
@@ -402,13 +431,21 @@ export class LmdbBackend extends SessionBackend {
     return entries;
   }
 
-  /** Removes an expired record. The entry goes in any case: that of a record which cannot be read may be left over. */
-  #removeExpired(entry: Buffer, now: number): boolean {
-    void this.#byExpiry.remove(entry);
-    const row = this.#find(partsOfExpiryKey(entry).recordKey);
-    if (!row || row.record.expiresAt > now) return false;
-    this.#remove(row);
-    return true;
+  /**
+   * Removes expired records, and returns their number. The entries go in any case: those of records which cannot be read may be
+   * left over. They are news, too, because other processes may have other clocks.
+   */
+  #removeExpired(entries: readonly Buffer[], now: number): number {
+    const removed: Buffer[] = [];
+    for (const entry of entries) {
+      void this.#byExpiry.remove(entry);
+      const row = this.#find(partsOfExpiryKey(entry).recordKey);
+      if (!row || row.record.expiresAt > now) continue;
+      this.#remove(row);
+      removed.push(row.key);
+    }
+    this.#changes.add(removed);
+    return removed.length;
   }
 }
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { SessionConfigurationError } from '../../core/errors.js';
 import { freeBytes } from '../free-bytes.js';
-import { FORMAT, LAYOUT } from './layout.js';
+import { EARLIER_FORMAT, FORMAT, LAYOUT } from './layout.js';
 
 const ROOM_TO_OPEN = 1024 * 1024;
 
@@ -44,8 +44,9 @@ export function openFolder(folder: string): RootDatabase<string, Buffer> {
     return refuse(`cannot be opened as an LMDB database: ${messageOf(error)}`, error);
   }
   const format = root.transactionSync(() => {
-    if (root.getKeysCount({ limit: 1 }) === 0) void root.put(Buffer.from('format'), FORMAT);
-    return root.get(Buffer.from('format'));
+    const key = Buffer.from('format');
+    if (root.getKeysCount({ limit: 1 }) === 0 || root.get(key) === EARLIER_FORMAT) void root.put(key, FORMAT);
+    return root.get(key);
   });
   if (format !== FORMAT) {
     void root.close();

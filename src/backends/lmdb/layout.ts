@@ -2,9 +2,15 @@ import { createHash } from 'node:crypto';
 import { isWellFormed } from '../record-text.js';
 
 /** The version of the layout in a folder. Any change below needs another number. */
-export const FORMAT = 'routing-controllers-sessions 3';
+export const FORMAT = 'routing-controllers-sessions 4';
+
+/** The one before it, which is the same without the log of changes. */
+export const EARLIER_FORMAT = 'routing-controllers-sessions 3';
 
 export const LAYOUT = { keyEncoding: 'binary', encoding: 'string' } as const;
+
+/** Of the log of changes. */
+export const CHANGES = { keyEncoding: 'binary', encoding: 'binary' } as const;
 
 /** The contract's limit. With it, index keys stay below LMDB's own limit of 1,978 bytes. */
 const LONGEST_ID = 1024;

@@ -1,18 +1,30 @@
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
-import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
+import {
+  type Check,
+  checkedOptions,
+  constructorOptions,
+  functionOf,
+  type OptionTable,
+  refusal,
+  shown,
+} from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { fromColumn, toColumn } from '../column-text.js';
 import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { DEFAULT_TABLE, MIGRATION, SERVER_OPTIONS } from '../sql.js';
+import { Watches } from '../watches.js';
+import type { WatchedTable } from './announcement.js';
 import { Connections } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
 import { postgresFindings } from './findings.js';
 import { migrateTable } from './migration.js';
-import { sqlStateOf, type PostgresPool, type Result } from './pool.js';
+import { clientOfPool, NewsFeed } from './news-feed.js';
+import { sqlStateOf, type PostgresListener, type PostgresPool, type Result } from './pool.js';
 import { LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 
 /** Options of {@link PostgresBackend}. */
@@ -31,6 +43,11 @@ export interface PostgresBackendOptions {
    * the pool. A sweep and a migration have no limit.
    */
   statementTimeout?: number;
+  /**
+   * Makes the `Client` of the package `pg` on which a watch listens, not connected, with a role that may use the table's schema.
+   * By default it is made as the pool makes its own. Behind a pooler in transaction mode, give it the address of the server.
+   */
+  listen?: () => PostgresListener;
 }
 
 /** Options of {@link migrate}. */
@@ -40,7 +57,11 @@ const POOL: Check = {
   instead: "a Pool of the package 'pg': new Pool({ connectionString })",
   holds: value => typeof (value as Partial<PostgresPool> | undefined)?.connect === 'function',
 };
-const OPTIONS: OptionTable = Object.freeze({ pool: { check: POOL }, ...SERVER_OPTIONS });
+const OPTIONS: OptionTable = Object.freeze({
+  pool: { check: POOL },
+  ...SERVER_OPTIONS,
+  listen: { check: functionOf('a function that returns a Client of the package pg') },
+});
 const EXAMPLE = 'new PostgresBackend({ pool: new Pool({ connectionString }) })';
 
 /** The most attempts at a statement that PostgreSQL rolled back because of another transaction. */
@@ -63,6 +84,7 @@ const DEADLOCK = '40P01';
 export class PostgresBackend extends SessionBackend {
   readonly #connections: Connections;
   readonly #table: Table;
+  readonly #watches: Watches;
   #prepares: boolean;
   #isClosed = false;
   #sweepPace: Pace | undefined;
@@ -76,11 +98,16 @@ export class PostgresBackend extends SessionBackend {
       table,
       prepare = true,
       statementTimeout = 2,
+      listen,
     } = constructorOptions(options, OPTIONS, 'PostgresBackend', EXAMPLE);
     if (pool === undefined) throw refusal('PostgresBackend', 'pool', 'undefined', POOL.instead);
     this.#connections = new Connections(pool, statementTimeout * 1000);
     this.#prepares = prepare;
     this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
+    this.#watches = new Watches(
+      desk =>
+        new NewsFeed(desk, listen ?? (() => clientOfPool(pool)), (channel, payload) => this.#probe(channel, payload)),
+    );
   }
 
   /** Makes the table and its indexes, or brings them up to date. See {@link migrate}. */
@@ -121,8 +148,7 @@ export class PostgresBackend extends SessionBackend {
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
     const { id } = record;
     const parameters = this.#parameters({ ...record, version: expectedVersion + 1 });
-    const { rowCount } = await this.#run('update', this.#table.update, [...parameters, expectedVersion]);
-    if (rowCount === 1) return 'updated';
+    if (await this.#change('update', this.#table.update, [...parameters, expectedVersion])) return 'updated';
     return (await this.read(id)) ? 'conflict' : 'gone';
   }
 
@@ -132,8 +158,7 @@ export class PostgresBackend extends SessionBackend {
   }
 
   async delete(id: string): Promise<boolean> {
-    const { rowCount } = await this.#run('delete', this.#table.delete, [toColumn(id)]);
-    return rowCount === 1;
+    return this.#change('delete', this.#table.delete, [toColumn(id)]);
   }
 
   /** @param limit the most records: those of the latest log-ins */
@@ -231,10 +256,31 @@ export class PostgresBackend extends SessionBackend {
     }
   }
 
-  /** Ends a running sweep after its batch. The pool stays open. */
+  /**
+   * Listens on a connection of its own, beside those of the pool. What is ended or changed by hand is no news: after it, send
+   * `SELECT pg_notify('rcs_' || 'sessions'::regclass::oid, '')` with the name of the table.
+   */
+  override watch(listener: SessionNewsListener): SessionWatch {
+    return this.#watches.watch(listener);
+  }
+
+  /** Ends a running sweep after its batch, and all watches. The pool stays open. */
   close(): Promise<void> {
     this.#isClosed = true;
+    this.#watches.close();
     return Promise.resolve();
+  }
+
+  /** Ends or changes one record. A statement that has sent news has not waited for the disk. */
+  async #change(operation: string, text: string, values: unknown[]): Promise<boolean> {
+    const { rows } = await this.#run(operation, text, values);
+    if (rows[0]?.[0] === 't') await this.#run('flush', this.#table.news.flush, []);
+    return rows.length === 1;
+  }
+
+  async #probe(channel: string, payload: string): Promise<WatchedTable> {
+    const { rows } = await this.#run('probe', this.#table.news.probe, [channel, payload]);
+    return { oid: String(rows[0]?.[1]), literal: String(rows[0]?.[2]) };
   }
 
   async #run(

@@ -14,7 +14,7 @@ const IDLE_IN_TRANSACTION = 2000;
 const BEGIN = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION}`;
 
 /** Keeps values as the server sends them: the application may have replaced the parsers of `pg`, which are global. */
-const AS_SENT = { getTypeParser: () => asSent };
+export const AS_SENT: Statement['types'] = { getTypeParser: () => asSent };
 
 /** The errors of a single statement after which its connection is as good as before. */
 const HARMLESS = new Set(['26000', '42P05', '40001', '40P01', '42P01', '42703', '42501', '25006']);
@@ -73,8 +73,10 @@ export class Connections {
     } finally {
       const release = (): void => {
         // A late request to cancel would hit the connection's next statement.
-        client.release(!isWhole || deadline.ending !== undefined);
-        client.off('error', ignore);
+        const isGivenUp = !isWhole || deadline.ending !== undefined;
+        client.release(isGivenUp);
+        // The pool has forgotten one that was given up, but the server may still say that it ends it.
+        if (!isGivenUp) client.off('error', ignore);
       };
       if (deadline.ending) void deadline.ending.then(release);
       else release();

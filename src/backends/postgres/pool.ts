@@ -1,6 +1,27 @@
 /** The part of a `Pool` of the package `pg` that the backend uses. */
 export interface PostgresPool {
   connect(): Promise<PostgresClient>;
+  /** What the pool makes its clients from. A watch opens a connection of its own with it, which the pool does not count. */
+  readonly Client?: unknown;
+  readonly options?: unknown;
+}
+
+/** The part of a `Client` of the package `pg` that a watch uses. It is not connected yet. */
+export interface PostgresListener {
+  connect(): Promise<unknown>;
+  query(statement: Statement): Promise<unknown>;
+  on(event: 'notification', listener: (notification: PostgresNotification) => void): unknown;
+  on(event: 'error' | 'end', listener: () => void): unknown;
+  end(): Promise<void>;
+  /** Lets the process end while the connection is open. */
+  unref?(): void;
+  /** The connection's socket. */
+  readonly connection?: { readonly stream?: { destroy(): unknown } };
+}
+
+export interface PostgresNotification {
+  readonly channel: string;
+  readonly payload?: string | undefined;
 }
 
 export interface PostgresClient {

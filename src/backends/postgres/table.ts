@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { RECORD, tableNameOf } from '../sql.js';
+import { Announcement } from './announcement.js';
 
 /** The number of records that one statement of a sweep looks at. It is part of the text, so that the planner knows it. */
 export const SWEEP_BATCH = 100;
@@ -23,6 +24,7 @@ export class Table {
   readonly quoted: string;
   readonly schema: string | undefined;
   readonly baseName: string;
+  readonly news: Announcement;
 
   /** @throws SessionConfigurationError when the name needs escaping */
   constructor(given: unknown) {
@@ -34,6 +36,7 @@ export class Table {
       .join('.');
     this.schema = container;
     this.baseName = baseName;
+    this.news = new Announcement(this.quoted);
   }
 
   /** Returns the key of the advisory lock on a principal's sessions. PostgreSQL requires a number. */
@@ -70,14 +73,14 @@ export class Table {
     return `SELECT ${RECORD.join(', ')} FROM ${this.quoted} WHERE id = $1`;
   }
 
-  /** $13: the expected version. */
+  /** $13: the expected version. Returns whether news of it were sent, as {@link delete} does. */
   get update(): string {
     const changes = RECORD.slice(1)
       .map((column, n) => `${column} = $${n + 2}`)
       .join(', ');
     return (
       `UPDATE ${this.quoted} AS stored SET ${changes}, sweep_at = least(stored.sweep_at, $9) ` +
-      `FROM ${this.#sharedLock} WHERE stored.id = $1 AND stored.version = $13`
+      `FROM ${this.#sharedLock} WHERE stored.id = $1 AND stored.version = $13 RETURNING ${this.news.ofRow('stored.id')}`
     );
   }
 
@@ -94,7 +97,7 @@ export class Table {
   }
 
   get delete(): string {
-    return `DELETE FROM ${this.quoted} WHERE id = $1`;
+    return `DELETE FROM ${this.quoted} WHERE id = $1 RETURNING ${this.news.ofRow('id')}`;
   }
 
   /** Newest first, along the index. $2: the most of them, or NULL for all. */
@@ -113,8 +116,10 @@ export class Table {
   get revoke(): string {
     return (
       `WITH looked_at AS MATERIALIZED (SELECT ctid FROM ${this.quoted} WHERE principal = $1 AND id IS DISTINCT FROM $2 LIMIT ${REVOKE_BATCH}), ` +
-      `ended AS (DELETE FROM ${this.quoted} WHERE ctid = ANY (ARRAY(SELECT ctid FROM looked_at)) AND principal = $1 RETURNING id) ` +
-      'SELECT ended.id, looked.n FROM (SELECT count(*) AS n FROM looked_at) AS looked LEFT JOIN ended ON true'
+      `ended AS (DELETE FROM ${this.quoted} WHERE ctid = ANY (ARRAY(SELECT ctid FROM looked_at)) AND principal = $1 RETURNING id), ` +
+      `${this.news.ofEnded} ` +
+      'SELECT ended.id, looked.n FROM (SELECT count(*) AS n FROM looked_at) AS looked LEFT JOIN ended ON true ' +
+      'WHERE (SELECT count(*) FROM told) >= 0'
     );
   }
 
@@ -125,8 +130,9 @@ export class Table {
   get endMadeBefore(): string {
     return (
       `WITH looked_at AS MATERIALIZED (SELECT id, created_at FROM ${this.quoted} WHERE id >= $2 ORDER BY id LIMIT ${LOOK_BATCH}), ` +
-      `ended AS (DELETE FROM ${this.quoted} WHERE id = ANY (ARRAY(SELECT id FROM looked_at WHERE created_at < $1)) AND created_at < $1 RETURNING id) ` +
-      'SELECT count(*), max(id), (SELECT count(*) FROM ended) FROM looked_at'
+      `ended AS (DELETE FROM ${this.quoted} WHERE id = ANY (ARRAY(SELECT id FROM looked_at WHERE created_at < $1)) AND created_at < $1 RETURNING id), ` +
+      `${this.news.ofEnded} ` +
+      'SELECT count(*), max(id), (SELECT count(*) FROM ended), (SELECT count(*) FROM told) FROM looked_at'
     );
   }
 

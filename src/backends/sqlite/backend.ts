@@ -5,13 +5,16 @@ import { type Check, constructorOptions, type OptionTable, refusal } from '../..
 import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { monotonicNow } from '../../core/timers.js';
 import { fromColumn, toColumn } from '../column-text.js';
+import { Looks } from '../looks.js';
 import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
 import { DEFAULT_TABLE } from '../sql.js';
+import { Changes } from './changes.js';
 import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
 import { conditionOf, explain } from './failures.js';
 import { fileOf, patiently, prepareFile, sizeOf } from './file.js';
@@ -63,7 +66,7 @@ const RESERVE = 5 * 1024 * 1024;
  * Sessions in a file of SQLite, the embedded database: durable, and shared by all processes of one machine that open the same
  * file.
  *
- * The constructor makes the table and its indexes where they are missing, and sets the file and the connection up:
+ * The constructor makes the table, its indexes and its log of changes where they are missing, and sets the file and the connection up:
  * `journal_mode = WAL`, and `synchronous = FULL`, so that a write has reached the disk when its promise resolves. A table of
  * that name which it did not make is refused and left as it is. Writes that arrive in one turn of the event loop share one
  * transaction.
@@ -80,6 +83,7 @@ export class SqliteBackend extends SessionBackend {
   readonly #file: string;
   readonly #writer: Writer;
   readonly #statements: Statements;
+  readonly #looks: Looks<unknown>;
   #isClosed = false;
   #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
@@ -100,6 +104,7 @@ export class SqliteBackend extends SessionBackend {
     this.#file = file;
     this.#writer = writer;
     this.#statements = statements;
+    this.#looks = new Looks(new Changes(statements, () => this.#assertUsable()), error => this.#explained(error));
     this.#keepReserve();
   }
 
@@ -241,9 +246,15 @@ export class SqliteBackend extends SessionBackend {
     }
   }
 
+  /** This process looks right after its own ends, and otherwise when `knownUntil` is called. */
+  override watch(listener: SessionNewsListener): SessionWatch {
+    return this.#looks.watch(listener);
+  }
+
   /** Waits for the writes that are under way, and ends a running sweep after its batch. The database stays open. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#looks.close();
     await this.#writer.idle();
   }
 
@@ -304,8 +315,12 @@ export class SqliteBackend extends SessionBackend {
   }
 
   /** Runs a change that removes records. On a full disk it gets the room that is kept for that. */
-  #free<T>(change: () => T): Promise<T> {
-    return this.#run(change, error => codeOf(error) === 'SQLITE_FULL' && giveUpReserveFile(this.#reserve));
+  async #free<T>(change: () => T): Promise<T> {
+    try {
+      return await this.#run(change, error => codeOf(error) === 'SQLITE_FULL' && giveUpReserveFile(this.#reserve));
+    } finally {
+      this.#looks.look();
+    }
   }
 
   /** @param mayRepeat removes the cause of a failure if it can */

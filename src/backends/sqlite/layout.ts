@@ -27,22 +27,67 @@ const COLUMNS: Readonly<Record<string, string>> = Object.freeze({
   data: 'TEXT NOT NULL',
 });
 
-interface Index {
+/** What belongs to a table, by its name in the schema. */
+interface Part {
+  type: 'index' | 'table' | 'trigger';
   name: string;
-  columns: string;
+  /** The name of the table that it is part of. */
+  of: string;
+  sql: string;
 }
 
+/** The number of changes that the log keeps: more than SQLite commits in a second, or those of a day in which little happens. */
+const KEPT = 16_384;
+
+/** The number of changes after which the log is trimmed, by as many. */
+const TRIM_INTERVAL = 256;
+
 /** The indexes of a table, beside the one of its ids. */
-export function indexesOf({ name }: Table): Index[] {
+export function indexesOf({ name }: Table): Part[] {
+  const index = (column: string, columns: string): Part => ({
+    type: 'index',
+    name: `${name}_${column}`,
+    of: name,
+    sql: `CREATE INDEX "${name}_${column}" ON "${name}" ${columns}`,
+  });
+  return [index('principal', '(principal, created_at) WHERE principal IS NOT NULL'), index('sweep_at', '(sweep_at)')];
+}
+
+/**
+ * The log of ended and changed records, and the triggers that write and trim it, so that whatever changes the table is news to
+ * those who watch it: an application of an earlier version, and a person with a shell. A touch is not, as it changes no `version`.
+ *
+ * Numbers count up from 1. That of a trimmed change is never used again, because the latest one stays.
+ */
+export function logOf({ name, log }: Table): Part[] {
+  const trigger = (suffix: string, of: string, event: string, work: string): Part => ({
+    type: 'trigger',
+    name: `${log}_${suffix}`,
+    of,
+    sql: `CREATE TRIGGER "${log}_${suffix}" AFTER ${event} BEGIN ${work}; END`,
+  });
+  const add = `INSERT INTO "${log}" (id) VALUES (old.id)`;
   return [
-    { name: `${name}_principal`, columns: '(principal, created_at) WHERE principal IS NOT NULL' },
-    { name: `${name}_sweep_at`, columns: '(sweep_at)' },
+    {
+      type: 'table',
+      name: log,
+      of: log,
+      sql: `CREATE TABLE "${log}" ( /* routing-controllers-sessions, changes */\n  number INTEGER PRIMARY KEY,\n  id TEXT NOT NULL\n) STRICT`,
+    },
+    trigger('delete', name, `DELETE ON "${name}"`, add),
+    trigger('update', name, `UPDATE OF id, principal, version, proof, data ON "${name}"`, add),
+    trigger(
+      'trim',
+      log,
+      `INSERT ON "${log}" WHEN new.number % ${TRIM_INTERVAL} = 0`,
+      `DELETE FROM "${log}" WHERE number <= new.number - ${KEPT}`,
+    ),
   ];
 }
 
 /** What keeps a table from being used: what is wrong, and what to do about it. */
 export interface Obstacle {
-  code: 'TABLE' | 'LAYOUT' | 'INDEX';
+  code: 'TABLE' | 'LAYOUT' | 'INDEX' | 'CHANGES';
   problem: string;
   advice: string;
   /** The statements that make what is missing. An obstacle without them is for people to remove. */
@@ -63,31 +108,46 @@ export function obstacleOf(database: SqliteDatabase, table: Table): Obstacle | u
   const stored = look(name);
   if (stored && layoutOf(stored) === undefined)
     return { code: 'TABLE', problem: `${name} is another ${stored.type}`, advice: ANOTHER_NAME };
-  const missingIndexes: string[] = [];
-  for (const index of indexesOf(table)) {
-    const there = look(index.name);
-    if (!there) missingIndexes.push(`CREATE INDEX "${index.name}" ON "${name}" ${index.columns}`);
-    else if (there.type !== 'index' || there.tbl_name.toLowerCase() !== name.toLowerCase())
+  const parts = [...indexesOf(table), ...logOf(table)];
+  const missing: Part[] = [];
+  for (const part of parts) {
+    const there = look(part.name);
+    if (!there) missing.push(part);
+    else if (!isPart(there, part))
       return {
         code: 'TABLE',
-        problem: `${index.name}, the name of an index of ${name}, is taken`,
+        problem: `${part.name}, the name of ${ARTICLE[part.type]} of ${name}, is taken`,
         advice: ANOTHER_NAME,
       };
   }
+  const steps = Array.from(missing, ({ sql }) => sql);
   const advice = 'It is made when the application starts: start it again';
-  if (!stored)
-    return { code: 'TABLE', problem: `there is no table ${name}`, advice, steps: [textOf(name), ...missingIndexes] };
+  if (!stored) return { code: 'TABLE', problem: `there is no table ${name}`, advice, steps: [textOf(name), ...steps] };
 
   const columns = database.prepare('SELECT name FROM pragma_table_info(?)').all(name) as { name: string }[];
-  const missing = Object.keys(COLUMNS).filter(column => !columns.some(each => each.name === column));
-  if (missing.length > 0)
+  const lacking = Object.keys(COLUMNS).filter(column => !columns.some(each => each.name === column));
+  if (lacking.length > 0)
     return {
       code: 'LAYOUT',
-      problem: `${name} has layout ${layoutOf(stored)}, which has no ${missing.join(', ')}, and this version needs ${LAYOUT}`,
+      problem: `${name} has layout ${layoutOf(stored)}, which has no ${lacking.join(', ')}, and this version needs ${LAYOUT}`,
       advice: 'Use the version of routing-controllers-sessions that made it, or a later one',
     };
-  if (missingIndexes.length === 0) return undefined;
-  return { code: 'INDEX', problem: `${name} has lost an index`, advice, steps: missingIndexes };
+  if (missing.length === 0) return undefined;
+  return missing.some(({ type }) => type === 'index')
+    ? { code: 'INDEX', problem: `${name} has lost an index`, advice, steps }
+    : {
+        code: 'CHANGES',
+        problem: `${name} has no log of its changes, so that those who watch it miss some`,
+        advice,
+        steps,
+      };
+}
+
+const ARTICLE = Object.freeze({ index: 'an index', table: 'the log', trigger: 'a trigger' });
+
+function isPart({ type, tbl_name, sql }: Stored, part: Part): boolean {
+  const isOwn = part.type !== 'table' || sql?.includes('/* routing-controllers-sessions, changes */') === true;
+  return type === part.type && tbl_name.toLowerCase() === part.of.toLowerCase() && isOwn;
 }
 
 interface Stored {
@@ -110,7 +170,7 @@ function textOf(name: string): string {
 const OLDEST_VERSION = [3, 37] as const;
 
 /**
- * Makes the table and its indexes where they are missing. Writes nothing where they are there.
+ * Makes the table, its indexes and its log where they are missing. Writes nothing where they are there.
  *
  * @throws SessionConfigurationError when there is another table of that name, or this SQLite is too old
  */

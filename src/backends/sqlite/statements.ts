@@ -20,6 +20,8 @@ export class Statements {
   readonly heads: SqliteStatement;
   readonly window: SqliteStatement;
   readonly deleteWindow: SqliteStatement;
+  readonly lastChange: SqliteStatement;
+  readonly changes: SqliteStatement;
 
   constructor(database: SqliteDatabase, table: Table) {
     this.create = database.prepare(table.create);
@@ -39,5 +41,7 @@ export class Statements {
     this.heads = database.prepare(table.heads);
     this.window = database.prepare(table.window);
     this.deleteWindow = database.prepare(table.deleteWindow);
+    this.lastChange = database.prepare(table.lastChange);
+    this.changes = database.prepare(table.changes);
   }
 }

@@ -34,6 +34,11 @@ export class Table {
     this.name = name;
   }
 
+  /** The name of the log of changes. */
+  get log(): string {
+    return `${this.name}_changes`;
+  }
+
   get create(): string {
     const values = RECORD.map(column => `:${column}`).join(', ');
     return (
@@ -141,5 +146,14 @@ export class Table {
 
   get deleteWindow(): string {
     return `DELETE FROM "${this.name}" WHERE number > :from AND number <= :last AND created_at < :before`;
+  }
+
+  get lastChange(): string {
+    return `SELECT number, id FROM "${this.log}" ORDER BY number DESC LIMIT 1`;
+  }
+
+  /** The changes from a number on. */
+  get changes(): string {
+    return `SELECT number, id FROM "${this.log}" WHERE number >= ? ORDER BY number`;
   }
 }

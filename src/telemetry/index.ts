@@ -1,0 +1,1 @@
+export { instrumentSessions, type InstrumentSessionsOptions } from './instrument-sessions.js';
