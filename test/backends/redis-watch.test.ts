@@ -523,7 +523,7 @@ describeWith('redis', 'watching one server', () => {
       }, 'the third try');
       await until(() => !kind.isOpen(duplicate.mock.results[1]!.value as Client), 'the end of the second try');
       expect(warn.mock.calls).toEqual([
-        [expect.stringContaining('NOPERM'), { type: 'SessionWarning', code: 'SESSION_NEAR_CACHE' }],
+        [expect.stringContaining('NOPERM'), { type: 'SessionWarning', code: 'SESSION_NEWS' }],
       ]);
       expect(reader.lost).toBe(0);
     });

@@ -269,7 +269,7 @@ export class RedisBackend extends SessionBackend {
     this.#hasWarned = true;
     process.emitWarning(`RedisBackend hears of no changes, so that each read asks the server: ${reason}`, {
       type: 'SessionWarning',
-      code: 'SESSION_NEAR_CACHE',
+      code: 'SESSION_NEWS',
     });
   }
 }

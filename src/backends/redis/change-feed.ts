@@ -56,9 +56,11 @@ export class ChangeFeed implements NewsSource {
     return until;
   }
 
-  /** Drops the connections, and opens others later: their servers may not be those that the client writes to. */
+  /** Drops the connections, and opens others when it is asked: their servers may not be those that the client writes to. */
   restart(): void {
-    for (const connection of this.#connections.values()) connection.close();
+    const connections = [...this.#connections.values()];
+    this.#connections.clear();
+    for (const connection of connections) connection.close();
   }
 
   close(): void {
