@@ -6,6 +6,7 @@ const { default: Sequencer } = require('@jest/test-sequencer');
 
 const LONGEST = [
   'campaigns/interleavings',
+  'campaigns/live',
   'backends/redis.test',
   'browser/page',
   'security/concurrency',

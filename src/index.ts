@@ -15,6 +15,7 @@ export {
   SessionConfigurationError,
   SessionConflictError,
   SessionError,
+  SessionFactorError,
   SessionGoneError,
   SessionHeadersSentError,
   SessionHttpError,

@@ -1,8 +1,7 @@
-import { Delete, Get, NotFoundError } from 'routing-controllers';
+import { Delete, Get, getMetadataArgsStorage, NotFoundError, OnUndefined, Param } from 'routing-controllers';
 
 import { SessionConfigurationError, SessionNotFreshError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
-import { runningScope } from '../koa/request-scope.js';
 import type { Session, SessionInfo } from '../session/session.js';
 import { isStale } from '../session/times.js';
 import { requireOn } from './require-session.js';
@@ -40,14 +39,7 @@ export abstract class SessionsController {
   /** The seconds within which the user must have authenticated to end sessions; a class that extends this one may set others. */
   protected readonly maxAuthAge: number = 300;
 
-  static {
-    // By calls: a decorator of the library asks for reflect-metadata, which may be loaded later than this file.
-    for (const action of ['list', 'endOne', 'endOthers']) requireOn(this.prototype, action, {});
-    requireOn(this.prototype, 'current', { touch: false });
-  }
-
   /** @internal */
-  @Get('/')
   list(): Promise<SessionInfo[]> | SessionInfo[] {
     const { id, principal, createdAt, lastSeenAt, expiresAt } = this.#session;
     if (principal === undefined) return [{ id, current: true, createdAt, lastSeenAt, expiresAt }];
@@ -55,26 +47,19 @@ export abstract class SessionsController {
   }
 
   /** @internal */
-  @Get('/current')
   current(): CurrentSessionInfo {
     const { id, principal, createdAt, authenticatedAt, lastSeenAt, expiresAt } = this.#session;
     return { id, ...(principal !== undefined && { principal }), createdAt, authenticatedAt, lastSeenAt, expiresAt };
   }
 
   /** @internal */
-  @Delete('/:id')
-  async endOne(): Promise<null> {
+  async endOne(id: string): Promise<void> {
     const session = this.#freshSession;
-    // Not by `@Ctx()` and `@Param()`: routing-controllers does not inherit the parameters of an action.
-    const { id = '' } = (runningScope.getStore()?.ctx['params'] ?? {}) as { id?: string };
     const isOwn = id === session.id || (await this.#service.isOf(id, session.principal));
     if (!isOwn || !(await this.#service.logOut(id))) throw new NotFoundError('You have no such session');
-    // Answered as 204.
-    return null;
   }
 
   /** @internal */
-  @Delete('/')
   async endOthers(): Promise<{ ended: number }> {
     const { principal, id } = this.#freshSession;
     return { ended: principal === undefined ? 0 : await this.#service.endAllOf(principal, id) };
@@ -98,3 +83,33 @@ export abstract class SessionsController {
     return session;
   }
 }
+
+/** Registers the routes for a class that extends the controller, but for those that it has in another form. */
+function addRoutes({ prototype }: { prototype: SessionsController }): void {
+  const { actions } = getMetadataArgsStorage();
+  const routes = { list: Get('/'), current: Get('/current'), endOne: Delete('/:id'), endOthers: Delete('/') };
+  for (const [method, route] of Object.entries(routes)) {
+    if (actions.some(action => action.target === prototype.constructor && action.method === method)) continue;
+    (route as MethodDecorator)(prototype, method, {});
+    requireOn(prototype, method, method === 'current' ? { touch: false } : {});
+    if (method !== 'endOne') continue;
+    Reflect.defineMetadata('design:paramtypes', [String], prototype, method);
+    (Param('id') as ParameterDecorator)(prototype, method, 0);
+    (OnUndefined(204) as MethodDecorator)(prototype, method, {});
+  }
+}
+
+/*
+ * Decorators of this class itself would be of no use: routing-controllers does not inherit parameters, and OpenAPI generators fail
+ * on actions of a class that is no controller. It tells nobody of a new controller but its list.
+ */
+const { controllers } = getMetadataArgsStorage();
+const push = controllers.push.bind(controllers);
+Object.defineProperty(controllers, 'push', {
+  configurable: true,
+  writable: true,
+  value: (...added: typeof controllers): number => {
+    for (const { target } of added) if (target.prototype instanceof SessionsController) addRoutes(target);
+    return push(...added);
+  },
+});

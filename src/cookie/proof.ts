@@ -20,7 +20,14 @@ interface Rest {
   /** The hash of the secret that a rotation has exchanged, which stays good up to an instant in epoch milliseconds. */
   previous?: { hash: string; until: number };
   terms?: Terms;
+  /** When each factor was proved, in epoch milliseconds. */
+  factors?: Factors;
 }
+
+/** When each factor was proved last, by its name: epoch milliseconds. */
+export type Factors = Readonly<Record<string, number>>;
+
+const NO_FACTORS: Factors = Object.freeze(Object.create(null) as Factors);
 
 /**
  * A record's proof: what a token must match to open the session, and on what terms it is open. It is the hash of the token's
@@ -48,22 +55,23 @@ export function isCurrentProof(proof: string, hash: string): boolean {
 }
 
 /** Returns the proof of a new session. */
-export function newProof(hash: string, terms: Terms): string {
-  return Object.keys(terms).length === 0 ? hash : proofOf(hash, { terms });
+export function newProof(hash: string, terms: Terms, factors: Factors): string {
+  return proofOf(hash, undefined, terms, factors);
 }
 
 /**
  * Returns the proof that a rotation stores, on the terms that the session has.
  *
  * @param until the end of the grace period in epoch milliseconds; `undefined` for none
+ * @param proved factors that were proved with it
  */
 export function rotatedProof(
   proof: string,
   { hash, previous, until }: { hash: string; previous: string; until: number | undefined },
+  proved: Factors = NO_FACTORS,
 ): string {
-  const { terms } = restOf(proof);
-  const rest: Rest = { ...(until !== undefined && { previous: { hash: previous, until } }), ...(terms && { terms }) };
-  return Object.keys(rest).length === 0 ? hash : proofOf(hash, rest);
+  const kept = until === undefined ? undefined : { hash: previous, until };
+  return proofOf(hash, kept, termsOf(proof), { ...factorsOf(proof), ...proved });
 }
 
 /** Returns what the log-in has settled for a session with this proof. */
@@ -80,12 +88,36 @@ function checkedTerms(given: unknown): Terms {
   });
 }
 
+/** Returns what the user of a session with this proof has proved, and when. */
+export function factorsOf(proof: string): Factors {
+  if (proof.length <= HASH_CHARS) return NO_FACTORS;
+  const { factors } = restOf(proof);
+  if (typeof factors !== 'object') return NO_FACTORS;
+  const proved = Object.entries(factors).filter(([name, at]) => isFactor(name) && Number.isFinite(at));
+  return Object.assign(Object.create(null) as Factors, Object.fromEntries(proved));
+}
+
+/** Names that fit into a proof, as `password`, `otp` or `passkey`. */
+const FACTOR = /^[a-z0-9][a-z0-9_.:-]{0,31}$/i;
+
+export function isFactor(name: unknown): name is string {
+  return typeof name === 'string' && FACTOR.test(name);
+}
+
+/** The most factors of one session, which fit into its proof. */
+export const MOST_FACTORS = 8;
+
 function isDuration(value: unknown): value is number {
   return typeof value === 'number' && value > 0;
 }
 
-function proofOf(hash: string, rest: Rest): string {
-  return `${hash} ${JSON.stringify(rest)}`;
+function proofOf(hash: string, previous: Rest['previous'], terms: Terms, factors: Factors): string {
+  const rest: Rest = {
+    ...(previous && { previous }),
+    ...(Object.keys(terms).length > 0 && { terms }),
+    ...(Object.keys(factors).length > 0 && { factors }),
+  };
+  return Object.keys(rest).length === 0 ? hash : `${hash} ${JSON.stringify(rest)}`;
 }
 
 /** Whoever can write to the store may have written anything: what is no such text says nothing. */

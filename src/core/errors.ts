@@ -92,6 +92,27 @@ export class SessionNotFreshError extends SessionHttpError {
   }
 }
 
+/**
+ * The session is valid, but its user has not proved what the route demands, or not lately. 403. Its properties, which the body
+ * has, too, tell a client what to ask for.
+ */
+export class SessionFactorError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_FACTOR';
+  /** What the route demands: all factors of one of these lists. */
+  readonly factors: readonly (readonly string[])[];
+  /** What is missing of the list that lacks fewest, or was proved too long ago. */
+  readonly missing: readonly string[];
+  /** The seconds within which each must have been proved, if the route says so. */
+  readonly maxAuthAge?: number;
+
+  constructor(factors: readonly (readonly string[])[] = [], missing: readonly string[] = [], maxAuthAge?: number) {
+    super(403, `Prove more for this: ${missing.join(' and ') || 'another factor'}`, { headers: { vary: 'Cookie' } });
+    this.factors = factors;
+    this.missing = missing;
+    if (maxAuthAge !== undefined) this.maxAuthAge = maxAuthAge;
+  }
+}
+
 /** An unsafe request that a page of another origin sent. 403. */
 export class CrossOriginRequestError extends SessionHttpError {
   readonly code = 'ERR_SESSION_CROSS_ORIGIN';
@@ -156,6 +177,7 @@ const CLASSES = {
   SessionConfigurationError,
   SessionRequiredError,
   SessionNotFreshError,
+  SessionFactorError,
   CrossOriginRequestError,
   SessionUnavailableError,
   SessionGoneError,

@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 
 import { SessionConfigurationError } from '../core/errors.js';
 import { varyByCookie } from './response-headers.js';
+import type { Session } from '../session/session.js';
 import type { CookieService } from './cookie-service.js';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- the shapes are those of routing-controllers, which has `any` there */
@@ -30,7 +31,7 @@ export type CurrentUserChecker = (action: CheckedAction) => Promise<any> | any;
 /** @param rolesOf returns the roles in a session's data */
 export function authorizationChecker<T extends object>(
   service: CookieService<T>,
-  rolesOf?: (data: T) => string[],
+  rolesOf?: (data: T, session: Session<T>) => string[],
 ): AuthorizationChecker {
   return async ({ context }, roles: unknown[]) => {
     const ctx = context as Context;
@@ -44,7 +45,7 @@ export function authorizationChecker<T extends object>(
         '@Authorized with roles: write authorizationChecker(data => data.roles), so that it knows them',
       );
     }
-    const owned = rolesOf(session.data);
+    const owned = rolesOf(session.data, session);
     return roles.some(role => owned.includes(role as string));
   };
 }

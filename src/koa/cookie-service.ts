@@ -19,6 +19,7 @@ import type { ClientInfo } from '../session/log-in.js';
 import type { SessionName } from '../session/parts.js';
 import { Sessions } from '../session/sessions.js';
 import type { Lifetime } from '../session/times.js';
+import { assertFactors } from '../session/factors.js';
 import { Sweeper } from '../session/sweeper.js';
 import { findBackend } from './backend-source.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
@@ -78,14 +79,15 @@ export class CookieService<T extends object = object> {
     const { transport } = request;
     transport.assertOpen();
     const terms = termsOfLogIn(options, this.settings.limits);
-    const { previousId, requirePrevious = false } = options;
+    const { previousId, requirePrevious = false, factors = [] } = options;
+    assertFactors([...new Set(factors)], 'createSession', 'factors');
     return request.logIn(own => {
       const previous = previousId === undefined ? request.current : named(previousId, own);
       if (requirePrevious && !previous) throw new SessionGoneError();
       const others = own.filter(({ id }) => id !== previous?.id);
       const earlier = previous ? [previous, ...others] : others;
       const client = this.#clientOf(ctx);
-      const context = { transport, client, earlier, requireFirst: requirePrevious, terms };
+      const context = { transport, client, earlier, requireFirst: requirePrevious, terms, factors };
       return this.#sessions.create(data, context).then(session => {
         if (session.principal === undefined) this.#noteNobody();
         return session;

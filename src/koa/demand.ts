@@ -1,4 +1,5 @@
 import { type Check, functionOf, LONGEST, type OptionTable, seconds, trueOrFalse } from '../core/checks.js';
+import { isFactor } from '../cookie/proof.js';
 import type { Session } from '../session/session.js';
 import { isOriginOrNull } from './cross-origin.js';
 
@@ -9,6 +10,11 @@ export interface SessionDemand<T = any> {
   autoError?: boolean;
   /** `false`: as if there were no session. What it throws is answered as an error. A method's adds to its class's. */
   check?: (data: T, session: Session<T>) => boolean | Promise<boolean>;
+  /**
+   * What the user must have proved, at the log-in or by `session.prove`: all factors of the list, or of one of several lists.
+   * Each within `maxAuthAge`, if that is given. Else: 403 with the code ERR_SESSION_FACTOR, and what is missing.
+   */
+  factors?: string[] | string[][];
   /** Seconds since the user authenticated. Older: 403 with the code ERR_SESSION_NOT_FRESH. */
   maxAuthAge?: number;
   /**
@@ -35,10 +41,22 @@ export const routeOrigins: Check = {
   holds: value => Array.isArray(value) && value.every(isOriginOrNull),
 };
 
+/** Lists of factors, none of them empty. */
+const FACTORS: Check = {
+  instead: "factors, as ['password', 'otp'], or lists of which one is enough, as [['passkey'], ['password', 'otp']]",
+  holds: value => Array.isArray(value) && listsOf(value).every(list => list.length > 0 && list.every(isFactor)),
+};
+
+/** Returns alternatives of factors as lists. */
+export function listsOf(factors: readonly unknown[]): readonly (readonly string[])[] {
+  return (factors.some(Array.isArray) ? factors.map(list => [list].flat()) : [factors]) as string[][];
+}
+
 /** The options of a demand. */
 export const DEMAND: OptionTable = Object.freeze({
   autoError: { check: trueOrFalse },
   check: { check: functionOf("a function of the session's data") },
+  factors: { check: FACTORS },
   maxAuthAge: { check: seconds(0, LONGEST.year) },
   authoritative: { check: trueOrFalse },
   touch: { check: trueOrFalse },

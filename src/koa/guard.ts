@@ -1,11 +1,12 @@
 import type { Context, Middleware, Next } from 'koa';
 
-import { type SessionError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
+import { type SessionError, SessionFactorError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import { missingFactors } from '../session/factors.js';
 import { isStale } from '../session/times.js';
 import type { CookieService } from './cookie-service.js';
 import { NO_ORIGINS, originSet } from './cross-origin.js';
-import type { SessionDemand } from './demand.js';
+import { listsOf, type SessionDemand } from './demand.js';
 import { type RequestScope, runningScope, scopeIfAny, scopeOf } from './request-scope.js';
 import type { RequestSession } from './request-session.js';
 
@@ -22,6 +23,7 @@ interface Rule {
   service: CookieService<any>;
   autoError: boolean;
   check: SessionDemand['check'];
+  factors: readonly (readonly string[])[] | undefined;
   maxAuthAge: number | undefined;
   authoritative: boolean;
   /** `undefined`: as the guard around it has it. */
@@ -31,8 +33,9 @@ interface Rule {
 
 function ruleOf({ service, options }: Demand): Rule {
   const { autoError = service.settings.autoError, check, maxAuthAge, authoritative = false, touch } = options;
+  const factors = options.factors && listsOf(options.factors);
   const trustedOrigins = options.trustedOrigins ? originSet(options.trustedOrigins) : NO_ORIGINS;
-  return { service, autoError, check, maxAuthAge, authoritative, touch, trustedOrigins };
+  return { service, autoError, check, factors, maxAuthAge, authoritative, touch, trustedOrigins };
 }
 
 /** Handles an error; by default it is thrown on. */
@@ -144,7 +147,7 @@ function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
 }
 
 function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void> {
-  const { autoError, check, maxAuthAge } = rule;
+  const { autoError, check, factors, maxAuthAge } = rule;
   const { unauthenticatedStatus, clock } = rule.service.settings;
   // The error is made only when it is thrown, because its stack trace costs as much as the rest of a request.
   const refuse = (refusal: () => SessionError): void => {
@@ -153,7 +156,11 @@ function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void
   };
   const session = request.current;
   if (!session) return refuse(() => new SessionRequiredError(unauthenticatedStatus));
-  if (maxAuthAge !== undefined && isStale(session.authenticatedAt.getTime(), maxAuthAge * 1000, clock()))
+  if (factors) {
+    const isOld = (at: number): boolean => maxAuthAge !== undefined && isStale(at, maxAuthAge * 1000, clock());
+    const missing = missingFactors({ factors }, session.factors, isOld);
+    if (missing) return refuse(() => new SessionFactorError(factors, missing, maxAuthAge));
+  } else if (maxAuthAge !== undefined && isStale(session.authenticatedAt.getTime(), maxAuthAge * 1000, clock()))
     return refuse(() => new SessionNotFreshError());
   if (!check) return undefined;
   return pass(check(session.data, session), () => refuse(() => new SessionRequiredError(unauthenticatedStatus)));

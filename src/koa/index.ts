@@ -7,6 +7,7 @@ export {
   SessionConfigurationError,
   SessionConflictError,
   SessionError,
+  SessionFactorError,
   SessionGoneError,
   SessionHeadersSentError,
   SessionHttpError,

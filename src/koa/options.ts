@@ -207,6 +207,8 @@ export interface CreateSessionOptions {
   persistent?: boolean;
   /** The idle timeout of this log-in's session in seconds: at most the service's, which goes on bounding it. */
   idleTimeout?: number;
+  /** What the user has just proved, as `['password', 'otp']`: see `RequireSessionOptions.factors`. Default: nothing. */
+  factors?: string[];
   /** The absolute timeout of this log-in's session in seconds: at most the service's, which goes on bounding it. */
   absoluteTimeout?: number;
   /**
@@ -224,6 +226,7 @@ export const CREATION: OptionTable = Object.freeze({
   persistent: { check: trueOrFalse },
   idleTimeout: { check: seconds(1, LONGEST.decade), unit: 'seconds' },
   absoluteTimeout: { check: seconds(1, LONGEST.decade), unit: 'seconds' },
+  factors: { check: { instead: "an array of factors, as ['password', 'otp']", holds: Array.isArray } },
   trustedOrigins: { check: routeOrigins },
 });
 

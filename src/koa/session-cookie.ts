@@ -209,9 +209,9 @@ export class SessionCookie<T extends object> {
    * Returns the value of routing-controllers' option of that name: `@Authorized()` then requires a session, and
    * `@Authorized('admin')` one with one of these roles.
    *
-   * @param rolesOf returns the roles in a session's data
+   * @param rolesOf returns the roles in a session's data; the session itself has what was proved, in `factors`
    */
-  authorizationChecker(rolesOf?: (data: T) => string[]): AuthorizationChecker {
+  authorizationChecker(rolesOf?: (data: T, session: Session<T>) => string[]): AuthorizationChecker {
     return authorizationChecker(this.#service, rolesOf);
   }
 

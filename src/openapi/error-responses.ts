@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   CrossOriginRequestError,
   type SessionHttpError,
+  SessionFactorError,
   SessionNotFreshError,
   SessionRequiredError,
   SessionUnavailableError,
@@ -15,6 +16,7 @@ import type { ServedRoute } from './served-routes.js';
 /** The demands of a route on one cookie service, with that service's defaults filled in. */
 export interface EffectiveDemand {
   autoError: boolean;
+  factors: readonly (readonly string[])[] | undefined;
   maxAuthAge: number | undefined;
   unauthenticatedStatus: 401 | 403;
 }
@@ -22,9 +24,10 @@ export interface EffectiveDemand {
 /** Returns the errors with which a guard can answer in place of the route, one of each kind. */
 export function guardErrors(demands: readonly EffectiveDemand[], verb: string): SessionHttpError[] {
   const errors: SessionHttpError[] = [];
-  for (const { autoError, unauthenticatedStatus, maxAuthAge } of demands) {
+  for (const { autoError, unauthenticatedStatus, factors, maxAuthAge } of demands) {
     if (autoError) errors.push(new SessionRequiredError(unauthenticatedStatus));
-    if (autoError && maxAuthAge !== undefined) errors.push(new SessionNotFreshError());
+    if (autoError && factors) errors.push(new SessionFactorError(factors, factors[0], maxAuthAge));
+    else if (autoError && maxAuthAge !== undefined) errors.push(new SessionNotFreshError());
   }
   if (!isSafeMethod(verb.toUpperCase())) errors.push(new CrossOriginRequestError());
   errors.push(new SessionUnavailableError());
@@ -85,12 +88,26 @@ function bodySchema(error: SessionHttpError, schemas: Components): DocumentObjec
     required: ['name', 'message', 'code'],
     properties: {
       name: { type: 'string', enum: [error.name] },
-      message: { type: 'string', example: error.message },
+      // One schema for all routes, whatever they demand.
+      message: {
+        type: 'string',
+        example: (error instanceof SessionFactorError ? new SessionFactorError() : error).message,
+      },
       code: { type: 'string', enum: [error.code] },
+      ...(error instanceof SessionFactorError && FACTOR_PROPERTIES),
     },
   });
   return { $ref: `#/components/schemas/${key}` };
 }
+
+const NAMES = { type: 'array', items: { type: 'string' } };
+
+/** What the body of a `SessionFactorError` has besides. */
+const FACTOR_PROPERTIES: DocumentObject = Object.freeze({
+  factors: { type: 'array', items: NAMES, description: 'All factors of one of these lists are demanded.' },
+  missing: { ...NAMES, description: 'What is missing, or was proved too long ago, of the list that lacks fewest.' },
+  maxAuthAge: { type: 'number', description: 'The seconds within which each must have been proved.' },
+});
 
 /**
  * Returns the schema of the text response. In development routing-controllers sends an error's stack, which begins with the

@@ -3,6 +3,7 @@ import { getMetadataArgsStorage, type MetadataArgsStorage } from 'routing-contro
 import { SessionConfigurationError } from '../core/errors.js';
 import { requirementsOf } from '../controllers/requirements.js';
 import type { CookieService } from '../koa/cookie-service.js';
+import { listsOf } from '../koa/demand.js';
 import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { componentKey, Components } from './components.js';
 import { type AnyCookie, CookieServices } from './cookie-services.js';
@@ -67,12 +68,13 @@ export function withSessionSecurity<D extends OpenApiDocument>(
     if (requirements.length === 0) continue;
     const uses: SchemeUse[] = [];
     const demands: EffectiveDemand[] = [];
-    for (const { cookie, autoError, maxAuthAge } of requirements) {
+    for (const { cookie, autoError, factors, maxAuthAge } of requirements) {
       const service = services.find(cookie, route);
       const { settings } = service;
       const demand: EffectiveDemand = {
         autoError: autoError ?? settings.autoError,
         unauthenticatedStatus: settings.unauthenticatedStatus,
+        factors: factors && listsOf(factors),
         maxAuthAge,
       };
       demands.push(demand);

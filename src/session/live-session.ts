@@ -1,7 +1,8 @@
-import { isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
+import { factorsOf, isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
 import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
+import { assertFactors } from './factors.js';
 import { checkedOptions, type OptionTable } from '../core/checks.js';
 import { deepFreeze } from '../core/deep-freeze.js';
 import { applyChanges, type Changes, NO_CHANGES } from '../model/changes.js';
@@ -179,8 +180,24 @@ export class LiveSession<T extends object> implements Session<T> {
     await this.#save();
   }
 
-  async rotate(options: RotateOptions = {}): Promise<void> {
+  get factors(): ReadonlyMap<string, Date> {
+    const proved = Object.entries(factorsOf(this.#stored.record.proof));
+    return new Map(proved.map(([factor, at]) => [factor, new Date(at)]));
+  }
+
+  rotate(options: RotateOptions = {}): Promise<void> {
     const { grace = 0 } = checkedOptions(options, ROTATION, 'rotate');
+    return this.#rotate(grace);
+  }
+
+  async prove(factor: string): Promise<void> {
+    assertFactors([factor], 'prove', 'factor');
+    const known = factorsOf(this.#stored.record.proof);
+    assertFactors([...new Set([...Object.keys(known), factor])], 'prove', 'factor');
+    await this.#rotate(0, factor);
+  }
+
+  async #rotate(grace: number, factor?: string): Promise<void> {
     if (this.#ended) throw new SessionGoneError();
     const { tokens, times, events } = this.#parts;
     if (this.#transport.isLost()) {
@@ -191,10 +208,18 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#transport.assertOpen();
     const { token, hash } = tokens.mint(this.id);
     const until = grace === 0 ? undefined : times.now() + grace * 1000;
-    await this.#write(undefined, {
-      from: this.#hash,
-      proof: rotatedProof(this.#stored.record.proof, { hash, previous: this.#hash, until }),
-    });
+    const exchange = { hash, previous: this.#hash, until };
+    const now = times.now();
+    await this.#write(
+      undefined,
+      factor === undefined
+        ? { from: this.#hash, renew: proof => rotatedProof(proof, exchange) }
+        : {
+            from: this.#hash,
+            renew: proof => rotatedProof(proof, exchange, { [factor]: now }),
+            authenticatedAt: now,
+          },
+    );
     this.#hash = hash;
     this.#isIssued = true;
     try {

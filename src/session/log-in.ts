@@ -22,6 +22,8 @@ export interface LogInContext {
   client: ClientInfo;
   /** What the log-in settles for its session alone; nothing by default. */
   terms?: Terms;
+  /** What the user has just proved; nothing by default. */
+  factors?: readonly string[];
   /** The sessions that it takes the place of. */
   earlier: readonly SessionName[];
   /** `true`: the first of these must be alive. Otherwise there is no log-in, and the others stay. */
@@ -138,7 +140,7 @@ export class LogIn<T extends object> {
   #recordOf(
     { id, hash }: MintedToken,
     { encoded, principal }: Content,
-    { client, terms = {} }: LogInContext,
+    { client, terms = {}, factors = [] }: LogInContext,
     limit: Limit | undefined,
   ): SessionRecord {
     const { times } = this.parts;
@@ -146,7 +148,7 @@ export class LogIn<T extends object> {
     // Later than all that were there: so every process that evicts sees in what order they came, also within a millisecond.
     let lastSeenAt = now;
     for (const seen of limit?.before.values() ?? []) lastSeenAt = Math.max(lastSeenAt, seen + 1);
-    const proof = newProof(hash, terms);
+    const proof = newProof(hash, terms, Object.fromEntries(factors.map(factor => [factor, now])));
     const record: SessionRecord = {
       id,
       data: encoded,

@@ -36,6 +36,8 @@ export interface Session<T> {
   readonly createdAt: Date;
   /** The time of the user's last authentication; `maxAuthAge` is measured from it. */
   readonly authenticatedAt: Date;
+  /** What the user has proved, and when last: the factors of the log-in, and those of `prove`. Use does not move these times. */
+  readonly factors: ReadonlyMap<string, Date>;
   /** The time of the session's last request, to within `touchInterval`. */
   readonly lastSeenAt: Date;
   /** The time at which the session ends without further requests: its idle or its absolute timeout, whichever is earlier. */
@@ -68,6 +70,16 @@ export interface Session<T> {
    * @throws SessionUnavailableError when the backend fails
    */
   rotate(options?: RotateOptions): Promise<void>;
+
+  /**
+   * Notes that the user has just proved a factor, as a one-time code: it counts from now on, `authenticatedAt` is now, and the
+   * token is exchanged as by {@link rotate}. Check the factor before.
+   *
+   * @param factor up to 32 letters, digits and any of `_.:-`; at most 8 for one session
+   * @throws SessionConfigurationError for a name that is none
+   * @throws the errors of {@link rotate}; then nothing was noted
+   */
+  prove(factor: string): Promise<void>;
 
   /**
    * Aborted when the session is over: ended, revoked, evicted, replaced or expired, on whatever node. `reason` is a

@@ -25,8 +25,10 @@ const SLOW = new Error('a change takes longer than others can wait');
 export interface Rotation {
   /** The hash of the secret that the request came with. Only whoever has the valid one may exchange it. */
   from: string;
-  /** The proof that is stored. */
-  proof: string;
+  /** Returns the proof that is stored in place of the one that is. */
+  renew(proof: string): string;
+  /** The time of the authentication that it comes with, if there was one. */
+  authenticatedAt?: number;
 }
 
 /** One request's part in a write to a session. */
@@ -209,7 +211,7 @@ export class WriteQueue<T extends object> {
     const since = monotonicNow();
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       let content: Content = { data: base.data, encoded: base.record.data, principal: base.record.principal };
-      let { proof } = base.record;
+      let { proof, authenticatedAt } = base.record;
       for (const job of jobs) {
         if (job.failure?.isFinal || 'aside' in job) continue;
         delete job.failure;
@@ -220,7 +222,10 @@ export class WriteQueue<T extends object> {
           const next = applied instanceof Promise ? await this.#inTurn(applied, jobs, since) : applied;
           if (next) content = next;
           else if ('begin' in job) job.aside = applied as Promise<Content>;
-          if (next && job.rotation) proof = job.rotation.proof;
+          if (next && job.rotation) {
+            proof = job.rotation.renew(proof);
+            authenticatedAt = job.rotation.authenticatedAt ?? authenticatedAt;
+          }
         } catch (error) {
           job.failure = { error };
         }
@@ -234,7 +239,7 @@ export class WriteQueue<T extends object> {
       // A session that ran out while an action ran stays dead. Another request may have been seen in the meantime, though.
       if (isOver && isRead) throw new SessionGoneError();
       if (!isUnchanged && !isOver) {
-        const record = this.#next(base.record, { data: encoded, principal, proof }, now);
+        const record = this.#next(base.record, { data: encoded, principal, proof, authenticatedAt }, now);
         const { version } = base.record;
         const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
         const outcome = written instanceof Promise ? await written : written;
@@ -279,7 +284,10 @@ export class WriteQueue<T extends object> {
 
   #next(
     base: SessionRecord,
-    { principal, ...content }: { data: string; principal: string | undefined; proof: string },
+    {
+      principal,
+      ...content
+    }: { principal: string | undefined } & Pick<SessionRecord, 'data' | 'proof' | 'authenticatedAt'>,
     now: number,
   ): SessionRecord {
     const lastSeenAt = Math.max(base.lastSeenAt, now);

@@ -32,6 +32,7 @@ const POLLUTIONS: [string, unknown][] = [
   ['maxAuthAge', -1],
   ['authoritative', true],
   ['touch', false],
+  ['factors', ['otp']],
   ['clearSiteData', ['cache']],
   ['nearCache', true],
   ['trustedOrigins', ['null', 'https://evil.example']],

@@ -14,7 +14,7 @@ export const PROCESS_RACES = numberFromEnv('RACES', 400, 1);
 export const KILLS = numberFromEnv('KILLS', 3, 1);
 
 /** How many sessions are ended on each engine while they have a connection open. */
-export const REVOCATIONS = numberFromEnv('REVOCATIONS', 60, 10);
+export const REVOCATIONS = numberFromEnv('REVOCATIONS', 30, 10);
 
 /** How many sessions there are in a large store. */
 export const SESSIONS = numberFromEnv('SESSIONS', 2_000, 1);

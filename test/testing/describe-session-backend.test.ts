@@ -7,6 +7,7 @@ import { SessionConfigurationError } from '../../src/core/errors.js';
 import type { SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, type DescribeSessionBackendOptions } from '../../src/testing/index.js';
 import { bundleModule } from '../support/child.js';
+import type { SessionNews, SessionNewsListener, SessionWatch } from '../../src/core/news.js';
 
 describeSessionBackend('InMemoryBackend', () => new InMemoryBackend());
 
@@ -553,6 +554,62 @@ const BROKEN: Record<
         }
       })(),
   },
+  'a watch tells of log-outs only': {
+    caughtBy: 'tells of sessions that are ended and changed',
+    open: () =>
+      new MisheardBackend({
+        hears: function* (news, own) {
+          if (news.is === 'lost' || own.isGone(news.id)) yield news;
+        },
+      }),
+  },
+  'a watch tells of one session in each revocation': {
+    caughtBy: 'tells of each of 1,000 sessions of one user',
+    open: () => {
+      let since = 0;
+      return new MisheardBackend({
+        hears: function* (news) {
+          if (performance.now() - since > 1) yield news;
+          since = performance.now();
+        },
+      });
+    },
+  },
+  'a watch names ids without their capitals': {
+    caughtBy: 'names any id as it is',
+    open: () =>
+      new MisheardBackend({
+        hears: function* (news) {
+          yield news.is === 'changed' ? { is: 'changed', id: news.id.toLowerCase() } : news;
+        },
+      }),
+  },
+  'a watch calls everything lost': {
+    caughtBy: 'what came to nothing is no news of loss',
+    open: () => new MisheardBackend({ onKnown: listener => listener({ is: 'lost' }) }),
+  },
+  'a watch tells of the one that is spared': {
+    caughtBy: 'but not of the one that is spared',
+    open: () =>
+      new MisheardBackend({
+        hears: function* (news, own) {
+          yield news;
+          for (const id of own.ids) yield { is: 'changed', id };
+        },
+      }),
+  },
+  'a watch knows of what it has not told yet': {
+    caughtBy: 'never counts as known what was not told',
+    open: () => new MisheardBackend({ delay: 3 }),
+  },
+  'a watch goes on after its end': {
+    caughtBy: 'one that has ended gets nothing',
+    open: () => new MisheardBackend({ goesOn: true }),
+  },
+  'a watch that is closed knows everything': {
+    caughtBy: 'a closed backend knows nothing',
+    open: () => new MisheardBackend({ knows: () => performance.now() }),
+  },
   'deleteAll ends its first batch only': {
     caughtBy: '2,500 sessions of 50 users go in one call',
     open: () =>
@@ -782,6 +839,59 @@ class EndingBackend extends InMemoryBackend {
   }
   override deleteAll(before: number): Promise<number> {
     return this.endThose(this, before);
+  }
+}
+
+interface Mishearing {
+  /** What becomes of the news. */
+  hears?: (news: SessionNews, own: MisheardBackend) => Iterable<SessionNews>;
+  onKnown?: (listener: SessionNewsListener) => void;
+  knows?: () => number;
+  /** The turns by which the news come late. */
+  delay?: number;
+  goesOn?: boolean;
+}
+
+/** Tells what changes, but not as it is. */
+class MisheardBackend extends InMemoryBackend {
+  readonly ids = new Set<string>();
+  readonly #gone = new Set<string>();
+
+  constructor(private readonly mishearing: Mishearing) {
+    super();
+  }
+
+  isGone(id: string): boolean {
+    return this.#gone.has(id);
+  }
+
+  override create(record: SessionRecord): Promise<boolean> {
+    this.ids.add(record.id);
+    return super.create(record);
+  }
+
+  override delete(id: string): Promise<boolean> {
+    this.#gone.add(id);
+    return super.delete(id);
+  }
+
+  override watch(listener: SessionNewsListener): SessionWatch {
+    const { hears, onKnown, knows, delay = 0, goesOn = false } = this.mishearing;
+    const tell = async (news: SessionNews): Promise<void> => {
+      for (let turn = 0; turn < delay; turn++) await nextTurn();
+      for (const heard of hears ? hears(news, this) : [news]) listener(heard);
+    };
+    const watch = super.watch(news => void tell(news));
+    const knownUntil = (): number => {
+      onKnown?.(listener);
+      return knows ? knows() : watch.knownUntil();
+    };
+    let isOver = false;
+    const stop = (): void => {
+      isOver = true;
+      if (!goesOn) watch();
+    };
+    return Object.assign(stop, { knownUntil: () => (isOver ? -Infinity : knownUntil()) });
   }
 }
 

@@ -92,6 +92,7 @@ export class Controller {
     maxAuthAge: 60,
     authoritative: true,
     touch: false,
+    factors: [['passkey'], ['password', 'otp']],
     check: (admin: Admin) => admin.id > 0,
   })
   options(@CurrentSession() session?: Session<Admin>) {

@@ -55,6 +55,7 @@ describe('the public names of the root entry', () => {
     'SessionCookie',
     'SessionData',
     'SessionError',
+    'SessionFactorError',
     'SessionGoneError',
     'SessionHeadersSentError',
     'SessionHttpError',

@@ -81,10 +81,10 @@ const CHANGES: Readonly<Record<string, (backend: SessionBackend, id: string) => 
 
 export const news: Sections = {
   watch: {
-    'tells of sessions that are ended and changed, whichever handle did it: 50 rounds': ifWatched(
+    'tells of sessions that are ended and changed, whichever handle did it: 20 rounds': ifWatched(
       async ({ backend, handles }) =>
         watching(backend, async reader => {
-          for (let round = 0; round < 50; round++) {
+          for (let round = 0; round < 20; round++) {
             const writer = inTurn(handles, round);
             for (const [what, end] of Object.entries(CHANGES)) {
               const record = await create(writer, { id: `${what}-${round}` });
@@ -169,10 +169,10 @@ export const news: Sections = {
         assert.equal(reader.lost, 0);
       }),
     ),
-    'never counts as known what was not told: 300 endings against as many looks': ifWatched(
+    'never counts as known what was not told: 100 endings against as many looks': ifWatched(
       async ({ backend, handles, random }) =>
         watching(backend, async reader => {
-          for (let round = 0; round < 300; round++) {
+          for (let round = 0; round < 100; round++) {
             const { id } = await create(backend);
             reader.forget();
             for (let turns = random.integer(4); turns > 0; turns--) await nextTurn();

@@ -1,0 +1,20 @@
+void (async () => {
+  const server = createKoaServer({ controllers: [VaultController] }).callback();
+  const cookieIn = (answer: request.Response): string => String(answer.headers['set-cookie']).split(';')[0]!;
+  const credentials = { username: 'ada', password: 'sesame' };
+  let cookie = cookieIn(await request(server).post('/login').send(credentials).expect(200));
+  const vault = (status: number) => request(server).get('/vault').set('Cookie', cookie).expect(status);
+  const refused = await vault(403);
+  assert.equal(refused.body.code, 'ERR_SESSION_FACTOR');
+  assert.deepEqual(refused.body.factors, [['passkey'], ['password', 'otp']]);
+  assert.equal(refused.body.maxAuthAge, 900);
+  await request(server).post('/code').set('Cookie', cookie).send({ code: '000000' }).expect(401);
+  const proved = await request(server).post('/code').set('Cookie', cookie).send({ code: '123456' }).expect(200);
+  assert.deepEqual(proved.body, { proved: ['password', 'otp'] });
+  await vault(403);
+  cookie = cookieIn(proved);
+  await vault(200);
+  now += 900_001;
+  await vault(403);
+  console.log('proved');
+})();

@@ -1,0 +1,42 @@
+import { isFactor, MOST_FACTORS } from '../cookie/proof.js';
+import { refusal, shown } from '../core/checks.js';
+
+/**
+ * @param place what the factors were given to
+ * @throws SessionConfigurationError for a name that is none, and for more than a session can have
+ */
+export function assertFactors(factors: readonly unknown[], place: string, option: string): void {
+  const wrong = factors.find(factor => !isFactor(factor));
+  if (wrong !== undefined)
+    throw refusal(place, option, shown(wrong), "a name of up to 32 letters, digits and any of _.:-, as 'otp'");
+  if (factors.length > MOST_FACTORS)
+    throw refusal(place, option, `${factors.length} factors`, `at most ${MOST_FACTORS} for one session`);
+}
+
+/** What a route demands: all factors of one of the lists, each proved within so many milliseconds, if that is given. */
+export interface FactorDemand {
+  readonly factors: readonly (readonly string[])[];
+  readonly maxAge: number | undefined;
+}
+
+/**
+ * Returns the factors that are missing or were proved too long ago, of the list that lacks fewest; `undefined`: none.
+ *
+ * @param isStale whether an instant in epoch milliseconds is too long ago
+ */
+export function missingFactors(
+  { factors }: Pick<FactorDemand, 'factors'>,
+  proved: ReadonlyMap<string, Date>,
+  isStale: (at: number) => boolean,
+): readonly string[] | undefined {
+  let fewest: readonly string[] | undefined;
+  for (const list of factors) {
+    const missing = list.filter(factor => {
+      const at = proved.get(factor);
+      return at === undefined || isStale(at.getTime());
+    });
+    if (missing.length === 0) return undefined;
+    if (!fewest || missing.length < fewest.length) fewest = missing;
+  }
+  return fewest;
+}
