@@ -14,7 +14,7 @@ const LONGEST = [
   'backends/mysql-settings',
   'security/wrong-clocks',
   'backends/redis-primary',
-  'backends/redis-near-cache',
+  'backends/redis-watch',
   'security/faults',
   'security/tokens',
 ].map(name => `/test/${name}`);

@@ -1,7 +1,11 @@
+import 'reflect-metadata';
+
 import type { ChildProcess } from 'node:child_process';
+
 import { createClient, createClientPool, createCluster, RESP_TYPES } from 'redis';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import type { ScriptOptions } from '../../src/backends/redis/client.js';
+import { FEED_TIMES } from '../../src/backends/redis/feed-times.js';
 import { hashPrincipal } from '../../src/backends/redis/layout.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
@@ -13,6 +17,7 @@ import { Gate } from '../support/gate.js';
 import { startRedisCluster, withClient } from '../support/redis-cluster.js';
 import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
 import { sessionRecord as record } from '../support/session-record.js';
+import { usesNoCommand } from '../support/uses-no-command.js';
 
 let prefixes = 0;
 const prefixOf = new WeakMap<SessionBackend, string>();
@@ -22,6 +27,10 @@ function open(client: ConstructorParameters<typeof RedisBackend>[0]['client']): 
   prefixOf.set(backend, prefix);
   return backend;
 }
+
+/** The cases about news wait until all is known, hundreds of times. */
+beforeAll(() => void jest.replaceProperty(FEED_TIMES, 'beat', 0));
+afterAll(() => jest.restoreAllMocks());
 
 describeWith('redis', 'on one server', () => {
   let server: PrivateServer;
@@ -140,6 +149,13 @@ describeWith('redis', 'on one server', () => {
       else await backend.delete(other.id);
       expect(await client.keys(`*${prefixOf.get(backend)!}*`)).toEqual([]);
       prefixed.destroy();
+    });
+
+    it('has a session in use cost no command with nearCache, until it is ended elsewhere', async () => {
+      const backend = new RedisBackend({ client: subject.client, nearCache: true, prefix: 'near:' });
+      const elsewhere = new RedisBackend({ client, prefix: 'near:' });
+      expect(await usesNoCommand(backend, elsewhere, [server])).toBe(0);
+      await backend.close();
     });
 
     it('works through Sentinel', async () => {
@@ -378,6 +394,7 @@ describeWith('redis', 'on one server', () => {
         'client: refuses a clientSideCache, which may still have ended sessions',
       ],
       [{ client: looksRight, prefix: 1 }, 'RedisBackend: prefix: 1; write a string'],
+      [{ client: looksRight, nearCache: 1 }, 'RedisBackend: nearCache: 1; write true or false'],
       [
         { client: looksRight, prefx: '' },
         'RedisBackend: prefx: no such option; write one of client, prefix, nearCache',
@@ -420,6 +437,13 @@ describeWith('redis', 'on a cluster of three nodes', () => {
         timeout: raceTimeout,
         openAgain: first => openInProcess(child, prefixOf.get(first)!),
       });
+
+    it('has a session in use cost no command with nearCache, until it is ended elsewhere', async () => {
+      const backend = new RedisBackend({ client: subject.client, nearCache: true, prefix: 'near:' });
+      const elsewhere = new RedisBackend({ client, prefix: 'near:' });
+      expect(await usesNoCommand(backend, elsewhere, servers)).toBe(0);
+      await backend.close();
+    });
 
     it('spreads the records over the nodes', async () => {
       const backend = open(subject.client);

@@ -55,6 +55,54 @@ export async function startClusterReplica(master: PrivateServer, other: PrivateS
   return replica;
 }
 
+/** A node that joins a cluster as a master without slots. */
+export async function startClusterNode(other: PrivateServer): Promise<PrivateServer> {
+  const node = await startNode();
+  const bus = await busPortOf(other);
+  await withClient(node, async client => {
+    await client.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(other.port), bus]);
+    await until(async () => {
+      const info = (await client.sendCommand(['CLUSTER', 'INFO'])) as unknown as string;
+      return info.includes('cluster_state:ok') && info.includes('cluster_size:3');
+    }, 'the node to know the cluster');
+  });
+  return node;
+}
+
+/**
+ * Moves slots from one master to another, each as `redis-cli --cluster reshard` does.
+ *
+ * @param whileMoving called for each slot while new keys go to the target, and those that are there are still at the source
+ */
+export async function moveSlots(
+  slots: readonly number[],
+  from: PrivateServer,
+  to: PrivateServer,
+  others: readonly PrivateServer[],
+  whileMoving: (slot: number) => unknown,
+): Promise<void> {
+  await withClient(from, source =>
+    withClient(to, async target => {
+      const [sourceId, targetId] = [await source.clusterMyId(), await target.clusterMyId()];
+      const set = (node: Client, slot: number, ...state: string[]): Promise<unknown> =>
+        node.sendCommand(['CLUSTER', 'SETSLOT', String(slot), ...state]);
+      for (const slot of slots) {
+        await set(target, slot, 'IMPORTING', sourceId);
+        await set(source, slot, 'MIGRATING', targetId);
+        await whileMoving(slot);
+        for (let keys: string[]; (keys = await source.clusterGetKeysInSlot(slot, 10)).length > 0;)
+          await source.sendCommand(['MIGRATE', '127.0.0.1', String(to.port), '', '0', '5000', 'KEYS', ...keys]);
+        await set(target, slot, 'NODE', targetId);
+        await set(source, slot, 'NODE', targetId);
+      }
+      for (const other of others)
+        await withClient(other, async node => {
+          for (const slot of slots) await set(node, slot, 'NODE', targetId);
+        });
+    }),
+  );
+}
+
 function busPortOf(server: PrivateServer): Promise<string> {
   return withClient(server, async client => {
     const [, port] = (await client.sendCommand(['CONFIG', 'GET', 'cluster-port'])) as unknown as [string, string];

@@ -1,12 +1,15 @@
-import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, trueOrFalse } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import { NEAR_CACHE } from '../../core/near-cache.js';
+import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
+import { Watches, type NewsDesk, type NewsSource } from '../watches.js';
+import { ChangeFeed } from './change-feed.js';
 import { findingsOfCluster, findingsOfServer, isNodeOfCluster } from './check.js';
 import {
   hasClientSideCache,
@@ -17,14 +20,16 @@ import {
   type RedisClusterClient,
   type RedisNodeClient,
 } from './client.js';
+import { ClusterServers } from './cluster-servers.js';
 import { ClusterStore } from './cluster-store.js';
+import { feedsOf } from './feeds-of.js';
 import { fromIoredis, isIoredis, type IoredisClusterClient, type IoredisNodeClient } from './ioredis.js';
 import { clock } from './scripts.js';
 import { Layout } from './layout.js';
-import { NearCache } from './near-cache.js';
 import { nodeOfCluster, primaryOnly, type PrimaryOnly } from './primary.js';
+import { Probes } from './probes.js';
+import { OneServer, type Servers } from './servers.js';
 import { SingleStore, type RedisStore } from './single-store.js';
-import { trackable } from './trackable.js';
 
 /** Options of {@link RedisBackend}. */
 export interface RedisBackendOptions {
@@ -40,7 +45,7 @@ export interface RedisBackendOptions {
    * `true`: recently read records are cached in this process while the server reports changes, so that a session in use costs
    * no command. A change by another node is seen as soon as the server's report of it arrives, and after 1 second at the
    * latest; a change by this node is seen at once. Routes that cannot accept a delay use `@RequireSession({ authoritative:
-   * true })`. Needs a client of `createClient`, or `new Redis()` without Sentinel, on Redis 6 or later. Default: `false`.
+   * true })`. Needs Redis 6 or later. Default: `false`.
    */
   nearCache?: boolean;
 }
@@ -85,9 +90,11 @@ export class RedisBackend extends SessionBackend {
   readonly #store: RedisStore;
   /** `undefined`: a cluster, whose client finds the primaries. */
   readonly #primary: PrimaryOnly | undefined;
-  readonly #near: NearCache | undefined;
-  readonly #restartNear = (): void => this.#near?.restart();
-  readonly #atOnce: AtOnce | undefined;
+  readonly #probes: Probes;
+  readonly #nearCache: boolean;
+  readonly #watches = new Watches(desk => this.#openFeed(desk));
+  #isClosed = false;
+  #hasWarned = false;
 
   /** @throws SessionConfigurationError when `client` is not a client, or an option cannot work */
   constructor(options: RedisBackendOptions) {
@@ -108,20 +115,17 @@ export class RedisBackend extends SessionBackend {
     this.#store = primary
       ? new SingleStore(primary, this.#layout)
       : new ClusterStore(client as RedisClusterClient, this.#layout);
-    const near = (this.#near = nearCacheFor(client, nearCache, this.#layout));
-    if (near) primary?.onDemoted(this.#restartNear);
-    this.#atOnce = near && {
-      read: id => (this.read === ownRead && primary?.isPrimary === true ? near.get(id) : undefined),
-    };
+    this.#probes = new Probes(primary ?? client, prefix);
+    this.#nearCache = nearCache;
   }
 
   override get forgetsByItself(): boolean {
     return true;
   }
 
-  /** @internal The near-cache; disabled where `read` is overridden or spied on. */
-  get [AT_ONCE](): AtOnce | undefined {
-    return this.#atOnce;
+  /** @internal */
+  get [NEAR_CACHE](): boolean {
+    return this.#nearCache;
   }
 
   /** @internal Looks at the server, at every master of a cluster, or at the one that Sentinel names. */
@@ -145,21 +149,20 @@ export class RedisBackend extends SessionBackend {
     return this.#store.create({ ...record });
   }
 
-  /** Reads from the store. */
   read(id: string): Promise<SessionRecord | undefined> {
-    return this.#near ? this.#near.fill(id, () => this.#store.read(id)) : this.#store.read(id);
+    return this.#store.read(id);
   }
 
-  async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
-    return this.#changing(record.id, this.#store.update({ ...record }, expectedVersion));
+  update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
+    return this.#store.update({ ...record }, expectedVersion);
   }
 
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    return this.#changing(id, this.#store.touch(id, lastSeenAt, expiresAt));
+    return this.#store.touch(id, lastSeenAt, expiresAt);
   }
 
   delete(id: string): Promise<boolean> {
-    return this.#changing(id, this.#store.delete(id));
+    return this.#store.delete(id);
   }
 
   listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
@@ -171,10 +174,7 @@ export class RedisBackend extends SessionBackend {
     exceptId?: string,
     onEnded?: (ids: readonly string[]) => void,
   ): Promise<string[]> {
-    return this.#store.deleteByPrincipal(principal, exceptId, ids => {
-      for (const id of ids) this.#near?.forget(id);
-      onEnded?.(ids);
-    });
+    return this.#store.deleteByPrincipal(principal, exceptId, onEnded);
   }
 
   /**
@@ -191,9 +191,7 @@ export class RedisBackend extends SessionBackend {
   override async deleteAll(before: number): Promise<number> {
     let count = 0;
     for await (const members of this.#pages(new Pace(RESTS_WHILE_AWAITED), LOOK_COUNT)) {
-      const ended = await this.#store.endMadeBefore(members, before);
-      for (const id of ended) this.#near?.forget(id);
-      count += ended.length;
+      count += (await this.#store.endMadeBefore(members, before)).length;
     }
     return count;
   }
@@ -223,33 +221,55 @@ export class RedisBackend extends SessionBackend {
     }
   }
 
-  /** Closes the near-cache's connection. The client stays open. */
+  /**
+   * The servers report each change on connections of the watch's own, one to each master (`CLIENT TRACKING`). While somebody asks
+   * what is known, a key is written about three times a second, whose report proves that nothing is missing.
+   */
+  override watch(listener: SessionNewsListener): SessionWatch {
+    return this.#watches.watch(listener);
+  }
+
+  /** Ends all watches. The client stays open. */
   close(): Promise<void> {
-    this.#near?.close();
-    this.#primary?.offDemoted(this.#restartNear);
+    this.#isClosed = true;
+    this.#watches.close();
     return Promise.resolve();
   }
 
-  /** Drops this process's copies before a write resolves, even if the server's report has not arrived yet. */
-  #changing<R>(id: string, write: Promise<R>): Promise<R> {
-    return this.#near ? this.#near.changing(id, write) : write;
+  #openFeed(desk: NewsDesk): NewsSource {
+    const servers = this.#isClosed ? undefined : this.#servers();
+    if (!servers) return { knownUntil: () => -Infinity, close: () => undefined };
+    const feed = new ChangeFeed(servers, this.#probes, this.#layout, desk, reason => this.#warn(reason));
+    const primary = this.#primary;
+    const restart = (): void => feed.restart();
+    primary?.onUnsure(restart);
+    return {
+      knownUntil: () => feed.knownUntil(),
+      close: () => {
+        primary?.offUnsure(restart);
+        feed.close();
+      },
+    };
+  }
+
+  /** Returns what finds the servers that report changes. */
+  #servers(): ((onGap: () => void) => Servers) | undefined {
+    const client = this.#client;
+    if (isCluster(client))
+      return onGap => new ClusterServers(client, this.#probes, { onGap, refused: reason => this.#warn(reason) });
+    const open = feedsOf(client);
+    if (open) return () => new OneServer(open);
+    this.#warn('its client is of an unknown kind');
+    return undefined;
+  }
+
+  /** Warns once, because the application asked for news and gets none. */
+  #warn(reason: string): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    process.emitWarning(`RedisBackend hears of no changes, so that each read asks the server: ${reason}`, {
+      type: 'SessionWarning',
+      code: 'SESSION_NEWS',
+    });
   }
 }
-
-function nearCacheFor(
-  client: RedisNodeClient | RedisClusterClient,
-  wanted: boolean,
-  layout: Layout,
-): NearCache | undefined {
-  if (!wanted) return undefined;
-  const tracked = trackable(client);
-  if (!tracked) {
-    throw new SessionConfigurationError(
-      "nearCache: needs a client of createClient of 'redis' or new Redis() of 'ioredis'; with a pool, Sentinel or a cluster, leave it out",
-    );
-  }
-  return new NearCache(tracked, layout);
-}
-
-// eslint-disable-next-line @typescript-eslint/unbound-method -- compared, never called
-const ownRead = RedisBackend.prototype.read;

@@ -1,89 +1,103 @@
-import { randomBytes } from 'node:crypto';
-import type { TrackableClient } from './client.js';
-import { FeedConnection, type FeedSubject } from './feed-connection.js';
-
-/** Milliseconds after which the copies count as out of date. */
-export const MAX_STALENESS = 1_000;
-
-/** Milliseconds without a sign of life after which the server is asked for one. */
-const BEAT = 250;
-
-/** Milliseconds from one attempt to connect to the next. */
-const RETRY = 1_000;
-
-export interface ChangeListener {
-  /** The record of that key was written or removed. */
-  changed(key: string): void;
-  /** Any record may have changed: reports were missed, or everything was removed. */
-  lost(): void;
-}
+import { monotonicNow } from '../../core/timers.js';
+import type { NewsDesk, NewsSource } from '../watches.js';
+import { FeedConnection } from './feed-connection.js';
+import { FEED_TIMES } from './feed-times.js';
+import type { Layout } from './layout.js';
+import type { Probes } from './probes.js';
+import type { FedServer, Servers } from './servers.js';
 
 /**
- * The server's reports of all changes to records, by any client, on a connection of its own (`CLIENT TRACKING ON BCAST`).
+ * The servers' reports of all changes to records, by any client (`CLIENT TRACKING ON BCAST`), on one connection of its own to
+ * each server. Complete until the instant until which each of them is.
  *
- * Reports arrive in order, before the reply to a command that is sent later on the same connection. A reply therefore means
- * that all changes before its command have been reported. A connection can die silently, so that a PING is sent from time to
- * time. The feed is trusted by the age of the last answered PING. There is no timer, so that a process that was suspended
- * finds its copies out of date when it resumes.
+ * There is no timer: what is known is as old as the last question that was answered, so that a process that was suspended finds
+ * it out of date when it resumes.
  */
-export class ChangeFeed {
-  readonly #client: TrackableClient;
-  readonly #subject: FeedSubject;
-  readonly #listener: ChangeListener;
-  #connection: FeedConnection;
+export class ChangeFeed implements NewsSource {
+  readonly #servers: Servers;
+  readonly #probes: Probes;
+  readonly #layout: Layout;
+  readonly #desk: NewsDesk;
+  readonly #refused: (reason: string) => void;
+  readonly #connections = new Map<string, FeedConnection>();
+  /** Whether a reader was told that something is known, and not since then that news were lost. */
+  #wasKnown = false;
   #isClosed = false;
-  #hasWarned = false;
 
-  /** @param prefixes the prefixes of the keys whose changes are of interest */
-  constructor(client: TrackableClient, prefix: string, prefixes: readonly string[], listener: ChangeListener) {
-    this.#client = client;
-    this.#listener = listener;
-    const probe = `${prefix}near:${randomBytes(12).toString('base64url')}`;
-    this.#subject = { keyPrefix: client.keyPrefix, prefixes, probe };
-    this.#connection = this.#open();
+  /** @param servers makes what looks for the servers. It calls `onGap` when one of them was not listened to. */
+  constructor(
+    servers: (onGap: () => void) => Servers,
+    probes: Probes,
+    layout: Layout,
+    desk: NewsDesk,
+    refused: (reason: string) => void,
+  ) {
+    this.#servers = servers(() => this.#lose());
+    this.#probes = probes;
+    this.#layout = layout;
+    this.#desk = desk;
+    this.#refused = refused;
+    this.knownUntil();
   }
 
-  /** Returns whether all changes up to {@link MAX_STALENESS} ago have been reported. */
-  isTrusted(): boolean {
-    const now = performance.now();
-    const age = now - this.#connection.knownUntil;
-    if (age > BEAT) this.#keepUp(now);
-    return age <= MAX_STALENESS;
+  knownUntil(): number {
+    if (this.#isClosed) return -Infinity;
+    const now = monotonicNow();
+    const servers = this.#servers;
+    servers.keepUp(now);
+    for (const [name, connection] of this.#connections)
+      if (!servers.all.some(server => server.name === name)) {
+        this.#connections.delete(name);
+        connection.close();
+      }
+    const known = servers.all.map(server => this.#keepUp(server, now).knownUntil);
+    const until = known.length === 0 ? -Infinity : Math.min(servers.knownUntil, ...known);
+    if (until !== -Infinity) this.#wasKnown = true;
+    return until;
   }
 
-  /** Drops the connection, and opens another one later: its server is not to be trusted. */
+  /** Drops the connections, and opens others when it is asked: their servers may not be those that the client writes to. */
   restart(): void {
-    this.#connection.close();
+    const connections = [...this.#connections.values()];
+    this.#connections.clear();
+    for (const connection of connections) connection.close();
   }
 
   close(): void {
     this.#isClosed = true;
-    this.#connection.close();
+    this.#servers.close();
+    this.restart();
   }
 
-  #keepUp(now: number): void {
-    if (!this.#connection.isLost()) this.#connection.keepUp(now);
-    else if (!this.#isClosed && now - this.#connection.openedAt > RETRY) this.#connection = this.#open();
+  #keepUp(server: FedServer, now: number): FeedConnection {
+    let connection = this.#connections.get(server.name);
+    if (!connection || (connection.isLost() && now - connection.openedAt > FEED_TIMES.retry))
+      this.#connections.set(server.name, (connection = this.#open(server)));
+    else connection.keepUp(now);
+    return connection;
   }
 
-  #open(): FeedConnection {
-    return new FeedConnection(this.#client.openFeed(), this.#subject, {
-      changed: key => (key === undefined ? this.#listener.lost() : this.#listener.changed(key)),
-      lost: () => this.#listener.lost(),
-      refused: reason => this.#warn(reason),
+  #open(server: FedServer): FeedConnection {
+    return new FeedConnection(server, this.#probes, this.#layout.recordPrefixes, {
+      changed: key => this.#hear(key),
+      lost: () => this.#lose(),
+      refused: this.#refused,
     });
   }
 
-  /** Warns once, because the application asked for a near-cache and gets none. */
-  #warn(reason: string): void {
-    if (this.#hasWarned) return;
-    this.#hasWarned = true;
-    process.emitWarning(
-      `RedisBackend reads without its near-cache, because the server does not support it: ${reason}`,
-      {
-        type: 'SessionWarning',
-        code: 'SESSION_NEAR_CACHE',
-      },
-    );
+  #hear(key: string | undefined): void {
+    if (key === undefined) {
+      this.#desk.lost();
+      return;
+    }
+    const id = this.#layout.idOfKey(key);
+    if (id !== undefined) this.#desk.changed(id);
+  }
+
+  /** Reports that news were lost, unless nothing was known since the last time: then there is nothing to forget. */
+  #lose(): void {
+    if (!this.#wasKnown) return;
+    this.#wasKnown = false;
+    this.#desk.lost();
   }
 }

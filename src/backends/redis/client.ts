@@ -11,12 +11,8 @@ export interface RedisClusterClient extends RedisCommands {
   refresh?(): Promise<void>;
 }
 
-/** A client of one server, from which a near-cache opens connections of its own. */
-export interface TrackableClient {
-  /** The prefix that the client itself adds to keys. Reports contain it. */
-  readonly keyPrefix: string;
-  openFeed(): TrackingClient;
-}
+/** Opens a connection of its own to the server that a client's commands go to. */
+export type OpenFeed = () => Promise<TrackingClient>;
 
 /** A connection that receives the server's reports of changes. */
 export interface TrackingClient {
@@ -25,8 +21,6 @@ export interface TrackingClient {
   connect(): Promise<unknown>;
   /** Starts the reports of keys with these prefixes. */
   track(prefixes: readonly string[]): Promise<unknown>;
-  /** Writes a key without the client's own prefix, to be reported. */
-  writeProbe(key: string, milliseconds: number): Promise<unknown>;
   ping(): Promise<unknown>;
   destroy(): void;
 }
@@ -50,6 +44,11 @@ export interface ScriptOptions {
 /** The part of most clients that tells of the server's configuration, where it is allowed. */
 export interface Configured {
   configGet(name: string): Promise<unknown>;
+}
+
+/** The part of a client of a node of a cluster that tells of the cluster. */
+export interface ClusterNode {
+  clusterNodes(): Promise<unknown>;
 }
 
 export function isCluster(client: RedisNodeClient | RedisClusterClient): client is RedisClusterClient {

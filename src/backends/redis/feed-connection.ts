@@ -1,17 +1,9 @@
+import { randomBytes } from 'node:crypto';
+import { monotonicNow } from '../../core/timers.js';
 import { textOf, type TrackingClient } from './client.js';
-
-/** Milliseconds without a reply after which the connection counts as dead. */
-const GIVE_UP = 5_000;
-
-/** The settings of a connection, the same for all connections of a feed. */
-export interface FeedSubject {
-  /** The prefix that the client itself adds to keys. Reports contain it, and the server is told of it. */
-  readonly keyPrefix: string;
-  /** The prefixes of the keys whose changes are reported. */
-  readonly prefixes: readonly string[];
-  /** A key of this feed alone. The report of its change proves that reports arrive. */
-  readonly probe: string;
-}
+import { FEED_TIMES } from './feed-times.js';
+import type { Probes } from './probes.js';
+import type { FedServer } from './servers.js';
 
 /** Receives the events of one connection. */
 export interface FeedEvents {
@@ -23,35 +15,56 @@ export interface FeedEvents {
   refused(reason: string): void;
 }
 
-/**
- * - `connecting`: until the probe is written.
- * - `probing`: the probe is being written, or was; its report has not arrived.
- * - `live`: reports arrive, and are complete until `knownUntil`. `askedAt`: the time of a PING without a reply so far.
- * - `lost`: for good.
- */
+/** What was asked last. `key`: that of a probe, whose report is the answer; `undefined`: a PING. */
+interface Question {
+  readonly at: number;
+  readonly key: string | undefined;
+  isWritten: boolean;
+}
+
+/** The time since the first question of which nothing was heard. `isAnswered`: but the probe was written. */
+interface Silence {
+  readonly since: number;
+  isAnswered: boolean;
+}
+
+/** - `tracking`: reports arrive, and are complete until `knownUntil`, which is `-Infinity` before the first probe was heard of. */
 type Phase =
-  | { readonly is: 'connecting'; readonly since: number }
-  | { readonly is: 'probing'; readonly since: number; isWritten: boolean }
-  | { readonly is: 'live'; knownUntil: number; askedAt: number | undefined }
+  | { readonly is: 'connecting' }
+  | {
+      readonly is: 'tracking';
+      knownUntil: number;
+      askedAt: number;
+      question: Question | undefined;
+      silence: Silence | undefined;
+    }
   | { readonly is: 'lost' };
 
-/** One connection on which the server reports changes, from its opening to its loss. */
-export class FeedConnection {
-  readonly openedAt = performance.now();
-  readonly #client: TrackingClient;
-  readonly #subject: FeedSubject;
-  readonly #events: FeedEvents;
-  #phase: Phase = { is: 'connecting', since: this.openedAt };
+type Tracking = Phase & { is: 'tracking' };
 
-  constructor(client: TrackingClient, subject: FeedSubject, events: FeedEvents) {
-    this.#client = client;
-    this.#subject = subject;
+/**
+ * One connection on which a server reports changes, from its opening to its loss.
+ *
+ * Redis sends the reports of a turn of its loop at the end of that turn, in the order of their prefixes. So a probe's report
+ * arrives after those of all changes that were done when the probe was sent, and the feed knows everything until then.
+ */
+export class FeedConnection {
+  readonly openedAt = monotonicNow();
+  readonly #server: FedServer;
+  readonly #probes: Probes;
+  readonly #probePrefix: string;
+  readonly #events: FeedEvents;
+  #client: TrackingClient | undefined;
+  #keyPrefix = '';
+  #phase: Phase = { is: 'connecting' };
+
+  /** @param prefixes the prefixes of the keys whose changes are reported */
+  constructor(server: FedServer, probes: Probes, prefixes: readonly string[], events: FeedEvents) {
+    this.#server = server;
+    this.#probes = probes;
+    this.#probePrefix = probes.prefixFor(randomBytes(9).toString('base64url'));
     this.#events = events;
-    const lost = (error: unknown): void => this.#lose(error);
-    client.on('error', lost);
-    client.on('end', lost);
-    client.on('invalidate', news => this.#hear(news));
-    this.#subscribe().catch(lost);
+    this.#subscribe([...prefixes, this.#probePrefix]).catch((error: unknown) => this.#lose(error));
   }
 
   isLost(): boolean {
@@ -60,62 +73,102 @@ export class FeedConnection {
 
   /** The instant until which all changes have been reported. */
   get knownUntil(): number {
-    return this.#phase.is === 'live' ? this.#phase.knownUntil : -Infinity;
+    return this.#phase.is === 'tracking' ? this.#phase.knownUntil : -Infinity;
   }
 
-  /** Sends a PING unless one is under way, and gives the connection up if its reply takes too long. */
+  /** Writes a probe unless one is under way, and gives the connection up if nothing is heard for too long. */
   keepUp(now: number): void {
     const phase = this.#phase;
     if (phase.is === 'lost') return;
-    if (phase.is === 'live' && phase.askedAt === undefined) {
-      this.#ask(phase);
-      return;
-    }
-    const since = phase.is === 'live' ? (phase.askedAt ?? now) : phase.since;
-    if (now - since <= GIVE_UP) return;
-    if (phase.is === 'probing' && phase.isWritten) this.#events.refused('it answers, but does not tell of changes');
-    this.#lose();
+    const since = phase.is === 'connecting' ? this.openedAt : phase.silence?.since;
+    if (since !== undefined && now - since > FEED_TIMES.giveUp) {
+      if (phase.is === 'tracking' && phase.knownUntil === -Infinity && phase.silence?.isAnswered === true)
+        this.#events.refused('it answers, but does not tell of changes');
+      this.#lose();
+    } else if (phase.is === 'tracking' && now - phase.askedAt >= pauseAfter(phase.question)) this.#ask(phase, now);
   }
 
   close(): void {
     this.#lose();
   }
 
-  async #subscribe(): Promise<void> {
-    const client = this.#client;
+  async #subscribe(prefixes: readonly string[]): Promise<void> {
+    // The application's client may not be able to write at the moment, which is no refusal to track.
+    const keyPrefix = await this.#probes.keyPrefix().catch(() => undefined);
+    if (keyPrefix === undefined) {
+      this.#lose();
+      return;
+    }
+    this.#keyPrefix = keyPrefix;
+    if (this.isLost()) return;
+    const client = await this.#server.open();
+    if (this.isLost()) return;
+    this.#client = client;
+    const lost = (error: unknown): void => this.#lose(error);
+    client.on('error', lost);
+    client.on('end', lost);
+    client.on('invalidate', news => this.#hear(news));
     await client.connect();
     // A client that is destroyed while it connects still completes the connection.
     if (this.isLost()) {
       client.destroy();
       return;
     }
-    const { keyPrefix, prefixes, probe } = this.#subject;
-    await client.track([...prefixes, probe].map(prefix => keyPrefix + prefix));
+    await client.track(prefixes.map(prefix => this.#keyPrefix + prefix));
     if (this.isLost()) return;
-    // Trusted once the probe's report arrives. Some servers and proxies answer OK and never report anything.
-    const probing: Phase = { is: 'probing', since: performance.now(), isWritten: false };
-    this.#phase = probing;
-    await client.writeProbe(probe, GIVE_UP);
-    probing.isWritten = true;
+    const phase: Tracking = {
+      is: 'tracking',
+      knownUntil: -Infinity,
+      askedAt: -Infinity,
+      question: undefined,
+      silence: undefined,
+    };
+    this.#phase = phase;
+    // Nothing is known before the first probe's report: some servers and proxies answer OK and never report anything.
+    this.#ask(phase, monotonicNow());
   }
 
-  #ask(phase: Phase & { is: 'live' }): void {
-    const askedAt = (phase.askedAt = performance.now());
-    this.#client.ping().then(
+  #ask(phase: Tracking, now: number): void {
+    const key = this.#server.probeKey(this.#probePrefix, this.#keyPrefix);
+    const question: Question = { at: now, key, isWritten: false };
+    phase.askedAt = now;
+    phase.question = question;
+    const silence = (phase.silence ??= { since: now, isAnswered: false });
+    if (key === undefined) {
+      this.#client?.ping().then(
+        () => this.#know(phase, question),
+        () => this.#lose(),
+      );
+      return;
+    }
+    this.#probes.write(key).then(
       () => {
-        phase.knownUntil = askedAt;
-        phase.askedAt = undefined;
+        question.isWritten = true;
+        silence.isAnswered = true;
       },
-      () => this.#lose(),
+      () => {
+        // The application's client cannot write at the moment, which is no fault of this connection.
+        if (phase.question !== question) return;
+        phase.question = undefined;
+        phase.silence = undefined;
+      },
     );
   }
 
+  #know(phase: Tracking, question: Question): void {
+    if (phase.question !== question) return;
+    phase.knownUntil = question.at;
+    phase.question = undefined;
+    phase.silence = undefined;
+  }
+
   #hear(news: unknown): void {
-    if (this.#phase.is === 'lost') return;
-    const key = textOf(news)?.slice(this.#subject.keyPrefix.length);
-    if (key !== this.#subject.probe) this.#events.changed(key);
-    else if (this.#phase.is === 'probing')
-      this.#phase = { is: 'live', knownUntil: this.#phase.since, askedAt: undefined };
+    const phase = this.#phase;
+    if (phase.is === 'lost') return;
+    const key = textOf(news)?.slice(this.#keyPrefix.length);
+    // Also of the end of an earlier probe's life, which is no answer.
+    if (key?.startsWith(this.#probePrefix) !== true) this.#events.changed(key);
+    else if (phase.is === 'tracking' && phase.question?.key === key) this.#know(phase, phase.question);
   }
 
   #lose(error?: unknown): void {
@@ -124,17 +177,20 @@ export class FeedConnection {
     if (isRefusal(error)) this.#events.refused(error.message);
     this.#events.lost();
     try {
-      this.#client.destroy();
+      this.#client?.destroy();
     } catch {
       // It was closed already.
     }
   }
 }
 
-/**
- * Returns whether the server refused a command: its errors begin with a word in capitals. A replica refuses to write the probe,
- * and will not do so once it is a primary.
- */
+/** Returns the milliseconds from a question to the next one. A probe may be missed when its slot moved to another server. */
+function pauseAfter(question: Question | undefined): number {
+  if (!question) return FEED_TIMES.beat;
+  return question.isWritten ? FEED_TIMES.again : Infinity;
+}
+
+/** Returns whether the server refused a command for good: its errors begin with a word in capitals. */
 function isRefusal(error: unknown): error is Error {
-  return error instanceof Error && /^(?!READONLY )[A-Z]+ /.test(error.message);
+  return error instanceof Error && /^(?!READONLY |LOADING |MASTERDOWN |CLUSTERDOWN )[A-Z]+ /.test(error.message);
 }

@@ -1,8 +1,7 @@
 import { textOf, type TrackingClient } from './client.js';
 
-/** The part of a client of the package `ioredis` that a near-cache uses. */
+/** The part of a client of the package `ioredis` from which connections of the same settings are made. */
 export interface IoredisConnection {
-  psetex(key: string, milliseconds: number, value: string): Promise<unknown>;
   duplicate(overrides: object): IoredisSubscription;
 }
 
@@ -21,15 +20,12 @@ const REPORTS = '__redis__:invalidate';
 
 /**
  * A connection of the package `ioredis` that has the server's reports sent to itself (RESP 2, CLIENT TRACKING … REDIRECT): the
- * package drops those of RESP 3. While it is subscribed it writes nothing, so the probe is written by the application's client.
- * That also proves that both are connected to one server.
+ * package drops those of RESP 3.
  */
 export class IoredisFeed implements TrackingClient {
-  readonly #client: IoredisConnection;
   readonly #feed: IoredisSubscription;
 
   constructor(client: IoredisConnection) {
-    this.#client = client;
     this.#feed = client.duplicate({
       protocol: 2,
       replyMapping: 'legacy',
@@ -37,12 +33,17 @@ export class IoredisFeed implements TrackingClient {
       enableReadyCheck: false,
       enableOfflineQueue: true,
       enableAutoPipelining: false,
-      connectionName: 'session-near-cache',
+      connectionName: 'session-watch',
       keyPrefix: '',
       monitor: false,
-      // A lost connection loses its reports: the next one is opened by the feed, with an empty cache.
+      readOnly: false,
+      // It may be idle for any time.
+      socketTimeout: undefined,
+      // A lost connection loses its reports: the feed opens the next one.
       retryStrategy: null,
       reconnectOnError: null,
+      sentinelRetryStrategy: null,
+      failoverDetector: false,
     });
   }
 
@@ -66,10 +67,6 @@ export class IoredisFeed implements TrackingClient {
     const tracked = prefixes.flatMap(prefix => ['PREFIX', prefix]);
     await this.#feed.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', ...tracked);
     await this.#feed.subscribe(REPORTS);
-  }
-
-  writeProbe(key: string, milliseconds: number): Promise<unknown> {
-    return this.#client.psetex(key, milliseconds, '');
   }
 
   ping(): Promise<unknown> {

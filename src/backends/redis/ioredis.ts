@@ -1,12 +1,12 @@
 import { SessionConfigurationError } from '../../core/errors.js';
 import type {
+  ClusterNode,
   Configured,
   RedisClusterClient,
   RedisCommands,
   RedisNodeClient,
   ScanOptions,
   ScriptOptions,
-  TrackableClient,
   TrackingClient,
 } from './client.js';
 import { IoredisFeed } from './ioredis-feed.js';
@@ -16,7 +16,7 @@ import { literal } from './layout.js';
 export interface IoredisNodeClient extends IoredisCommands {
   scan(cursor: string, match: 'MATCH', pattern: string, count: 'COUNT', keys: number): Promise<[string, string[]]>;
   config(get: 'GET', name: string): Promise<unknown>;
-  psetex(key: string, milliseconds: number, value: string): Promise<unknown>;
+  cluster(nodes: 'NODES'): Promise<unknown>;
   duplicate(overrides: object): object;
 }
 
@@ -121,7 +121,7 @@ class Commands implements RedisCommands {
 }
 
 /** A client of one server, or of the one that Sentinel names. */
-export class IoredisNode extends Commands implements RedisNodeClient, Configured {
+export class IoredisNode extends Commands implements RedisNodeClient, Configured, ClusterNode {
   readonly #client: IoredisNodeClient;
   readonly #keyPrefix: string;
 
@@ -147,10 +147,13 @@ export class IoredisNode extends Commands implements RedisNodeClient, Configured
     return this.#client.config('GET', name);
   }
 
-  /** `undefined` with Sentinel: reports could come from another server than records. */
-  get trackable(): TrackableClient | undefined {
-    if (optionsOf(this.#client).sentinels) return undefined;
-    return { keyPrefix: this.#keyPrefix, openFeed: (): TrackingClient => new IoredisFeed(this.#client as never) };
+  clusterNodes(): Promise<unknown> {
+    return this.#client.cluster('NODES');
+  }
+
+  /** With Sentinel, that names the present master. */
+  openFeed(): Promise<TrackingClient> {
+    return Promise.resolve(new IoredisFeed(this.#client as never));
   }
 }
 

@@ -23,6 +23,7 @@ const LONGEST_TTL = 2 ** 52;
  *   clock, at which the record expires.
  * - `<prefix>{p:<principal>}:<nonce>`: what a revocation of many sessions has still to end, as long as it takes, or until
  *   another one finishes it; and `<prefix>{p:<principal>}e`: the set of these nonces.
+ * - `<prefix>watch:…`: probes of those who watch, each for a second.
  *
  * Here, `<principal>` is a hash, because principals may be long, contain any character, and be personal data.
  */
@@ -42,8 +43,13 @@ export class Layout {
     return [`${this.prefix}r:`, `${this.prefix}j:`];
   }
 
-  idOfKey(key: string): string {
-    return idOfMember(this.memberOfKey(key));
+  /** Returns `undefined` for the key of another program that only begins like that of a record. */
+  idOfKey(key: string): string | undefined {
+    try {
+      return idOfMember(this.memberOfKey(key));
+    } catch {
+      return undefined;
+    }
   }
 
   /** The SCAN pattern of all records. */

@@ -27,7 +27,7 @@ const UNSURE: State = { is: 'unsure' };
 export class PrimaryOnly implements RedisNodeClient {
   readonly #client: RedisNodeClient;
   readonly #key: string;
-  readonly #onDemoted = new Set<() => void>();
+  readonly #onUnsure = new Set<() => void>();
   #state = PRIMARY;
   #asking: Promise<void> | undefined;
   #askedAt = -Infinity;
@@ -37,26 +37,25 @@ export class PrimaryOnly implements RedisNodeClient {
   constructor(client: RedisNodeClient, key: string) {
     this.#client = client;
     this.#key = key;
-    const { on } = client as { on?: (event: string, listener: () => void) => unknown };
+    const { on } = client as { on?: (event: string, listener: (what?: { type?: unknown }) => void) => unknown };
+    const moved = (): void => {
+      this.#askedAt = -Infinity;
+      this.#doubt();
+    };
     // From the loss of a connection on, because commands that wait for the next one may be sent to another server.
-    for (const event of ['reconnecting', 'ready'])
-      on?.call(client, event, () => {
-        this.#askedAt = -Infinity;
-        if (this.#state === PRIMARY) this.#state = UNSURE;
-      });
+    for (const event of ['reconnecting', 'ready']) on?.call(client, event, moved);
+    on?.call(client, 'topology-change', what => {
+      if (what?.type === 'MASTER_CHANGE') moved();
+    });
   }
 
-  /** `false`: nothing that was read before counts. */
-  get isPrimary(): boolean {
-    return this.#state === PRIMARY;
+  /** Calls a listener when the server may not be the primary any more, or not the one that it was. */
+  onUnsure(listener: () => void): void {
+    this.#onUnsure.add(listener);
   }
 
-  onDemoted(listener: () => void): void {
-    this.#onDemoted.add(listener);
-  }
-
-  offDemoted(listener: () => void): void {
-    this.#onDemoted.delete(listener);
+  offUnsure(listener: () => void): void {
+    this.#onUnsure.delete(listener);
   }
 
   /** Lets every command fail from now on. */
@@ -91,12 +90,17 @@ export class PrimaryOnly implements RedisNodeClient {
     if (!(error instanceof Error)) return error;
     if (error.message.startsWith(NODE_OF_A_CLUSTER)) return nodeOfCluster(error);
     if (error.message.startsWith(REPLICA) && this.#state === PRIMARY) {
-      this.#state = UNSURE;
       this.#askedAt = performance.now();
       this.#answer = error;
-      for (const listener of this.#onDemoted) listener();
+      this.#doubt();
     }
     return error;
+  }
+
+  #doubt(): void {
+    if (this.#state !== PRIMARY) return;
+    this.#state = UNSURE;
+    for (const listener of this.#onUnsure) listener();
   }
 
   async #assertPrimary(): Promise<void> {

@@ -370,3 +370,8 @@ local names = redis.call('ZRANGE', doomed, 0, ${BATCH} - 1)
 if #names == 0 then redis.call('SREM', remainsOf(index), nonce) end
 return names`),
 };
+
+/** Writes a key, whose change is reported to those who watch. Returns its name as the server sees it. */
+export const probe = new Script(`
+redis.call('SET', KEYS[1], '', 'PX', ARGV[1])
+return KEYS[1]`);
