@@ -1,0 +1,31 @@
+void (async () => {
+  const app = createKoaServer({ controllers: [ProviderController], development: false }).callback();
+  const logIn = (code: string) => request(app).get('/callback').query({ code });
+  const tokenOf = (claims: object) => `${JSON.stringify({ events: { [LOGOUT]: {} }, ...claims })}#signed`;
+  const send = (token: string) => request(app).post('/backchannel-logout').type('form').send({ logout_token: token });
+  const left = async (name: string) => (await sessions.listSessions(name)).length;
+
+  await logIn('ada.one').expect(200);
+  await logIn('ada.two').expect(200);
+  await logIn('bob.three').expect(200);
+  await send(`${JSON.stringify({ sid: 'one', events: { [LOGOUT]: {} } })}#forged`).expect(400);
+  await send(tokenOf({ sid: 'one', nonce: 'n' })).expect(400);
+  await send(tokenOf({ sid: 'one', events: {} })).expect(400);
+  await send(tokenOf({})).expect(400);
+  assert.equal(await left('ada'), 2);
+  const { endSession } = sessions;
+  sessions.endSession = () => Promise.reject(new Error('connection refused'));
+  await send(tokenOf({ sid: 'one' })).expect(500);
+  assert.equal(await left('ada'), 2);
+  sessions.endSession = endSession;
+  const answer = await send(tokenOf({ sid: 'one', sub: 'ada' })).expect(200);
+  assert.equal(answer.get('Cache-Control'), 'no-store');
+  await send(tokenOf({ sid: 'one' })).expect(200);
+  assert.deepEqual([await left('ada'), await left('bob')], [1, 1]);
+  await send(tokenOf({ sub: 'ada' })).expect(200);
+  assert.deepEqual([await left('ada'), await left('bob')], [0, 1]);
+  await send(tokenOf({ sid: 'four' })).expect(200);
+  await logIn('ada.four').expect(401);
+  assert.equal(await left('ada'), 0);
+  console.log('proved');
+})();
