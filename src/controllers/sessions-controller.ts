@@ -11,11 +11,17 @@ import { cookieServiceOf } from './services.js';
 
 /** The session that asks, as `GET /current` answers it. */
 export interface CurrentSessionInfo {
+  /** Public, as `Session.id`. */
   id: string;
+  /** Absent where the session is nobody's. */
   principal?: string;
+  /** The time of the log-in. */
   createdAt: Date;
+  /** The time of the user's last authentication. */
   authenticatedAt: Date;
+  /** The time of the last request that was an activity, to within `touchInterval`. */
   lastSeenAt: Date;
+  /** The time at which the session ends without further requests. */
   expiresAt: Date;
 }
 
