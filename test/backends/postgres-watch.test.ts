@@ -8,6 +8,7 @@ import { describeWith, startPostgres, until, type PrivateServer } from '../suppo
 import { interceptedPool } from '../support/intercepted-pool.js';
 import { OutageProxy } from '../support/outage-proxy.js';
 import { sessionRecord } from '../support/session-record.js';
+import { usesNoCommand } from '../support/uses-no-command.js';
 
 /** A watch, with what it was told. */
 class Reader {
@@ -269,6 +270,23 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     const id = await endOne(backend);
     await reader.catchUp();
     expect(reader.changed).toContain(id);
+  });
+
+  it('a session in use costs no statement with a near-cache, and is over as soon as it is ended elsewhere', async () => {
+    const elsewhere = await open();
+    let reads = 0;
+    const counting = interceptedPool(pool, (client, statement) => {
+      if (statement.text.startsWith('SELECT id')) reads++;
+      return client.query(statement);
+    });
+    const backend = new PostgresBackend({ pool: counting, table: table(), listen: () => new Client(url) });
+    cleanUp.push(() => backend.close());
+    const readsOf = (): Promise<number> => {
+      const since = reads;
+      reads = 0;
+      return Promise.resolve(since);
+    };
+    expect(await usesNoCommand(backend, elsewhere, readsOf, { nearCache: true })).toBe(0);
   });
 
   it('a notification by hand says that anything may have changed', async () => {

@@ -1,6 +1,5 @@
-import { SessionCookie } from 'routing-controllers-sessions';
+import { type SessionBackend, SessionCookie } from 'routing-controllers-sessions';
 
-import type { RedisBackend } from '../../src/backends/redis/backend.js';
 import { until, type PrivateServer } from './engines.js';
 import { visit } from './in-process.js';
 import { UserSession } from './life.js';
@@ -10,7 +9,7 @@ import { withClient } from './redis-cluster.js';
 const USES = 200;
 
 /** How often any of the servers was read from since the last time. */
-async function readsOn(servers: readonly PrivateServer[]): Promise<number> {
+export async function readsOn(servers: readonly PrivateServer[]): Promise<number> {
   const counts = servers.map(server =>
     withClient(server, async node => {
       const stats = await node.info('commandstats');
@@ -22,15 +21,19 @@ async function readsOn(servers: readonly PrivateServer[]): Promise<number> {
 }
 
 /**
- * Uses a session again and again, with a backend that was made with `nearCache: true`, and ends it with another one. Returns how
- * often the servers were read from meanwhile.
+ * Uses a session again and again, with a near-cache, and ends it with another backend on the same store. Returns how often the
+ * store was read from meanwhile.
+ *
+ * @param readsOf how often it was since the last call
  */
 export async function usesNoCommand(
-  backend: RedisBackend,
-  elsewhere: RedisBackend,
-  servers: readonly PrivateServer[],
+  backend: SessionBackend,
+  elsewhere: SessionBackend,
+  readsOf: () => Promise<number>,
+  options: { nearCache?: boolean } = {},
 ): Promise<number> {
-  const sessions = new SessionCookie({ dataModel: UserSession, secretKey: 'k'.repeat(32), sweepInterval: 0, backend });
+  const secretKey = 'k'.repeat(32);
+  const sessions = new SessionCookie({ dataModel: UserSession, secretKey, sweepInterval: 0, backend, ...options });
   const { token = '' } = await visit(sessions, {}, async ctx => {
     await sessions.createSession({ username: 'ada' }, ctx);
   });
@@ -45,9 +48,9 @@ export async function usesNoCommand(
   let reads = Infinity;
   // The copy is kept once the servers have told of the first probes, and as long as they go on answering.
   await until(async () => {
-    await readsOn(servers);
+    await readsOf();
     for (let n = 0; n < USES; n++) if (!(await isFound())) throw new Error('A session that was used is gone');
-    reads = await readsOn(servers);
+    reads = await readsOf();
     return reads === 0;
   }, `${USES} uses without a read`);
   if (!(await elsewhere.delete(token.split('.')[0] ?? ''))) throw new Error('The session was not there to be ended');
