@@ -39,7 +39,8 @@ const real = performance.now.bind(performance);
 
 /** Lets the library's time stand still until the test moves it. */
 function stopTime(): { pass: (milliseconds: number) => void } {
-  let now = real();
+  // A whole number, because a second more would not be a second exactly where fractions are rounded.
+  let now = Math.ceil(real());
   jest.spyOn(performance, 'now').mockImplementation(() => now);
   return { pass: milliseconds => (now += milliseconds) };
 }
