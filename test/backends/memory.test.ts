@@ -229,3 +229,23 @@ test(`the largest of many groups is found at all times: ${rounds(300)} generated
     { seed, numRuns: rounds(300) },
   );
 });
+
+test('a watch counts nothing as known while the sessions of a revocation are over and not told', async () => {
+  const backend = new InMemoryBackend();
+  const ids = Array.from({ length: 2_500 }, (_, n) => `s${n}`);
+  for (const id of ids) await backend.create(sessionRecord({ id, principal: 'ada' }));
+  const told = new Set<string>();
+  const watch = backend.watch(news => news.is === 'changed' && told.add(news.id));
+  const begun = performance.now();
+  const ending = backend.deleteByPrincipal('ada');
+  let looks = 0;
+  while (told.size < ids.length) {
+    expect(await backend.read('s0')).toBeUndefined();
+    if (watch.knownUntil() > begun + 1) expect(told.size).toBe(ids.length);
+    looks++;
+    await new Promise(setImmediate);
+  }
+  await ending;
+  expect(looks).toBeGreaterThan(1);
+  expect(watch.knownUntil()).toBeGreaterThan(begun);
+});

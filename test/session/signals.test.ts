@@ -18,6 +18,7 @@ import { signIn } from 'routing-controllers-sessions/testing';
 
 import { Clock } from '../support/clock.js';
 import { until } from '../support/engines.js';
+import { Gate } from '../support/gate.js';
 import { contextFor, cookieOf, visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
 import { ToldBackend } from '../support/told-backend.js';
@@ -171,12 +172,36 @@ describe('session.signal', () => {
     }
   });
 
+  test('an end that falls into a look at the session is noticed by the next one', async () => {
+    const store = new ToldBackend();
+    const [here, there] = [node(store, { watchInterval: 60 }), node(new ToldBackend(store.store))];
+    const { session } = await open(here, await tokenOf(here));
+    const [asked, gate] = [new Gate(), new Gate()];
+    const read = store.read.bind(store);
+    store.read = async id => {
+      const record = await read(id);
+      asked.open();
+      await gate.opened;
+      return record;
+    };
+    const { signal } = session;
+    await asked.opened;
+    await there.endSession(session.id);
+    store.line = 'deaf';
+    gate.open();
+    await aborted(signal);
+    // By the news, and not by a beat.
+    expect(store.reads).toBe(3);
+  });
+
   test('after lost news all are read again, and where the line is cut they are read each interval', async () => {
     const store = new ToldBackend();
     const [here, there] = [node(store), node(new ToldBackend(store.store))];
     const sessions: Session<UserSession>[] = [];
     for (let n = 0; n < 50; n++) sessions.push((await open(here, await tokenOf(here, `user-${n}`))).session);
     const signals = sessions.map(({ signal }) => signal);
+    // The first beat of a new watch looks at all of them once more.
+    await until(() => store.reads >= 150, 'the first beat');
     await store.settled();
     store.line = 'deaf';
     await there.endSession(sessions[0]!.id);
