@@ -26,13 +26,8 @@ export interface CurrentSessionInfo {
 }
 
 /**
- * The routes of one's own sessions. Extend it:
- *
- * ```ts
- * @Service()
- * @JsonController('/account/sessions')
- * class MySessions extends SessionsController {}
- * ```
+ * The routes of one's own sessions. Extend it: `class MySessions extends SessionsController {}`, under
+ * `@JsonController('/account/sessions')`.
  *
  * - `GET /` lists them, newest first, the current one marked.
  * - `GET /current` answers who asks, and is no activity: a page may poll it.
