@@ -204,7 +204,7 @@ describe('requireSession() with options that cannot work', () => {
     [
       'an option it does not have',
       { required: true },
-      /requireSession: required: no such option; write one of cookie, autoError, check, maxAuthAge/,
+      /requireSession: required: no such option; write one of cookie, autoError, check, factors, maxAuthAge/,
     ],
     ['autoError that is no boolean', { autoError: 'no' }, /requireSession: autoError: 'no'; write true or false/],
     ['check that is no function', { check: true }, /requireSession: check: true; write a function/],
