@@ -69,6 +69,7 @@ export class Signals<T extends object> {
   #wasKnown = false;
   #knownUntil = -Infinity;
   #reads = 0;
+  /** Whether a look failed since the last beat. */
   #hasFailed = false;
 
   constructor(
@@ -77,11 +78,6 @@ export class Signals<T extends object> {
     private readonly times: Times,
     private readonly limits: SignalLimits,
   ) {}
-
-  /** The number of sessions that are watched. */
-  get size(): number {
-    return this.#watched.size;
-  }
 
   /** Returns a new signal of a session that was just read. */
   signalOf(record: SessionRecord, transport: Transport): AbortSignal {
@@ -104,7 +100,7 @@ export class Signals<T extends object> {
     if (watched) this.#abort(watched, over());
   }
 
-  /** Notes that any session may have been ended in this process. */
+  /** Notes that any session may have been ended. */
   endedSome(): void {
     this.#dueAll();
     this.#drain();
@@ -178,8 +174,7 @@ export class Signals<T extends object> {
 
   #hear(news: SessionNews): void {
     if (news.is === 'lost') {
-      this.#dueAll();
-      this.#drain();
+      this.endedSome();
       return;
     }
     const watched = this.#watched.get(news.id);
@@ -215,6 +210,7 @@ export class Signals<T extends object> {
     this.#askForNews(now, late);
     this.#lookAtExpired();
     if (this.#hasFailed) this.#giveUpUnreachable(now);
+    this.#hasFailed = false;
     this.#drain();
   }
 
@@ -254,7 +250,6 @@ export class Signals<T extends object> {
 
   /** Looks at what is due, some at a time. After a failure the next beat goes on. */
   #drain(): void {
-    this.#hasFailed = false;
     while (this.#reads < READS_AT_ONCE && this.#readNext());
   }
 

@@ -9,11 +9,12 @@ import { Principal, SessionCookie, SessionData } from 'routing-controllers-sessi
 
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { FEED_TIMES } from '../../src/backends/redis/feed-times.js';
-import { describeWith, startRedis, startSentinel, until, type PrivateServer } from '../support/engines.js';
+import { describeWith, startRedis, until, type PrivateServer } from '../support/engines.js';
 import { followPrimary } from '../support/follow-primary.js';
 import { contextFor, visit } from '../support/in-process.js';
 import { startClusterReplica, startRedisCluster, withClient } from '../support/redis-cluster.js';
 import { REDIS_PACKAGES } from '../support/redis-packages.js';
+import { startWithSentinel } from '../support/sentinel.js';
 import { sessionRecord as record } from '../support/session-record.js';
 import { endsMeanwhile } from '../support/watch-ledger.js';
 
@@ -222,28 +223,12 @@ describeWith('redis', 'a failover', () => {
   it.each(failovers)(
     'that is $kind: a client of $name for Sentinel finds the new primary',
     async ({ kind, ...each }) => {
-      const primary = await startRedis();
-      servers.push(primary);
-      const replica = await startRedis(['--replicaof', '127.0.0.1', String(primary.port)]);
-      servers.push(replica);
-      const watcher = await startSentinel('sessions', primary.port, {
-        'down-after-milliseconds': 500,
-        'failover-timeout': 2_000,
-      });
-      servers.push(watcher);
+      const { primary, replica, watcher } = await startWithSentinel(servers, 500);
       const sentinel = await each.sentinel(watcher.port);
       clients.push(sentinel);
       const backend = new RedisBackend({ client: sentinel.client });
       const before = record();
       expect(await backend.create(before)).toBe(true);
-      await until(
-        () =>
-          withClient(watcher, async client => {
-            const replicas = (await client.sendCommand(['SENTINEL', 'REPLICAS', 'sessions'])) as unknown as string[][];
-            return JSON.stringify(replicas).includes('"master-link-status","ok"');
-          }),
-        'Sentinel to know the replica',
-      );
       await until(
         () => withClient(replica, async client => (await client.get(`session:r:${before.id}`)) !== null),
         'the replica to have the session',

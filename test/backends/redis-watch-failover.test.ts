@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { RedisBackend } from '../../src/backends/redis/backend.js';
 import { FEED_TIMES } from '../../src/backends/redis/feed-times.js';
 import { numberInSlot, slotOf } from '../../src/backends/redis/slots.js';
-import { describeWith, startRedis, startSentinel, until, type PrivateServer } from '../support/engines.js';
+import { describeWith, startRedis, until, type PrivateServer } from '../support/engines.js';
 import { numberFromEnv } from '../support/number-from-env.js';
 import {
   moveSlots,
@@ -13,6 +13,7 @@ import {
   withClient,
 } from '../support/redis-cluster.js';
 import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
+import { startWithSentinel } from '../support/sentinel.js';
 import { processOf } from '../support/redis-process.js';
 import { endsMeanwhile, type Load } from '../support/watch-ledger.js';
 
@@ -71,25 +72,9 @@ ifWhole('watching through Sentinel', () => {
   it.each(failovers)(
     'a failover that is $kind, with a client of $name: no end is missed',
     async ({ kind, sentinel }) => {
-      const primary = await startRedis();
-      servers.push(primary);
-      const replica = await startRedis(['--replicaof', '127.0.0.1', String(primary.port)]);
-      servers.push(replica);
-      const watcher = await startSentinel('sessions', primary.port, {
-        'down-after-milliseconds': 300,
-        'failover-timeout': 2_000,
-      });
-      servers.push(watcher);
+      const { primary, replica, watcher } = await startWithSentinel(servers, 300);
       const here = open(await sentinel(watcher.port));
       const elsewhere = open(await sentinel(watcher.port));
-      await until(
-        () =>
-          withClient(watcher, async client => {
-            const replicas = (await client.sendCommand(['SENTINEL', 'REPLICAS', 'sessions'])) as unknown as string[][];
-            return JSON.stringify(replicas).includes('"master-link-status","ok"');
-          }),
-        'Sentinel to know the replica',
-      );
       const losses = await missesNothing(here, elsewhere, async () => {
         if (kind === 'planned')
           await withClient(watcher, client => client.sendCommand(['SENTINEL', 'FAILOVER', 'sessions']));
