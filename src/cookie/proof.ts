@@ -4,7 +4,7 @@ const HASH_CHARS = 43;
 /** The longest grace period of a rotation, in seconds: more than any page needs for the requests that it has under way. */
 export const MAX_GRACE = 60;
 
-/** What a log-in has settled for its session alone. Durations are milliseconds; the service's own settings go on bounding them. */
+/** The terms that a log-in sets for its own session. Durations are milliseconds; the service's settings go on bounding them. */
 export interface Terms {
   readonly idleTimeout?: number;
   readonly absoluteTimeout?: number;
@@ -12,7 +12,7 @@ export interface Terms {
   readonly persistent?: boolean;
 }
 
-/** Most sessions have none. Without a prototype, as all terms, so that nothing on `Object.prototype` becomes one. */
+/** The terms of most sessions. They have no prototype, so that nothing on `Object.prototype` counts as a term. */
 const NO_TERMS: Terms = Object.freeze(Object.create(null) as Terms);
 
 /** What stands behind the hash in a longer proof, as JSON. */
@@ -74,7 +74,7 @@ export function rotatedProof(
   return proofOf(hash, kept, termsOf(proof), { ...factorsOf(proof), ...proved });
 }
 
-/** Returns what the log-in has settled for a session with this proof. */
+/** Returns the terms of a session with this proof. */
 export function termsOf(proof: string): Terms {
   return proof.length > HASH_CHARS ? checkedTerms(restOf(proof).terms) : NO_TERMS;
 }

@@ -26,7 +26,7 @@ interface Rule {
   factors: readonly (readonly string[])[] | undefined;
   maxAuthAge: number | undefined;
   authoritative: boolean;
-  /** `undefined`: as the guard around it has it. */
+  /** `undefined`: the guard around this one decides. */
   touch: boolean | undefined;
   trustedOrigins: ReadonlySet<string>;
 }
@@ -158,7 +158,7 @@ function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void
   if (!session) return refuse(() => new SessionRequiredError(unauthenticatedStatus));
   if (factors) {
     const isOld = (at: number): boolean => maxAuthAge !== undefined && isStale(at, maxAuthAge * 1000, clock());
-    const missing = missingFactors({ factors }, session.factors, isOld);
+    const missing = missingFactors(factors, session.factors, isOld);
     if (missing) return refuse(() => new SessionFactorError(factors, missing, maxAuthAge));
   } else if (maxAuthAge !== undefined && isStale(session.authenticatedAt.getTime(), maxAuthAge * 1000, clock()))
     return refuse(() => new SessionNotFreshError());

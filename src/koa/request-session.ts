@@ -81,7 +81,7 @@ export class RequestSession<T extends object = object> {
    * Loads the session, once per request. Returns a promise only if there is something to wait for.
    *
    * @param authoritative `true`: read from the store itself, once more if the first read did not
-   * @param isActivity whether the request counts as one of the user; left out, as whoever loaded it first had it
+   * @param isActivity whether the request is an activity of the user; left out: whoever loaded it first decides
    */
   load(authoritative = false, isActivity?: boolean): Eventual<void> {
     const loading = this.#loading;

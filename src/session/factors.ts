@@ -13,24 +13,20 @@ export function assertFactors(factors: readonly unknown[], place: string, option
     throw refusal(place, option, `${factors.length} factors`, `at most ${MOST_FACTORS} for one session`);
 }
 
-/** What a route demands: all factors of one of the lists, each proved within so many milliseconds, if that is given. */
-export interface FactorDemand {
-  readonly factors: readonly (readonly string[])[];
-  readonly maxAge: number | undefined;
-}
-
 /**
- * Returns the factors that are missing or were proved too long ago, of the list that lacks fewest; `undefined`: none.
+ * Returns the factors that are missing, or were proved too long ago, of the list that lacks fewest. `undefined`: one list is
+ * complete.
  *
+ * @param lists alternatives, each of which is enough
  * @param isStale whether an instant in epoch milliseconds is too long ago
  */
 export function missingFactors(
-  { factors }: Pick<FactorDemand, 'factors'>,
+  lists: readonly (readonly string[])[],
   proved: ReadonlyMap<string, Date>,
   isStale: (at: number) => boolean,
 ): readonly string[] | undefined {
   let fewest: readonly string[] | undefined;
-  for (const list of factors) {
+  for (const list of lists) {
     const missing = list.filter(factor => {
       const at = proved.get(factor);
       return at === undefined || isStale(at.getTime());

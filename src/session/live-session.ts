@@ -137,7 +137,7 @@ export class LiveSession<T extends object> implements Session<T> {
 
   /**
    * Writes "last seen", at most once per touch interval, without waiting for the store. A session that seems to have expired is
-   * read again before: on an open socket it may have been used elsewhere since.
+   * read again first: while a socket was open, it may have been used elsewhere.
    */
   touch(): void {
     const { times } = this.#parts;

@@ -34,7 +34,7 @@ export class NearCache {
     this.#watch = backend.watch(news => (news.is === 'lost' ? this.clear() : this.forget(news.id)));
   }
 
-  /** Returns a copy of the record, unless it may have changed too long ago. */
+  /** Returns a copy of the record. `undefined`: there is none, or nobody knows whether the record has changed. */
   get(id: string): SessionRecord | undefined {
     if (!this.#isTrusted()) return undefined;
     const record = this.#records.get(id);
