@@ -19,11 +19,13 @@ export {
   SessionGoneError,
   SessionHeadersSentError,
   SessionHttpError,
+  SessionLimitError,
   SessionNotFreshError,
   SessionRequiredError,
   SessionUnavailableError,
 } from './core/errors.js';
 export type { StoreFinding } from './core/findings.js';
+export type { SessionLimit } from './core/limit.js';
 export type { SessionNews, SessionNewsListener, SessionWatch } from './core/news.js';
 export type { SessionRecord } from './core/record.js';
 export { CurrentSession, type CurrentSessionOptions } from './controllers/current-session.js';

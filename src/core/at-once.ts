@@ -1,4 +1,5 @@
 import type { SessionBackend, WriteOutcome } from './backend.js';
+import type { SessionLimit } from './limit.js';
 import type { SessionRecord } from './record.js';
 
 /**
@@ -10,7 +11,7 @@ export const AT_ONCE: unique symbol = Symbol.for('routing-controllers-sessions: 
 /** Synchronous forms of `create` and `update`, with the same outcomes. */
 export interface AtOnceWrites {
   /** @param onDropped is told of each living session that had to go for the new one, where the backend has a bound */
-  create(record: SessionRecord, onDropped?: (record: SessionRecord) => void): boolean;
+  create(record: SessionRecord, limit?: SessionLimit, onDropped?: (record: SessionRecord) => void): boolean;
   update(record: SessionRecord, expectedVersion: number): WriteOutcome;
 }
 

@@ -1,4 +1,5 @@
 import { SessionConfigurationError } from './errors.js';
+import type { SessionLimit } from './limit.js';
 import type { SessionNewsListener, SessionWatch } from './news.js';
 import type { SessionRecord } from './record.js';
 
@@ -26,8 +27,14 @@ export abstract class SessionBackend {
     return false;
   }
 
-  /** Adds a record. `false`: the id is taken, and what lies there is unchanged. */
-  abstract create(record: SessionRecord): Promise<boolean>;
+  /**
+   * Adds a record. `false`: the id is taken, and what lies there is unchanged.
+   *
+   * @param limit decided on in the same step as the record is stored, so that log-ins that race, in whatever processes, leave no
+   *   principal with more sessions than that, and refuse none that fits. Optional: where a backend leaves it out, the library
+   *   counts before and after, which is exact among the log-ins of one process only.
+   */
+  abstract create(record: SessionRecord, limit?: SessionLimit): Promise<boolean>;
 
   /** Returns the record of that id, or `undefined`. Writes nothing. */
   abstract read(id: string): Promise<SessionRecord | undefined>;

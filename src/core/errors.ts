@@ -113,6 +113,18 @@ export class SessionFactorError extends SessionHttpError {
   }
 }
 
+/** A log-in of a user who has as many sessions as one may have, under `whenFull: 'refuse'`. Nothing was stored. 403. */
+export class SessionLimitError extends SessionHttpError {
+  readonly code = 'ERR_SESSION_LIMIT';
+  /** The most sessions that this user may have. */
+  readonly limit: number;
+
+  constructor(limit: number) {
+    super(403, 'Logged in on too many devices: log out on another one first', { headers: { vary: 'Cookie' } });
+    this.limit = limit;
+  }
+}
+
 /** An unsafe request that a page of another origin sent. 403. */
 export class CrossOriginRequestError extends SessionHttpError {
   readonly code = 'ERR_SESSION_CROSS_ORIGIN';
@@ -178,6 +190,7 @@ const CLASSES = {
   SessionRequiredError,
   SessionNotFreshError,
   SessionFactorError,
+  SessionLimitError,
   CrossOriginRequestError,
   SessionUnavailableError,
   SessionGoneError,

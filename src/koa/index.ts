@@ -11,11 +11,13 @@ export {
   SessionGoneError,
   SessionHeadersSentError,
   SessionHttpError,
+  SessionLimitError,
   SessionNotFreshError,
   SessionRequiredError,
   SessionUnavailableError,
 } from '../core/errors.js';
 export type { StoreFinding } from '../core/findings.js';
+export type { SessionLimit } from '../core/limit.js';
 export type { SessionNews, SessionNewsListener, SessionWatch } from '../core/news.js';
 export type { SessionRecord } from '../core/record.js';
 export type { ModelClass } from '../model/model.js';

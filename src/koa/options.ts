@@ -10,6 +10,7 @@ import {
   type OptionTable,
   refusal,
   seconds,
+  shown,
   text,
   trueOrFalse,
   wholeNumber,
@@ -25,6 +26,7 @@ import { isOrigin, originSet } from './cross-origin.js';
 import { routeOrigins } from './demand.js';
 import type { ModelClass } from '../model/model.js';
 import { markedModelOf, principalPropertyOf } from '../model/notes.js';
+import { isLimit, type LimitSettings } from '../session/limits.js';
 import { NEAR_SESSIONS } from '../session/near-cache.js';
 import type { SignalLimits } from '../session/signals.js';
 import type { StoreOptions } from '../session/store.js';
@@ -77,10 +79,16 @@ export interface SessionCookieOptions<T extends object> {
   /** `false`. CHIPS: a jar of its own for each top-level site. */
   partitioned?: boolean;
   /**
-   * The most sessions of one principal; 100. One more log-in ends the least recently seen session. `Infinity`: no limit.
-   * Sessions without a principal are not limited.
+   * The most sessions of one principal; 100. A function returns it for a principal, by the data of the log-in. `Infinity`: no
+   * limit. Decided in the step that stores a log-in, so that log-ins that race leave nobody with more. Sessions without a
+   * principal are not limited.
    */
-  maxSessionsPerPrincipal?: number;
+  maxSessionsPerPrincipal?: number | ((principal: string, data: T) => number);
+  /**
+   * What one more log-in does: `'evict'` ends the least recently seen session, `'refuse'` rejects with SessionLimitError (403).
+   * Default: `'evict'`.
+   */
+  whenFull?: 'evict' | 'refuse';
   /**
    * Other origins that may send unsafe requests with this cookie; none. Of the web, as `https://app.example.com`, and of
    * apps, as `capacitor://localhost` or `chrome-extension://…`. One route alone can trust more: see `RequireSessionOptions`.
@@ -120,7 +128,7 @@ export interface ResolvedOptions<T extends object> {
   schemeName: string;
   autoError: boolean;
   unauthenticatedStatus: 401 | 403;
-  limits: SessionLimits & SignalLimits & StoreOptions;
+  limits: SessionLimits & SignalLimits & StoreOptions & LimitSettings;
   persistent: boolean;
   trustedOrigins: ReadonlySet<string>;
   sweepInterval: number;
@@ -146,8 +154,8 @@ const HOW_TO_REGISTER =
 const BACKEND: Check = { instead: 'a SessionBackend, as new InMemoryBackend()', holds: isBackend };
 
 const LIMIT: Check = {
-  instead: wholeNumber(1).instead,
-  holds: value => value === Infinity || wholeNumber(1).holds(value),
+  instead: `${wholeNumber(1).instead}, Infinity, or a function (principal, data) => number`,
+  holds: value => isLimit(value) || typeof value === 'function',
 };
 
 const ORIGINS: Check = { instead: "an array, as ['https://app.example.com']", holds: Array.isArray };
@@ -184,6 +192,7 @@ export const OPTIONS = Object.freeze({
   secure: { default: 'auto', check: oneOf(true, false, 'auto') },
   partitioned: { default: false, check: trueOrFalse },
   maxSessionsPerPrincipal: { default: 100, check: LIMIT },
+  whenFull: { default: 'evict', check: oneOf('evict', 'refuse') },
   trustedOrigins: { default: Object.freeze([]), check: ORIGINS },
   backendTimeout: { default: 2, check: seconds(0.001, LONGEST.hour), unit: 'seconds' },
   nearCache: { default: undefined, check: CACHE },
@@ -275,7 +284,8 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
   }
   const { maxSessionsPerPrincipal = Infinity } = own;
   if (maxSessionsPerPrincipal !== Infinity)
-    assertPrincipal(dataModel, `maxSessionsPerPrincipal: ${maxSessionsPerPrincipal}`);
+    assertPrincipal(dataModel, `maxSessionsPerPrincipal: ${shown(maxSessionsPerPrincipal)}`);
+  if (own.whenFull !== undefined) assertPrincipal(dataModel, `whenFull: '${own.whenFull}'`);
   if (!COOKIE_NAME.test(options.name))
     throw refuse('name', JSON.stringify(options.name), "letters, digits and any of !#$%&'*+-.^_`|~ (RFC 6265)");
   if (!options.path.startsWith('/')) throw refuse('path', JSON.stringify(options.path), "a path from '/' on");
@@ -296,6 +306,7 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
       touchInterval: resolveTouchInterval(own.touchInterval, idleTimeout) * 1000,
       backendTimeout: ms.backendTimeout,
       maxSessionsPerPrincipal: options.maxSessionsPerPrincipal,
+      whenFull: options.whenFull,
       nearCache: nearSessions(options.nearCache),
       watchInterval: ms.watchInterval,
       watchTimeout: ms.watchTimeout,

@@ -8,6 +8,7 @@ import type { SessionInput } from '../model/session-input.js';
 import type { Model } from '../model/model.js';
 import type { SessionEvent, SessionEventHub, SessionEvents } from './events.js';
 import { LiveSession } from './live-session.js';
+import { Limits, type LimitSettings } from './limits.js';
 import { Locks } from './locks.js';
 import { LogIn, type LogInContext } from './log-in.js';
 import { NodeClock } from './node-clock.js';
@@ -42,7 +43,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
     readonly model: Model<T>,
     readonly events: SessionEventHub,
     readonly tokens: Tokens,
-    limits: SessionLimits & SignalLimits & StoreOptions,
+    limits: SessionLimits & SignalLimits & StoreOptions & LimitSettings,
     clock: Clock,
     backend: () => SessionBackend,
   ) {
@@ -60,7 +61,7 @@ export class Sessions<T extends object> implements SessionParts<T> {
     this.touches = new Touches(this.store, this.times);
     this.queue = new WriteQueue(model, this.store, this.records, this.times);
     this.signals = new Signals(this.store, this.records, this.times, limits);
-    this.#logIn = new LogIn(this, new Locks(2 * limits.backendTimeout));
+    this.#logIn = new LogIn(this, new Limits(limits, this, new Locks(2 * limits.backendTimeout)));
     this.#patience = LOG_IN_CALLS * limits.backendTimeout;
   }
 

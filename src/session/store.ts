@@ -4,6 +4,7 @@ import { SessionConfigurationError, SessionError, SessionUnavailableError } from
 import { endsAll } from '../core/ends-all.js';
 import { engineClockOf } from '../core/engine-clock.js';
 import type { Eventual } from '../core/eventual.js';
+import type { SessionLimit } from '../core/limit.js';
 import { findingsOf, type StoreFinding, wrongClock } from '../core/findings.js';
 import { wantsNearCache } from '../core/near-cache.js';
 import type { SessionNewsListener, SessionWatch } from '../core/news.js';
@@ -84,10 +85,15 @@ export class Store {
   }
 
   /** Stores a log-in's record. If the outcome is unknown, the session is an orphan and is ended. */
-  create(record: SessionRecord): Eventual<boolean> {
+  create(record: SessionRecord, limit?: SessionLimit): Eventual<boolean> {
     const writes = this.#writes();
-    if (writes) return this.#now('create', record, () => writes.create(record, this.#onDropped));
-    return this.#orEnd(record, 'create', backend => backend.create(record));
+    if (writes) return this.#now('create', record, () => writes.create(record, limit, this.#onDropped));
+    return this.#orEnd(record, 'create', backend => backend.create(record, limit));
+  }
+
+  /** Notes that the backend ended a session for a log-in. */
+  evicted(id: string): void {
+    this.#ended(id);
   }
 
   update(record: SessionRecord, expectedVersion: number): Eventual<WriteOutcome> {

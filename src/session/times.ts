@@ -8,7 +8,6 @@ export interface SessionLimits {
   absoluteTimeout: number;
   touchInterval: number;
   backendTimeout: number;
-  maxSessionsPerPrincipal: number;
 }
 
 /** The instants of one session. */
@@ -81,6 +80,12 @@ export class Times {
 
   #endBySettings(createdAt: number, lastSeenAt: number): number {
     return Math.min(lastSeenAt + this.limits.idleTimeout, createdAt + this.limits.absoluteTimeout);
+  }
+
+  /** Returns the instants of which each is earlier than that of every living session. See `SessionLimit`. */
+  livesAfter(now: number): Pick<SessionRecord, 'createdAt' | 'lastSeenAt' | 'expiresAt'> {
+    const { idleTimeout, absoluteTimeout } = this.limits;
+    return { expiresAt: now, lastSeenAt: now - idleTimeout, createdAt: now - absoluteTimeout };
   }
 
   /** The end of a stored session: what was written when it was last seen, or today's settings where those are shorter. */

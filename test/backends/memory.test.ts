@@ -134,7 +134,7 @@ describe('a full backend', () => {
     const dropped: string[] = [];
     const add = (id: string, now: number, change: Partial<SessionRecord>) => {
       const record = { ...recordOf(id, undefined, 1, now), createdAt: now, ...change };
-      backend[AT_ONCE].writes!()!.create(record, ({ id: name }) => dropped.push(name));
+      backend[AT_ONCE].writes!()!.create(record, undefined, ({ id: name }) => dropped.push(name));
     };
     for (let n = 0; n < ACTIVE; n++) {
       const address = ip(n);
@@ -190,6 +190,7 @@ describe('a full backend', () => {
     const create = (id: string, now: number, change: Partial<SessionRecord>) =>
       backend[AT_ONCE].writes!()!.create(
         { ...recordOf(id, 'ada', 1, now), createdAt: now, ...change },
+        undefined,
         ({ id: name }) => dropped.push(name),
       );
     for (let n = 0; n < 5; n++) create(`over ${n}`, 1, { principal: `user ${n}`, expiresAt: 10 });

@@ -83,6 +83,7 @@ describe('an invalid option is refused at construction, with its name and the va
       [0, -1, 1.5, NaN, -Infinity, '3', null],
       /maxSessionsPerPrincipal: .*; write a whole number from 1/,
     ],
+    ['whenFull', ['drop', true, null], /whenFull: .*; write 'evict' or 'refuse'/],
     ['trustedOrigins', ['https://app.example.com', null, {}, 42], /trustedOrigins: .*; write an array/],
     [
       'trustedOrigins',

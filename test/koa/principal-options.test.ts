@@ -50,6 +50,9 @@ describe('without @Principal', () => {
     expect(() => made(Nobody, { maxSessionsPerPrincipal: 3 })).toThrow(WHAT_TO_WRITE);
     expect(() => made(Nobody, { maxSessionsPerPrincipal: Infinity })).not.toThrow();
     expect(() => made(Inherited, { maxSessionsPerPrincipal: 3 })).not.toThrow();
+    expect(() => made(Nobody, { maxSessionsPerPrincipal: () => 3 })).toThrow(/^maxSessionsPerPrincipal: /);
+    expect(() => made(Nobody, { whenFull: 'refuse' })).toThrow(/^whenFull: 'refuse': /);
+    expect(() => made(Inherited, { maxSessionsPerPrincipal: () => 3, whenFull: 'refuse' })).not.toThrow();
   });
 
   test('listSessions and endSessions are refused, because they would find nothing', async () => {

@@ -19,6 +19,7 @@ const LIMITS = {
   touchInterval: 60_000,
   backendTimeout: 2_000,
   maxSessionsPerPrincipal: Infinity,
+  whenFull: 'evict' as const,
   nearCache: undefined,
   watchInterval: 1_000,
   watchTimeout: 60_000,

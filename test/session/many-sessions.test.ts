@@ -32,6 +32,13 @@ class AskedBackend extends InMemoryBackend {
   }
 }
 
+/** Sessions in a backend that leaves limits to the library. */
+class UndecidedBackend extends AskedBackend {
+  override create(record: SessionRecord): Promise<boolean> {
+    return super.create(record);
+  }
+}
+
 let now = START;
 beforeEach(() => {
   now = START;
@@ -99,20 +106,24 @@ describe('the default of maxSessionsPerPrincipal', () => {
     expect(backend.size).toBe(110);
   });
 
-  test('costs a log-in one look at the newest sessions while there is room, and Infinity none', async () => {
-    const backend = new AskedBackend();
+  test('costs a log-in no look where the backend decides, else one at the newest sessions, and Infinity none', async () => {
+    const deciding = new AskedBackend();
+    await logIn(sessionsIn(deciding));
+    expect(deciding.limits).toEqual([]);
+    const backend = new UndecidedBackend();
     await logIn(sessionsIn(backend));
-    expect(backend.limits).toEqual([150]);
     await logIn(sessionsIn(backend, { maxSessionsPerPrincipal: 2 }));
-    expect(backend.limits).toEqual([150, 52, 52]);
     await logIn(sessionsIn(backend, { maxSessionsPerPrincipal: Infinity }));
-    expect(backend.limits).toEqual([150, 52, 52]);
+    expect(backend.limits).toEqual([151, 53]);
   });
 });
 
 describe('a user who already has very many sessions when a limit arrives', () => {
-  test('logs in, and each log-in ends 50 of them, until there are as many as allowed', async () => {
-    const backend = new AskedBackend();
+  test.each([
+    ['a backend that decides', () => new AskedBackend(), -Infinity],
+    ['one that leaves it to the library', () => new UndecidedBackend(), 54],
+  ])('logs in, and each log-in ends 50 of them, until there are as many as allowed: %s', async (_, open, looked) => {
+    const backend = open();
     const sessions = sessionsIn(backend, { maxSessionsPerPrincipal: 3 });
     await fill(backend, 1_003);
     let evicted = 0;
@@ -130,7 +141,7 @@ describe('a user who already has very many sessions when a limit arrives', () =>
       true,
       true,
     ]);
-    expect(Math.max(...backend.limits.map(limit => limit ?? Infinity))).toBe(53);
+    expect(Math.max(...backend.limits.map(limit => limit ?? Infinity))).toBe(looked);
   });
 
   test('dead sessions that were not swept hide no living ones', async () => {

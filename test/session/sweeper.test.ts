@@ -27,6 +27,7 @@ const LIMITS = {
   touchInterval: MINUTE,
   backendTimeout: 2_000,
   maxSessionsPerPrincipal: Infinity,
+  whenFull: 'evict' as const,
   nearCache: undefined,
   watchInterval: 1_000,
   watchTimeout: 60_000,

@@ -38,6 +38,7 @@ function processOn(backend: FaultyBackend | FaultyBackend['store']): Sessions<Lo
     touchInterval: 1e6,
     backendTimeout: BACKEND_TIMEOUT,
     maxSessionsPerPrincipal: Infinity,
+    whenFull: 'evict' as const,
     nearCache: undefined,
     watchInterval: 1_000,
     watchTimeout: 60_000,

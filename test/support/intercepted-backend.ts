@@ -15,7 +15,7 @@ export type Effect =
 /** Wraps a backend, and lets a subclass stand between each call and the store. */
 export abstract class InterceptedBackend extends SessionBackend {
   /** @param inner asked for at each call, so that a test can put another store underneath */
-  constructor(private readonly inner: () => SessionBackend) {
+  constructor(protected readonly inner: () => SessionBackend) {
     super();
   }
 

@@ -1,4 +1,4 @@
-import type { SessionBackend } from 'routing-controllers-sessions';
+import type { SessionBackend, SessionLimit, SessionRecord } from 'routing-controllers-sessions';
 
 import { type Effect, InterceptedBackend } from './intercepted-backend.js';
 
@@ -59,5 +59,16 @@ export class SchedulerBackend extends InterceptedBackend {
     this.scheduler.onEffect(describe(result), this.client);
     await this.scheduler.pause(this.client, call, 'after');
     return result;
+  }
+}
+
+/** One whose engine decides on limits itself. */
+export class DecidingSchedulerBackend extends SchedulerBackend {
+  override create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    return this.intercept(
+      'create',
+      () => this.inner().create(record, limit),
+      result => ({ call: 'create', record, result }),
+    );
   }
 }

@@ -52,6 +52,7 @@ export class Node {
       touchInterval: 60_000,
       backendTimeout: 20_000,
       maxSessionsPerPrincipal: Infinity,
+      whenFull: 'evict' as const,
       nearCache: undefined,
       watchInterval: 1_000,
       watchTimeout: 60_000,

@@ -1,6 +1,7 @@
 import { AT_ONCE, type AtOnce, type AtOnceWrites } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { constructorOptions, type OptionTable, wholeNumber } from '../../core/checks.js';
+import { counts, decide, mostCounted, type SessionLimit } from '../../core/limit.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
@@ -76,8 +77,9 @@ export class InMemoryBackend extends SessionBackend {
   readonly #watches = new Watches(() => ({ knownUntil: () => this.#knownUntil(), close: () => undefined }));
 
   readonly #writes: AtOnceWrites = {
-    create: (record, onDropped) => {
+    create: (record, limit, onDropped) => {
       if (this.#kept.has(record.id)) return false;
+      if (limit && !this.#makeRoom(record.principal, limit)) return false;
       this.#add({ ...record });
       while (this.#kept.size > this.#maxSessions) {
         const dropped = this.#dispensable(record.createdAt);
@@ -123,8 +125,8 @@ export class InMemoryBackend extends SessionBackend {
     return this.#kept.size;
   }
 
-  create(record: SessionRecord): Promise<boolean> {
-    return Promise.resolve(this.#writes.create(record));
+  create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    return Promise.resolve(this.#writes.create(record, limit));
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
@@ -276,6 +278,25 @@ export class InMemoryBackend extends SessionBackend {
     const first = this.#first;
     if (first && first.record.expiresAt <= now) return first;
     return this.#largest.group?.leastSeen ?? this.#crowds.first ?? first;
+  }
+
+  /** Ends what a principal has too many. `false`: there is no room. */
+  #makeRoom(principal: string | undefined, limit: SessionLimit): boolean {
+    const list = principal === undefined ? undefined : this.#byPrincipal.get(principal);
+    // A list that is short enough decides nothing, whatever is in it.
+    const isShort = list === undefined || list.size < limit.most;
+    const sessions = isShort ? [] : list.newest(mostCounted(limit), ({ record }) => counts(record, limit));
+    const decision = decide(
+      sessions.map(({ record }) => record),
+      limit,
+    );
+    if (decision !== 'full')
+      for (const id of decision) {
+        const kept = this.#kept.get(id);
+        if (kept) this.#end(kept);
+      }
+    limit.onDecided(decision);
+    return decision !== 'full';
   }
 
   #add(record: SessionRecord): void {

@@ -63,10 +63,10 @@ export class PrincipalList<K extends OfPrincipal> {
     return least;
   }
 
-  /** Returns at most `limit` records, the newest first. */
-  newest(limit: number): K[] {
+  /** Returns at most `limit` of those records that fit, the newest first. */
+  newest(limit: number, fits: (kept: K) => boolean = () => true): K[] {
     const found: K[] = [];
-    for (let kept = this.last; kept && found.length < limit; kept = kept.older) found.push(kept);
+    for (let kept = this.last; kept && found.length < limit; kept = kept.older) if (fits(kept)) found.push(kept);
     return found;
   }
 }

@@ -1,0 +1,140 @@
+import { SessionConfigurationError } from '../core/errors.js';
+import { byLastSeen, type Counted, counts, MOST_EVICTED, type SessionLimit } from '../core/limit.js';
+import { Recent } from '../core/recent.js';
+import type { SessionRecord } from '../core/record.js';
+import type { Locks } from './locks.js';
+import type { Records } from './records.js';
+import type { Store } from './store.js';
+import type { Times } from './times.js';
+
+/** How many sessions one principal may have, and what happens to one more. */
+export interface LimitSettings {
+  /** `never`, because a service of one model is used where one of any model is asked for. */
+  maxSessionsPerPrincipal: number | ((principal: string, data: never) => number);
+  whenFull: SessionLimit['whenFull'];
+}
+
+/** The number of principals whose latest log-in is remembered. Forgetting one leaves two log-ins within a millisecond unordered. */
+const LATEST = 10_000;
+
+/**
+ * The number of log-ins of one user within one millisecond up to which their order does not matter to a limit that is as far
+ * off as that.
+ */
+const AT_ONCE = 50;
+
+/** The log-ins of one principal that this process made within one millisecond, or that follow from there. */
+interface Burst {
+  lastSeenAt: number;
+  count: number;
+}
+
+/** The record of a session that is somebody's. */
+export type OwnedRecord = SessionRecord & { principal: string };
+
+/** Returns whether a number can be a limit. */
+export function isLimit(value: unknown): value is number {
+  return value === Infinity || (Number.isSafeInteger(value) && (value as number) >= 1);
+}
+
+/** Stores log-ins under `maxSessionsPerPrincipal`. */
+export class Limits {
+  readonly #latest = new Recent<Burst>(LATEST);
+
+  constructor(
+    private readonly settings: LimitSettings,
+    private readonly parts: { store: Store; records: Pick<Records<object>, 'list'>; times: Times },
+    private readonly locks: Locks,
+  ) {}
+
+  /**
+   * Returns the most sessions of a principal.
+   *
+   * @param data makes an instance of the data, which a function may look at
+   * @throws SessionConfigurationError when the function returns what is not a limit
+   */
+  mostOf(principal: string, data: () => object): number {
+    const { maxSessionsPerPrincipal: most } = this.settings;
+    if (typeof most === 'number') return most;
+    const returned: unknown = most(principal, data() as never);
+    if (isLimit(returned)) return returned;
+    const got = returned instanceof Promise ? 'a promise' : String(returned);
+    throw new SessionConfigurationError(
+      `maxSessionsPerPrincipal: the function returned ${got}; return a whole number from 1 on, or Infinity`,
+    );
+  }
+
+  /**
+   * Stores a record if the limit allows it.
+   *
+   * @param except ids of sessions that the new one takes the place of
+   * @returns `'taken'`: there is another session of that id; `'full'`: there is no room; else the ids of those that were ended
+   * @throws SessionUnavailableError when the backend fails
+   */
+  async create(
+    record: OwnedRecord,
+    most: number,
+    except: readonly string[],
+  ): Promise<readonly string[] | 'full' | 'taken'> {
+    let decision: readonly string[] | 'full' | undefined;
+    const limit: SessionLimit = {
+      most,
+      whenFull: this.settings.whenFull,
+      except,
+      livesAfter: this.parts.times.livesAfter(record.createdAt),
+      onDecided: decided => (decision ??= decided),
+    };
+    const { store } = this.parts;
+    const inOrder = this.#inOrder(record, most);
+    const creating = store.create(inOrder, limit);
+    const isStored = creating instanceof Promise ? await creating : creating;
+    if (decision !== undefined && decision !== 'full') decision.forEach(id => store.evicted(id));
+    if (!isStored) return decision === 'full' ? 'full' : 'taken';
+    return decision ?? this.locks.hold(record.principal, () => this.#decideLater(inOrder, limit));
+  }
+
+  /**
+   * Returns the record as seen later than other log-ins of its principal that this process made within the same millisecond, so
+   * that the latest of them stays.
+   */
+  #inOrder(record: OwnedRecord, most: number): OwnedRecord {
+    const before = this.#latest.get(record.principal);
+    const isBurst =
+      before !== undefined &&
+      before.lastSeenAt >= record.lastSeenAt &&
+      before.lastSeenAt < record.lastSeenAt + before.count;
+    const count = isBurst ? before.count + 1 : 1;
+    const lastSeenAt = isBurst && most < count + AT_ONCE ? before.lastSeenAt + 1 : record.lastSeenAt;
+    this.#latest.set(record.principal, { lastSeenAt, count });
+    return { ...record, lastSeenAt };
+  }
+
+  /**
+   * Decides after the record was stored, where the backend did not. All processes agree on one order of the sessions, so that
+   * log-ins that race do not end each other's.
+   */
+  async #decideLater(record: OwnedRecord, limit: SessionLimit): Promise<string[] | 'full'> {
+    const { store, records } = this.parts;
+    const { most, whenFull } = limit;
+    const all = await records.list(record.principal, most + 1 + MOST_EVICTED);
+    const sessions = all.filter(session => counts(session, limit));
+    const surplus = sessions.length - most;
+    if (surplus <= 0) return [];
+    if (whenFull === 'evict') {
+      const ids = sessions
+        .sort(byLastSeen)
+        .slice(0, Math.min(surplus, MOST_EVICTED))
+        .map(({ id }) => id);
+      for (const id of ids) await store.delete(id);
+      return ids;
+    }
+    if (sessions.sort(byLogIn).findIndex(({ id }) => id === record.id) < most) return [];
+    await store.delete(record.id);
+    return 'full';
+  }
+}
+
+/** The order in which log-ins have a right to stay. */
+function byLogIn(a: Counted, b: Counted): number {
+  return a.createdAt - b.createdAt || byLastSeen(a, b);
+}
