@@ -1,10 +1,13 @@
 import './controllers/driver.js';
 import './controllers/http-errors.js';
 
-import { backendOfContainer } from './controllers/services.js';
+import { backendOfContainer, cookieServiceOf } from './controllers/services.js';
 import { setBackendSource } from './koa/backend-source.js';
+import { setCookieSource } from './koa/cookie-source.js';
+import type { CookieIdentifier } from './koa/session-cookie.js';
 
 setBackendSource(backendOfContainer);
+setCookieSource(identifier => cookieServiceOf(identifier as CookieIdentifier, 'carry'));
 
 export { InMemoryBackend, type InMemoryBackendOptions } from './backends/memory/backend.js';
 export { SessionBackend, type WriteOutcome } from './core/backend.js';
@@ -33,8 +36,13 @@ export { Principal } from './model/principal.js';
 export { RequireSession } from './controllers/require-session.js';
 export { SessionData, type SessionDataOptions } from './controllers/session-data.js';
 export { type CurrentSessionInfo, SessionsController } from './controllers/sessions-controller.js';
-export type { CreateSessionOptions, SessionCookieOptions } from './koa/options.js';
-export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './koa/session-cookie.js';
+export type { SessionCookieOptions } from './koa/options.js';
+export {
+  type CookieIdentifier,
+  type CreateSessionOptions,
+  type RequireSessionOptions,
+  SessionCookie,
+} from './koa/session-cookie.js';
 export type {
   BackendOperation,
   BackendOutcome,

@@ -13,6 +13,7 @@ import type { SessionInput } from '../model/session-input.js';
 import { Model } from '../model/model.js';
 import { requiredPrincipalOf } from '../model/principal.js';
 import { Diagnostics } from '../session/diagnostics.js';
+import { type Carry, carryOf } from '../session/carry.js';
 import { SessionEventHub } from '../session/events.js';
 import type { Session, SessionInfo, Transport } from '../session/session.js';
 import type { ClientInfo } from '../session/log-in.js';
@@ -27,7 +28,7 @@ import { isCrossOrigin, isSafeMethod, originSet } from './cross-origin.js';
 import { KoaTransport, noTransport, socketTransport } from './koa-transport.js';
 import {
   assertPrincipal,
-  type CreateSessionOptions,
+  type LogInOptions,
   type ResolvedOptions,
   resolveOptions,
   type SessionCookieOptions,
@@ -35,6 +36,14 @@ import {
 } from './options.js';
 import { runningScope, scopeOf } from './request-scope.js';
 import { RequestSession } from './request-session.js';
+
+/** What a log-in takes over: the request's session under another cookie service, or the same. */
+export interface TakenOver<T extends object> {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- of whatever model
+  visitors: CookieService<any>;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- of whatever model
+  merge: (visitor: any, data: T) => unknown;
+}
 
 /** Returns the session of an id, with its principal if it is one of the request's own; `undefined` for what cannot be an id. */
 function named(id: string, own: readonly SessionName[]): SessionName | undefined {
@@ -73,7 +82,8 @@ export class CookieService<T extends object = object> {
     this.#sweeper = new Sweeper(() => this.#sessions.store.sweep(), settings.sweepInterval);
   }
 
-  async logIn(data: SessionInput<T>, ctx: Context, options: CreateSessionOptions): Promise<Session<T>> {
+  /** @param taken what it takes over from a visitor */
+  async logIn(data: SessionInput<T>, ctx: Context, options: LogInOptions, taken?: TakenOver<T>): Promise<Session<T>> {
     const request = this.requestSession(ctx);
     this.assertSameOrigin(ctx, options.trustedOrigins && originSet(options.trustedOrigins));
     const { transport } = request;
@@ -81,18 +91,26 @@ export class CookieService<T extends object = object> {
     const terms = termsOfLogIn(options, this.settings.limits);
     const { previousId, requirePrevious = false, factors = [] } = options;
     assertFactors([...new Set(factors)], 'createSession', 'factors');
-    return request.logIn(own => {
+    return request.logIn(async own => {
+      const carry = await taken?.visitors.carry(ctx, taken.merge as Carry['merge']);
       const previous = previousId === undefined ? request.current : named(previousId, own);
       if (requirePrevious && !previous) throw new SessionGoneError();
       const others = own.filter(({ id }) => id !== previous?.id);
       const earlier = previous ? [previous, ...others] : others;
       const client = this.#clientOf(ctx);
-      const context = { transport, client, earlier, requireFirst: requirePrevious, terms, factors };
-      return this.#sessions.create(data, context).then(session => {
-        if (session.principal === undefined) this.#noteNobody();
-        return session;
-      });
+      const context = { transport, client, earlier, requireFirst: requirePrevious, terms, factors, carry };
+      const session = await this.#sessions.create(data, context);
+      if (session.principal === undefined) this.#noteNobody();
+      // The cookie of the log-in takes the place of its own.
+      if (carry && taken?.visitors !== this) taken?.visitors.requestSession(ctx).markEnded(carry.id, { clear: true });
+      return session;
     });
+  }
+
+  /** Returns the request's session as a log-in takes it over, if there is one. */
+  async carry(ctx: Context, merge: Carry['merge']): Promise<Carry | undefined> {
+    const session = await this.requestSession(ctx).get();
+    return session && carryOf(session, this.#sessions, merge);
   }
 
   /** @param ctx the request; default: the running one, if any */

@@ -36,5 +36,10 @@ export type {
 } from '../session/diagnostics.js';
 export type { SessionEvent, SessionEventListener, SessionEventName, SessionEvents } from '../session/events.js';
 export type { Change, EndOptions, RotateOptions, Session, SessionInfo } from '../session/session.js';
-export type { CreateSessionOptions, SessionCookieOptions } from './options.js';
-export { type CookieIdentifier, type RequireSessionOptions, SessionCookie } from './session-cookie.js';
+export type { SessionCookieOptions } from './options.js';
+export {
+  type CookieIdentifier,
+  type CreateSessionOptions,
+  type RequireSessionOptions,
+  SessionCookie,
+} from './session-cookie.js';

@@ -203,8 +203,8 @@ export const OPTIONS = Object.freeze({
   clock: { default: systemClock, check: functionOf('a function that returns epoch milliseconds') },
 } satisfies Record<keyof SessionCookieOptions<object>, OptionRule>);
 
-/** Options of `createSession`. */
-export interface CreateSessionOptions {
+/** Options of `createSession`, but for the session that it takes over. */
+export interface LogInOptions {
   /** A session that the new one replaces, beside the one that the request came with. */
   previousId?: string;
   /**
@@ -245,7 +245,7 @@ export const CREATION: OptionTable = Object.freeze({
  * @throws SessionConfigurationError for a timeout that is longer than the service's, or an idle one that is longer than the
  *   absolute one
  */
-export function termsOfLogIn(options: CreateSessionOptions, limits: SessionLimits): Terms {
+export function termsOfLogIn(options: LogInOptions, limits: SessionLimits): Terms {
   const { persistent, idleTimeout, absoluteTimeout } = options;
   for (const name of ['idleTimeout', 'absoluteTimeout'] as const) {
     const most = limits[name] / 1000;

@@ -16,10 +16,11 @@ import {
   type CurrentUserChecker,
   currentUserChecker,
 } from './checkers.js';
-import { CookieService } from './cookie-service.js';
+import { CookieService, type TakenOver } from './cookie-service.js';
+import { findCookie } from './cookie-source.js';
 import { DEMAND, type SessionDemand } from './demand.js';
 import { guard } from './guard.js';
-import { CREATION, type CreateSessionOptions, type SessionCookieOptions } from './options.js';
+import { CREATION, type LogInOptions, type SessionCookieOptions } from './options.js';
 import { varyByCookie } from './response-headers.js';
 
 /**
@@ -37,6 +38,33 @@ export interface RequireSessionOptions<T extends object = any> extends SessionDe
   /** The cookie service, for applications with several. Default: `SessionCookie`. */
   cookie?: CookieIdentifier<T>;
 }
+
+/** Options of `createSession`. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as of the contract, where the model is not inferred
+export interface CreateSessionOptions<T extends object = any> extends LogInOptions {
+  /**
+   * Takes over a visitor's session, as a basket that was filled before the log-in: the cookie service of the visitors, by its class
+   * or itself, and a function that adds what the visitor has to the data of the log-in. The result is validated before anything
+   * is stored, and the visitor's session ends in the same step; of log-ins that race, one gets it. Where the function or the
+   * log-in fails, nothing is stored, and the visitor keeps the session. Without such a session the function is not called. It is
+   * called again when the visitor's session is changed meanwhile, so it should have no other effects.
+   */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a visitor's data is of whatever model
+  carry?: [visitors: CookieIdentifier | SessionCookie<any>, merge: (visitor: any, data: T) => void | Promise<void>];
+}
+
+const CARRYING: OptionTable = Object.freeze({
+  ...CREATION,
+  carry: {
+    check: {
+      instead: 'a cookie service and a function, as [VisitorCookie, (visitor, data) => …]',
+      holds: (value: unknown) =>
+        Array.isArray(value) &&
+        value.length === 2 &&
+        value.every((part, n) => typeof part === 'function' || (n === 0 && serviceOf(part))),
+    },
+  },
+});
 
 /** The option that names a cookie service. */
 export const COOKIE: OptionTable = Object.freeze({
@@ -93,16 +121,23 @@ export class SessionCookie<T extends object> {
    * dead when it resolves; a token from the client is never adopted.
    *
    * @param options a string is `previousId`
+   * @throws SessionLimitError when the user has as many sessions as one may have, under `whenFull: 'refuse'`; nothing is stored
+   * @throws what the function of `carry` throws; nothing is stored
    * @throws SessionGoneError with `requirePrevious`, when the previous session is not there; nothing is stored
    * @throws InvalidSessionDataError when data breaks its model; nothing is stored, no cookie is set
    * @throws CrossOriginRequestError when a page of another origin sent the request
    * @throws SessionUnavailableError when the backend fails; no cookie is set
    * @throws SessionHeadersSentError when the response has begun
    */
-  createSession(data: SessionInput<T>, ctx: Context, options: string | CreateSessionOptions = {}): Promise<Session<T>> {
+  createSession(
+    data: SessionInput<T>,
+    ctx: Context,
+    options: string | CreateSessionOptions<T> = {},
+  ): Promise<Session<T>> {
     assertContext(ctx, 'createSession');
-    const given = typeof options === 'string' ? { previousId: options } : options;
-    return this.#service.logIn(data, ctx, checkedOptions(given, CREATION, 'createSession'));
+    const given: CreateSessionOptions<T> = typeof options === 'string' ? { previousId: options } : options;
+    const checked = checkedOptions<CreateSessionOptions<T>>(given, CARRYING, 'createSession');
+    return this.#service.logIn(data, ctx, checked, checked.carry && takenOver(checked.carry));
   }
 
   /**
@@ -274,6 +309,11 @@ export class SessionCookie<T extends object> {
   close(): Promise<void> {
     return this.#service.close();
   }
+}
+
+/** @throws SessionConfigurationError when there is no such cookie service */
+function takenOver<T extends object>([visitors, merge]: Required<CreateSessionOptions<T>>['carry']): TakenOver<T> {
+  return { visitors: serviceOf(visitors) ?? findCookie(visitors as CookieIdentifier), merge };
 }
 
 /** Returns the core object behind a `SessionCookie`, or `undefined` for anything else. */

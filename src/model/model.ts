@@ -91,13 +91,19 @@ export class Model<T extends object> {
   /**
    * Returns new data: the model's defaults, overridden by the given properties.
    *
+   * @param complete changes an instance of it, before it is validated
    * @throws InvalidSessionDataError naming each property that breaks a rule of the model, or that JSON cannot carry
+   * @throws what `complete` throws
    */
-  async create(data: SessionInput<T>): Promise<JsonObject> {
-    const plain = this.#withDefaults(data);
+  async create(data: SessionInput<T>, complete?: (draft: T) => unknown): Promise<JsonObject> {
+    const defaulted = this.#withDefaults(data);
     // A literal is stored in the same form as an instance in its place.
     const speaks = 'toJSON' in this.#class.prototype && !(data instanceof this.#class);
-    return this.validated(speaks ? this.visible(plain) : plain);
+    const plain = speaks ? this.visible(defaulted) : defaulted;
+    if (!complete) return this.validated(plain);
+    const draft = this.instantiate(plain);
+    await complete(draft);
+    return this.validated(applyChanges(plain, this.changes(plain, draft)));
   }
 
   /**

@@ -282,6 +282,13 @@ export class LiveSession<T extends object> implements Session<T> {
     });
   }
 
+  /** Returns the data of a state that was read elsewhere, with what was assigned in this request, in a new instance. */
+  copyOf({ data }: StoredState): T {
+    const { model } = this.#parts;
+    const assigned = this.#data === undefined ? NO_CHANGES : model.changes(this.#stored.data, this.#data);
+    return model.instantiate(applyChanges(data, assigned));
+  }
+
   /** Returns whether a token is the one that the request has for this session. */
   isOpenedBy({ id, hash }: VerifiedToken): boolean {
     return id === this.id && hash === this.#hash;

@@ -1,9 +1,10 @@
 import { newProof, type Terms } from '../cookie/proof.js';
 import type { MintedToken } from '../cookie/tokens.js';
-import { SessionGoneError, SessionLimitError, SessionUnavailableError } from '../core/errors.js';
+import { SessionConflictError, SessionGoneError, SessionLimitError, SessionUnavailableError } from '../core/errors.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { SessionRecord } from '../core/record.js';
 import type { JsonObject } from '../model/json.js';
+import type { Carry, Visited } from './carry.js';
 import { LiveSession } from './live-session.js';
 import type { Limits, OwnedRecord } from './limits.js';
 import type { SessionName, SessionParts } from './parts.js';
@@ -28,6 +29,8 @@ export interface LogInContext {
   earlier: readonly SessionName[];
   /** `true`: the first of these must be alive. Otherwise there is no log-in, and the others stay. */
   requireFirst?: boolean;
+  /** A visitor's session that it takes over. */
+  carry?: Carry | undefined;
 }
 
 /** The data to store, in the forms that the record needs. */
@@ -36,6 +39,9 @@ interface Content {
   encoded: string;
   principal: string | undefined;
 }
+
+/** The number of times that a log-in reads a visitor's session again because the visitor goes on using it. */
+const MAX_TAKES = 50;
 
 /** Makes sessions. */
 export class LogIn<T extends object> {
@@ -47,9 +53,11 @@ export class LogIn<T extends object> {
   ) {}
 
   /**
-   * Makes a session. When it resolves, the record is stored and the `earlier` sessions are dead; when it rejects, there is
-   * no record.
+   * Makes a session. When it resolves, the record is stored, and the `earlier` sessions and the one that it takes over are dead;
+   * when it rejects, there is no record, and the visitor keeps the session.
    *
+   * @throws what merging throws
+   * @throws SessionConflictError when the visitor's session kept being changed
    * @throws InvalidSessionDataError when the data breaks the model
    * @throws SessionGoneError when the session that is required is not there
    * @throws SessionLimitError when the principal has too many sessions, under `whenFull: 'refuse'`
@@ -71,15 +79,32 @@ export class LogIn<T extends object> {
   }
 
   async #create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
-    const { model, store } = this.parts;
-    const plain = await model.create(data);
-    const settled = store.settled();
-    if (settled) await settled;
-    const content: Content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
-    return this.#store(content, context);
+    const { carry } = context;
+    let remaining = context;
+    for (let attempt = 0; attempt < MAX_TAKES; attempt++) {
+      const visited = carry && (await carry.read());
+      const content = await this.#contentOf(data, visited && ((draft: T) => carry.merge(visited.data, draft)));
+      const session = await this.#store(content, remaining, visited);
+      if (session) return session;
+      remaining = withoutEnded(context);
+    }
+    throw new SessionConflictError();
   }
 
-  async #store(content: Content, context: LogInContext): Promise<LiveSession<T>> {
+  async #contentOf(data: SessionInput<T>, merge: ((draft: T) => unknown) | undefined): Promise<Content> {
+    const { model, store } = this.parts;
+    const plain = await model.create(data, merge);
+    const settled = store.settled();
+    if (settled) await settled;
+    return { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
+  }
+
+  /** @returns `undefined` when the visitor's session was changed or ended since it was read; nothing is stored then */
+  async #store(
+    content: Content,
+    context: LogInContext,
+    visited: Visited | undefined,
+  ): Promise<LiveSession<T> | undefined> {
     const { tokens, store, events } = this.parts;
     const { transport } = context;
     if (context.requireFirst) await this.#assertAlive(context.earlier[0]);
@@ -93,8 +118,13 @@ export class LogIn<T extends object> {
     this.parts.records.rememberLogIn(record.id);
     try {
       for (const [index, earlier] of context.earlier.entries()) {
+        if (visited && earlier.id === context.carry?.id) continue;
         const ended = await this.parts.end(earlier, 'replaced');
         if (!ended && index === 0 && context.requireFirst) throw new SessionGoneError();
+      }
+      if (visited && !(await visited.take())) {
+        await store.orphans.end(record.id);
+        return undefined;
       }
       transport.issue(minted.token, record);
     } catch (error) {
@@ -106,15 +136,16 @@ export class LogIn<T extends object> {
   }
 
   /** @throws SessionLimitError when the principal has too many sessions */
-  async #createWithin(record: OwnedRecord, { data }: Content, { earlier }: LogInContext): Promise<boolean> {
+  async #createWithin(record: OwnedRecord, { data }: Content, { earlier, carry }: LogInContext): Promise<boolean> {
     const { model, store, events } = this.parts;
     const { principal } = record;
     const most = this.limits.mostOf(principal, () => model.instantiate(data));
     if (most === Infinity) return store.create(record);
+    const replaced = carry ? [...earlier, carry] : earlier;
     const decision = await this.limits.create(
       record,
       most,
-      earlier.map(({ id }) => id),
+      replaced.map(({ id }) => id),
     );
     if (decision === 'full') throw new SessionLimitError(most);
     if (decision === 'taken') return false;
@@ -147,6 +178,12 @@ export class LogIn<T extends object> {
     };
     return principal === undefined ? record : { ...record, principal, ...client };
   }
+}
+
+/** Returns the circumstances once the earlier sessions are ended, but for the visitor's. */
+function withoutEnded({ earlier, carry, requireFirst = false, ...context }: LogInContext): LogInContext {
+  const left = earlier.filter(({ id }) => id === carry?.id);
+  return { ...context, carry, earlier: left, requireFirst: requireFirst && left[0] === earlier[0] };
 }
 
 function isOwned(record: SessionRecord): record is OwnedRecord {

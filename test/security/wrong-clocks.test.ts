@@ -1,24 +1,10 @@
 import 'reflect-metadata';
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import type { SessionBackend } from 'routing-controllers-sessions';
 
-import { createPool } from 'mysql2/promise';
-import { Pool } from 'pg';
-import { createClient, createCluster } from 'redis';
-import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
-
-import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
-import { MysqlBackend } from '../../src/backends/mysql/backend.js';
-import { PostgresBackend } from '../../src/backends/postgres/backend.js';
-import { RedisBackend } from '../../src/backends/redis/backend.js';
-import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
 import { engineClockOf } from '../../src/core/engine-clock.js';
 import { SeededRandom } from '../../src/testing/random.js';
-import { mysqlUrl, postgresUrl, startRedis } from '../support/engines.js';
-import { openSqlite } from '../support/open-sqlite.js';
-import { startRedisCluster } from '../support/redis-cluster.js';
+import { type Engine, EVERY_ENGINE, startEngine } from '../support/every-engine.js';
 import { seed } from '../support/seed.js';
 import { pass, shownNow, sleep, trueNow } from '../support/true-time.js';
 import { type Life, Node } from '../support/wrong-clocks.js';
@@ -28,56 +14,6 @@ jest.mock('../../src/core/timers.js', () => jest.requireActual<object>('../suppo
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const SKEW = MINUTE;
-
-interface Engine {
-  backend: SessionBackend;
-  stop(): Promise<unknown>;
-}
-
-const ENGINES = {
-  memory: () => Promise.resolve({ backend: new InMemoryBackend(), stop: () => Promise.resolve() }),
-  lmdb: () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'rcs-clocks-'));
-    const backend = new LmdbBackend({ path: folder });
-    return Promise.resolve({ backend, stop: () => backend.close().then(() => rmSync(folder, { recursive: true })) });
-  },
-  sqlite: () => {
-    const database = openSqlite(':memory:');
-    return Promise.resolve({
-      backend: new SqliteBackend({ database }),
-      stop: () => Promise.resolve(database.close()),
-    });
-  },
-  postgres: async () => {
-    const { url, stop } = await postgresUrl();
-    const pool = new Pool({ connectionString: url });
-    const backend = new PostgresBackend({ pool, table: `clocks_${process.pid}` });
-    await backend.migrate();
-    return { backend, stop: () => pool.end().then(stop) };
-  },
-  mysql: async () => {
-    const { url, stop } = await mysqlUrl();
-    const pool = createPool({ uri: url });
-    const table = `clocks_${process.pid}`;
-    const backend = new MysqlBackend({ pool, table });
-    await backend.migrate();
-    const drop = () => pool.query(`DROP TABLE ${table}`).then(() => pool.end());
-    return { backend, stop: () => drop().then(stop) };
-  },
-  redis: async () => {
-    const server = await startRedis();
-    const client = await createClient({ url: `redis://127.0.0.1:${server.port}` }).connect();
-    return { backend: new RedisBackend({ client }), stop: () => client.close().then(() => server.stop()) };
-  },
-  cluster: async () => {
-    const servers = await startRedisCluster();
-    const rootNodes = servers.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` }));
-    const client = createCluster({ rootNodes });
-    await client.connect();
-    const stop = () => client.close().then(() => Promise.all(servers.map(server => server.stop())));
-    return { backend: new RedisBackend({ client }), stop };
-  },
-} satisfies Record<string, () => Promise<Engine>>;
 
 /** The results of visits, by what is right: alive until the absolute timeout, and dead from then on. */
 interface Tally {
@@ -128,11 +64,13 @@ const JUMPS = [0, 3 * HOUR, 3 * HOUR, 0, -3 * HOUR, 0];
 /** Engines without a clock of their own go by this machine's, which all their processes share. */
 const OF_ONE_MACHINE: readonly string[] = ['memory', 'lmdb', 'sqlite'];
 
-describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
+describe.each(EVERY_ENGINE)('%s', name => {
   const hasClock = !OF_ONE_MACHINE.includes(name);
   let engine: Engine;
+  let backend: SessionBackend;
   beforeEach(async () => {
-    engine = await ENGINES[name]();
+    engine = await startEngine(name, 'clocks');
+    backend = engine.backends[0]!;
     jest.spyOn(Date, 'now').mockImplementation(shownNow);
   });
   afterEach(async () => {
@@ -153,7 +91,7 @@ describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
   if (hasClock)
     test('nodes an hour ahead and behind, and one that jumps by three: none logged out, none past its time', async () => {
       const limits = { idleTimeout: HOUR, absoluteTimeout: 6 * HOUR };
-      const nodes = Array.from({ length: 4 }, () => new Node(engine.backend, limits, false));
+      const nodes = Array.from({ length: 4 }, () => new Node(backend, limits, false));
       const tally = await runFleet(nodes, [[0], [HOUR], [-HOUR], JUMPS], {
         steps: 30,
         absoluteTimeout: limits.absoluteTimeout,
@@ -169,7 +107,7 @@ describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
 
   test('nodes whose application gives them such a clock: each is wrong by as much, and no other one is', async () => {
     const limits = { idleTimeout: 4 * HOUR, absoluteTimeout: 8 * HOUR };
-    const nodes = Array.from({ length: 4 }, () => new Node(engine.backend, limits, true));
+    const nodes = Array.from({ length: 4 }, () => new Node(backend, limits, true));
     const tally = await runFleet(nodes, [[0], [HOUR], [-HOUR], [0, HOUR, 0, -HOUR]], {
       steps: 42,
       absoluteTimeout: limits.absoluteTimeout,
@@ -182,8 +120,8 @@ describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
 
   test.each([3, 24 * 365])('the sweep of a node whose clock is %d hours ahead removes none of 100', async hours => {
     const limits = { idleTimeout: 2 * HOUR, absoluteTimeout: 8 * HOUR };
-    const [right, ahead] = [true, false].map(isGiven => new Node(engine.backend, limits, isGiven)) as [Node, Node];
-    const given = new Node(engine.backend, limits, true);
+    const [right, ahead] = [true, false].map(isGiven => new Node(backend, limits, isGiven)) as [Node, Node];
+    const given = new Node(backend, limits, true);
     const lives = await hundred(right);
     // Without a clock of the engine's, one that the application gives is taken at its word.
     for (const node of hasClock ? [ahead, given] : [ahead]) {
@@ -191,38 +129,38 @@ describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
       await node.sweep();
     }
     expect(await countAlive(right, lives)).toBe(100);
-    for (const { id } of await engine.backend.listByPrincipal('user 0')) await engine.backend.delete(id);
+    for (const { id } of await backend.listByPrincipal('user 0')) await backend.delete(id);
     pass(3 * HOUR + MINUTE);
     right.error = 0;
     await right.sweep();
     // Redis forgets by itself, and not in the test's time.
-    if (name !== 'redis' && name !== 'cluster') expect(await engine.backend.listByPrincipal('user 1')).toEqual([]);
+    if (name !== 'redis' && name !== 'cluster') expect(await backend.listByPrincipal('user 1')).toEqual([]);
   });
 
   if (hasClock) {
     test('the engine tells a time that a right clock shows', async () => {
       jest.restoreAllMocks();
-      const told = await engineClockOf(engine.backend)!();
+      const told = await engineClockOf(backend)!();
       expect(Math.abs(told - Date.now())).toBeLessThan(SKEW);
     });
 
     test('a node that starts with a wrong clock decides nothing by it', async () => {
       const limits = { idleTimeout: HOUR, absoluteTimeout: 6 * HOUR };
-      const lives = await hundred(new Node(engine.backend, limits, false));
+      const lives = await hundred(new Node(backend, limits, false));
       pass(HOUR / 2);
       for (const error of [HOUR, -HOUR, 24 * HOUR]) {
-        const node = new Node(engine.backend, limits, false);
+        const node = new Node(backend, limits, false);
         node.error = error;
         expect(await Promise.all(lives.map(life => node.visit(life)))).toEqual(Array(100).fill(true));
         const { client } = await node.logIn('late');
         const { id } = client.token;
-        expect((await engine.backend.read(id))!.createdAt).toBe(trueNow());
+        expect((await backend.read(id))!.createdAt).toBe(trueNow());
         expect(node.asked).toBe(1);
       }
     });
 
     test('a clock that is right asks the engine once a minute, and never on the way of a request', async () => {
-      const node = new Node(engine.backend, {}, false);
+      const node = new Node(backend, {}, false);
       const life = await node.logIn('ada');
       for (let n = 0; n < 600; n++) {
         expect(await node.visit(life)).toBe(true);
@@ -232,14 +170,14 @@ describe.each(Object.keys(ENGINES) as (keyof typeof ENGINES)[])('%s', name => {
     });
 
     test('a machine that slept for longer than a session lives lets nobody in again', async () => {
-      const node = new Node(engine.backend, {}, false);
+      const node = new Node(backend, {}, false);
       const lives = await hundred(node);
       sleep(6 * HOUR);
       expect(await countAlive(node, lives)).toBe(0);
     });
 
     test('an engine that does not tell its time is asked once a minute, and the clock counts as it is', async () => {
-      const node = new Node(engine.backend, {}, false);
+      const node = new Node(backend, {}, false);
       node.isTold = false;
       const life = await node.logIn('ada');
       const { asked } = node;

@@ -267,6 +267,20 @@ export async function services(ctx: Context, request: IncomingMessage) {
   await sessions.createSession(user, ctx);
   await sessions.createSession(user, ctx, 'previous id');
   await sessions.createSession(user, ctx, { previousId: 'previous id', requirePrevious: true });
+  await sessions.createSession(user, ctx, {
+    carry: [AdminCookie, (visitor, data) => void (data.username = String(visitor))],
+  });
+  await sessions.createSession(user, ctx, {
+    carry: [
+      sessions,
+      async (visitor: User, data) => {
+        data satisfies User;
+        await Promise.resolve(visitor.username);
+      },
+    ],
+  });
+  // @ts-expect-error -- the function is missing
+  await sessions.createSession(user, ctx, { carry: [AdminCookie] });
   same<ReturnType<typeof sessions.getSession>, Promise<Session<User> | undefined>>();
   same<ReturnType<typeof sessions.endSession>, Promise<boolean>>();
   await sessions.endSession('id', ctx);
