@@ -1,5 +1,5 @@
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 
 import type { Order, Questions } from './server.js';
 import type { Engines, Subject } from './subject.js';
@@ -25,14 +25,19 @@ export class Launch<Q extends Asked<Q> = Questions> {
     return Launch.start('server', order);
   }
 
-  /** @param within the time limit of each answer, in milliseconds */
+  /**
+   * @param module the module's path from here, without its extension
+   * @param within the time limit of each answer, in milliseconds
+   * @param flags further options of Node
+   */
   static async start<Q extends Asked<Q>>(
     module: string,
     order: object,
     within: number = ANSWER_WITHIN,
+    flags: readonly string[] = [],
   ): Promise<Launch<Q>> {
-    const child = fork(join(__dirname, `${module}.js`), [JSON.stringify(order)], {
-      execArgv: ['--expose-gc'],
+    const child = fork(resolve(__dirname, `${module}.js`), [JSON.stringify(order)], {
+      execArgv: ['--expose-gc', ...flags],
       env: { ...process.env, NODE_ENV: 'production' },
     });
     if (child.pid !== undefined) pin(child.pid, SERVER_CORE);

@@ -6,6 +6,7 @@ export type Stack = 'routing-controllers' | 'express' | 'fastify';
 export type Store =
   | 'none'
   | 'memory'
+  | 'memory by promises'
   | 'lmdb'
   | 'sqlite'
   | 'redis'

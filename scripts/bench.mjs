@@ -1,7 +1,7 @@
 /*
  * Builds the library, installs the peers on the first run, and starts a part of the benchmark:
  *
- *     node scripts/bench.mjs run|micro|scale|steady|watched|compare [--options]
+ *     node scripts/bench.mjs run|guard|micro|scale|steady|watched|compare [--options]
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-import { InMemoryBackend, type SessionBackend } from 'routing-controllers-sessions';
+import { InMemoryBackend, type SessionBackend, type SessionRecord } from 'routing-controllers-sessions';
 
 import type { Engines, Store } from '../subject.js';
 
@@ -14,6 +14,8 @@ export async function openBackend(store: Store, engines: Engines): Promise<Opene
   switch (store) {
     case 'memory':
       return { backend: new InMemoryBackend({ maxSessions: 2_000_000 }) };
+    case 'memory by promises':
+      return { backend: new PromisingBackend() };
     case 'lmdb': {
       const { LmdbBackend } = await import('routing-controllers-sessions/lmdb');
       return { backend: new LmdbBackend({ path: `${engines.folder}/lmdb-${process.pid}` }) };
@@ -44,6 +46,13 @@ export async function openBackend(store: Store, engines: Engines): Promise<Opene
       return openMysql();
     default:
       throw new Error(`this library has no backend for ${store}`);
+  }
+}
+
+/** Reads as a backend with a connection does. One that is overridden is not read without a promise. */
+class PromisingBackend extends InMemoryBackend {
+  override read(id: string): Promise<SessionRecord | undefined> {
+    return super.read(id);
   }
 }
 
