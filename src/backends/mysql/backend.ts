@@ -64,7 +64,7 @@ const LONGEST_VALUE: Readonly<Record<string, number>> = Object.freeze({
  * Sessions in MySQL or MariaDB, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
  * Each operation is one prepared statement; ending all sessions of a user is four for each 1,000 of them. `migrate()` makes the
- * table. It may run at every start and in many processes at once.
+ * table, and one of a single row beside it. It may run at every start and in many processes at once.
  *
  * ```ts
  * const backend = new MysqlBackend({ pool: createPool({ uri }) });
@@ -98,7 +98,7 @@ export class MysqlBackend extends SessionBackend {
     this.#watches = new Watches(desk => new NewsLooks(desk, this.#table, (sql, values) => this.#run(sql, values)));
   }
 
-  /** Makes the table, or brings it up to date. See {@link migrate}. */
+  /** Makes the tables, or brings them up to date. See {@link migrate}. */
   migrate(): Promise<void> {
     const migration = migrateTable(this.#patient.unprepared, this.#table);
     this.#migration = migration.catch(() => undefined);
@@ -288,7 +288,6 @@ export class MysqlBackend extends SessionBackend {
     }
   }
 
-  /** @param listener is told of the looks that {@link SessionWatch.knownUntil} asks for, four times a second at the most */
   override watch(listener: SessionNewsListener): SessionWatch {
     return this.#watches.watch(listener);
   }
