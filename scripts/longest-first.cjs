@@ -15,6 +15,7 @@ const LONGEST = [
   'security/wrong-clocks',
   'backends/redis-primary',
   'backends/redis-watch',
+  'backends/mysql-watch',
   'security/faults',
   'security/tokens',
 ].map(name => `/test/${name}`);

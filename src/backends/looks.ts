@@ -1,6 +1,6 @@
 import type { SessionNewsListener, SessionWatch } from '../core/news.js';
 import { monotonicNow } from '../core/timers.js';
-import { type NewsDesk, type NewsSource, Watches } from './watches.js';
+import { type NewsDesk, type NewsSource, warnOfLooks, Watches } from './watches.js';
 
 /**
  * The milliseconds during which a look counts. A look that finds nothing takes a few microseconds, so that a reader that asks for
@@ -33,11 +33,7 @@ export class Looks<Place> {
     const onFailure = (error: unknown): void => {
       if (this.#hasWarned) return;
       this.#hasWarned = true;
-      const cause = explain(error);
-      process.emitWarning(
-        `The sessions cannot be watched at the moment: ${cause instanceof Error ? cause.message : String(cause)}`,
-        'SessionWarning',
-      );
+      warnOfLooks(explain(error));
     };
     this.#watches = new Watches(desk => (this.#source = new Source(log, desk, onFailure)));
   }

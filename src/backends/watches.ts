@@ -13,6 +13,14 @@ export interface NewsDesk {
   lost(): void;
 }
 
+/** Warns that looks at a store fail. The news come late, or not at all. */
+export function warnOfLooks(error: unknown): void {
+  process.emitWarning(
+    `The sessions cannot be watched at the moment: ${error instanceof Error ? error.message : String(error)}`,
+    'SessionWarning',
+  );
+}
+
 /** The watches of one backend. They share one source, which is opened for the first of them and closed after the last. */
 export class Watches implements NewsDesk {
   readonly #open: (desk: NewsDesk) => NewsSource;

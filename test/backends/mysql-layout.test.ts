@@ -59,10 +59,12 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
       [table.ended, ["'u1'"], 'by_principal'],
       [table.removeEnded, ["'u1'"], 'by_principal'],
       [table.lookToSweep, ['0', '9e99'], 'by_sweep_at'],
-      [table.sweep, [...ids, '1'], 'PRIMARY'],
-      [table.putOff, [...ids, '1'], 'PRIMARY'],
+      [table.sweep, [...ids, '0', '1', '1'], 'PRIMARY'],
+      [table.putOff, [...ids, '0', '1', '1'], 'PRIMARY'],
       [table.walk, [id], 'PRIMARY'],
+      [table.markEnded, [id], 'PRIMARY'],
       [table.deleteBefore, [...ids, '1'], 'PRIMARY'],
+      [table.markEndedBefore, [...ids, '1'], 'PRIMARY'],
       [table.heads, [id], 'PRIMARY'],
     ];
     for (const [sql, values, key] of plans) {
@@ -136,10 +138,49 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
     expect(await found(backend)).toEqual([]);
   });
 
+  it('brings a table of layout 1, which had no table of its news, up to date, and keeps its sessions', async () => {
+    const backend = await open('earlier');
+    const record = sessionRecord({ principal: 'ada' });
+    await backend.create(record);
+    await pool.query("ALTER TABLE earlier COMMENT 'routing-controllers-sessions, layout 1'");
+    await pool.query('DROP TABLE earlier_watch');
+    expect(await found(backend)).toEqual([
+      'MYSQL_LAYOUT: MysqlBackend: earlier has layout 1, and this version needs 2. Bring it up to date: await backend.migrate(), or migrate(pool, { table }) from a script',
+    ]);
+    await expect(backend.delete(record.id)).rejects.toMatchObject({
+      code: 'ERR_SESSION_CONFIG',
+      message: expect.stringContaining('backend.migrate()'),
+    });
+    const own = createPool({ uri: mariadbUrl(server).replace('root', 'app').replace('/sessions', '') });
+    await pool.query("GRANT SELECT, INSERT, UPDATE, DELETE ON sessions.earlier TO 'app'@'%'");
+    await expect(migrate(own, { table: 'sessions.earlier' })).rejects.toThrow(
+      /may not change sessions\.earlier\. .*:\n {2}CREATE TABLE .*earlier_watch.*\n {2}INSERT .*\n {2}ALTER TABLE .*layout 2'.*\n {2}GRANT SELECT, UPDATE ON `sessions`\.`earlier_watch` TO 'app'@'%';$/,
+    );
+    await own.end();
+    await Promise.all(Array.from({ length: 20 }, () => migrate(pool, { table: 'earlier' })));
+    expect(await found(backend)).toEqual([]);
+    expect(await backend.read(record.id)).toEqual(record);
+    expect(await backend.deleteByPrincipal('ada')).toEqual([record.id]);
+  });
+
+  it('makes the table of the news where it is missing, and refuses another one of that name', async () => {
+    const backend = await open('without');
+    await pool.query('DROP TABLE without_watch');
+    expect(await found(backend)).toEqual([
+      expect.stringMatching(/^MYSQL_NO_TABLE: .*there is no table without_watch with its row.*backend\.migrate/),
+    ]);
+    await pool.query('CREATE TABLE without_watch (id int)');
+    expect(await found(backend)).toEqual([expect.stringMatching(/^MYSQL_COLUMNS: .*without_watch/)]);
+    await expect(backend.migrate()).rejects.toMatchObject({ code: 'ERR_SESSION_CONFIG' });
+    await pool.query('DROP TABLE without_watch');
+    await backend.migrate();
+    expect(await found(backend)).toEqual([]);
+  });
+
   it('leaves a table of a later layout as it is', async () => {
     const backend = await open('later');
     await pool.query(
-      "ALTER TABLE later COMMENT 'routing-controllers-sessions, layout 2', ADD more int, DROP KEY by_sweep_at, ADD KEY by_sweep_at (sweep_at, version)",
+      "ALTER TABLE later COMMENT 'routing-controllers-sessions, layout 3', ADD more int, DROP KEY by_sweep_at, ADD KEY by_sweep_at (sweep_at, version)",
     );
     await backend.migrate();
     expect(await found(backend)).toEqual([]);
@@ -165,8 +206,14 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
       message: expect.stringContaining('GRANT'),
     });
     await pool.query("GRANT SELECT, INSERT ON sessions.rights TO 'app'@'%'");
-    expect(await found(backend)).toEqual([expect.stringContaining('may not UPDATE, DELETE')]);
+    expect(await found(backend)).toEqual([
+      expect.stringContaining('may not UPDATE, DELETE'),
+      expect.stringMatching(
+        /may not SELECT, UPDATE on sessions\.rights_watch\. .*: GRANT SELECT, UPDATE ON sessions\.rights_watch TO/,
+      ),
+    ]);
     await pool.query("GRANT UPDATE, DELETE ON sessions.rights TO 'app'@'%'");
+    await pool.query("GRANT SELECT, UPDATE ON sessions.rights_watch TO 'app'@'%'");
     // What the page names is enough for every operation, and for `migrate` where nothing is to do.
     expect(await found(backend)).toEqual([]);
     await backend.migrate();
@@ -176,6 +223,11 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
     expect(await backend.update(record, 1)).toBe('updated');
     expect(await backend.deleteByPrincipal('ada')).toEqual([record.id]);
     expect([await backend.deleteExpired(5), await backend.deleteAll(5)]).toEqual([0, 0]);
+    const watch = backend.watch(() => undefined);
+    await until(() => watch.knownUntil() > 0, 'the watch');
+    await backend.create(record);
+    expect(await backend.delete(record.id)).toBe(true);
+    watch();
     await own.end();
   });
 

@@ -122,13 +122,13 @@ async function disturb(
 }
 
 /** Everything that an engine has to hold. */
-function itClosesEverywhere(name: string, engine: string, options: { open: () => Engine; nearCache?: boolean }): void {
+function itClosesEverywhere(name: string, engine: string, options: { open: () => Engine }): void {
   let site: LiveSite;
   let at: Engine;
   beforeAll(async () => {
     at = options.open();
     const addresses = [at.proxied?.address ?? at.address, at.address, at.address];
-    site = await LiveSite.start(engine, addresses, { nearCache: options.nearCache ?? true });
+    site = await LiveSite.start(engine, addresses, { nearCache: true });
   }, 120_000);
   afterAll(() => site.stop());
 
@@ -290,5 +290,22 @@ describeWith('mariadb', 'MariaDB', () => {
     await engine.proxied.proxy.stop();
     await server.stop();
   });
-  itClosesEverywhere('MariaDB', 'mysql', { open: () => engine, nearCache: false });
+  itClosesEverywhere('MariaDB', 'mysql', { open: () => engine });
+
+  it(
+    'that is restarted meanwhile',
+    async () => {
+      const site = await LiveSite.start('mysql', [engine.address, engine.address], { nearCache: true });
+      await disturb('MariaDB restarted', site, {
+        begin: async () => {
+          await server.kill('SIGKILL');
+          await server.start();
+        },
+        end: () => undefined,
+        count: 20,
+      });
+      await site.stop();
+    },
+    TIMEOUT,
+  );
 });

@@ -4,17 +4,20 @@ import { type Check, checkedOptions, constructorOptions, type OptionTable, refus
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { Pace, RESTS_OF_A_DISK, RESTS_WHILE_AWAITED } from '../pace.js';
 import { DEFAULT_TABLE, MIGRATION, SERVER_OPTIONS } from '../sql.js';
+import { Watches } from '../watches.js';
 import { fromBytes, toBytes } from './bytes.js';
 import { Connections, type Values } from './connection.js';
 import { explain } from './failures.js';
 import { mysqlFindings } from './findings.js';
 import { migrateTable } from './migration.js';
+import { NewsLooks } from './news-looks.js';
 import { errorNumberOf, type MysqlCallbackPool, type MysqlPool, type Result } from './pool.js';
-import { BATCH, NOW, REVOKE_BATCH, Table } from './table.js';
+import { BATCH, KEPT, LAST_GENERATION, NOW, REVOKE_BATCH, Table } from './table.js';
 
 /** Options of {@link MysqlBackend}. */
 export interface MysqlBackendOptions {
@@ -61,7 +64,7 @@ const LONGEST_VALUE: Readonly<Record<string, number>> = Object.freeze({
  * Sessions in MySQL or MariaDB, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
  * Each operation is one prepared statement; ending all sessions of a user is four for each 1,000 of them. `migrate()` makes the
- * table. It may run at every start and in many processes at once.
+ * table, and one of a single row beside it. It may run at every start and in many processes at once.
  *
  * ```ts
  * const backend = new MysqlBackend({ pool: createPool({ uri }) });
@@ -73,6 +76,7 @@ export class MysqlBackend extends SessionBackend {
   readonly #connections: Connections;
   readonly #patient: Connections;
   readonly #table: Table;
+  readonly #watches: Watches;
   #isClosed = false;
   #sweepPace: Pace | undefined;
   #migration: Promise<void> = Promise.resolve();
@@ -91,9 +95,10 @@ export class MysqlBackend extends SessionBackend {
     this.#connections = new Connections(pool, { timeout: statementTimeout * 1000, prepares });
     this.#patient = this.#connections.patient;
     this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
+    this.#watches = new Watches(desk => new NewsLooks(desk, this.#table, (sql, values) => this.#run(sql, values)));
   }
 
-  /** Makes the table, or brings it up to date. See {@link migrate}. */
+  /** Makes the tables, or brings them up to date. See {@link migrate}. */
   migrate(): Promise<void> {
     const migration = migrateTable(this.#patient.unprepared, this.#table);
     this.#migration = migration.catch(() => undefined);
@@ -159,8 +164,14 @@ export class MysqlBackend extends SessionBackend {
   }
 
   async delete(id: string): Promise<boolean> {
-    const { affectedRows } = await this.#run(this.#table.delete, [bytesOf('id', id)]);
-    return affectedRows === 1;
+    const { delete: remove, markEnded } = this.#table;
+    return (await this.#end([remove, markEnded], [bytesOf('id', id)], 1)) === 1;
+  }
+
+  /** Removes rows while nobody watches, and marks them as ended while somebody does. Returns their number. */
+  async #end([remove, mark]: [string, string], values: Values, most: number): Promise<number> {
+    const removed = this.#watches.isOn ? 0 : (await this.#run(remove, values)).affectedRows;
+    return removed === most ? removed : removed + (await this.#run(mark, values)).affectedRows;
   }
 
   /** @param limit the most records: those of the latest log-ins */
@@ -204,18 +215,23 @@ export class MysqlBackend extends SessionBackend {
   }
 
   async #sweep(now: number, onBatch?: OnBatch): Promise<number> {
-    let deleted = 0;
-    let from = -Number.MAX_VALUE;
     const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
-    for (;;) {
-      const { rows } = await this.#run(this.#table.lookToSweep, [from, now], this.#patient);
+    // What is news no more goes back to its time of expiry, and what has ended is removed.
+    await this.#sweepRange([-Number.MAX_VALUE, (await this.#firstKept()) - 1], -Number.MAX_VALUE, pace);
+    return this.#isClosed ? 0 : this.#sweepRange([LAST_GENERATION + 1, now], now, pace, onBatch);
+  }
+
+  /** Sweeps the rows with a `sweep_at` in a range. What was changed meanwhile has left it. */
+  async #sweepRange([first, last]: [number, number], now: number, pace: Pace, onBatch?: OnBatch): Promise<number> {
+    let deleted = 0;
+    for (let from = first; ;) {
+      const { rows } = await this.#run(this.#table.lookToSweep, [from, last], this.#patient);
       let removed = 0;
       if (rows.length > 0) {
-        const ids = paddedIds(rows);
-        const hasExpired = (row: unknown[]): boolean => Number(row[2]) <= now;
-        if (rows.some(hasExpired))
-          removed = (await this.#run(this.#table.sweep, [...ids, now], this.#patient)).affectedRows;
-        if (!rows.every(hasExpired)) await this.#run(this.#table.putOff, [...ids, now], this.#patient);
+        const values = [...paddedIds(rows), from, last, now];
+        const isOver = (row: unknown[]): boolean => Number(row[2]) <= now || Number(row[3]) === 1;
+        if (rows.some(isOver)) removed = (await this.#run(this.#table.sweep, values, this.#patient)).affectedRows;
+        if (!rows.every(isOver)) await this.#run(this.#table.putOff, values, this.#patient);
       }
       deleted += removed;
       if (rows.length < BATCH) return deleted;
@@ -227,6 +243,13 @@ export class MysqlBackend extends SessionBackend {
     }
   }
 
+  /** Returns the first generation whose news are kept, after the end of a watch that ended without a word. */
+  async #firstKept(): Promise<number> {
+    const { rows } = await this.#run(this.#table.lease);
+    if (Number(rows[0]?.[1]) === 1) await this.#run(this.#table.endLease);
+    return Number(rows[0]?.[0] ?? -Infinity) - KEPT;
+  }
+
   /** Goes through the records in the order of their ids, which never change, so that it misses none. */
   override async deleteAll(before: number): Promise<number> {
     let deleted = 0;
@@ -234,7 +257,8 @@ export class MysqlBackend extends SessionBackend {
       if (this.#isClosed) throw new Error('MysqlBackend is closed');
       const older = rows.filter(([, createdAt]) => Number(createdAt) < before);
       if (older.length === 0) continue;
-      deleted += (await this.#run(this.#table.deleteBefore, [...paddedIds(older), before])).affectedRows;
+      const { deleteBefore, markEndedBefore } = this.#table;
+      deleted += await this.#end([deleteBefore, markEndedBefore], [...paddedIds(older), before], older.length);
     }
     return deleted;
   }
@@ -264,9 +288,14 @@ export class MysqlBackend extends SessionBackend {
     }
   }
 
-  /** Ends a running sweep after its batch. The pool stays open. */
+  override watch(listener: SessionNewsListener): SessionWatch {
+    return this.#watches.watch(listener);
+  }
+
+  /** Ends a running sweep after its batch, and all watches. The pool stays open. */
   close(): Promise<void> {
     this.#isClosed = true;
+    this.#watches.close();
     return Promise.resolve();
   }
 

@@ -50,7 +50,7 @@ export function explain(table: string): (error: unknown) => never {
 }
 
 function noTable(table: string): string {
-  return `there is no table ${table}. Make it once: await backend.migrate(), or migrate(pool, { table }) from a script`;
+  return `there is no table ${table}, or none for its news. Make them once: await backend.migrate(), or migrate(pool, { table }) from a script`;
 }
 
 function notItsColumns(table: string): string {
@@ -58,5 +58,5 @@ function notItsColumns(table: string): string {
 }
 
 function noRights(table: string): string {
-  return `the user may not use ${table}. Let an administrator write: GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO the user`;
+  return `the user may not use ${table}. Let an administrator write: GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO the user; GRANT SELECT, UPDATE ON ${table}_watch TO the user`;
 }

@@ -14,6 +14,7 @@ export interface MysqlFinding extends StoreFinding {
     | 'MYSQL_ENGINE'
     | 'MYSQL_COLUMNS'
     | 'MYSQL_PRIMARY_KEY'
+    | 'MYSQL_LAYOUT'
     | 'MYSQL_INDEX'
     | 'MYSQL_RIGHTS';
 }
@@ -23,7 +24,7 @@ const OLDEST_MYSQL = [8, 0] as const;
 const OLDEST_MARIADB = [10, 6] as const;
 
 /** The findings that do not keep `migrate` from its work, or that it removes. */
-const NO_OBSTACLES: readonly MysqlFinding['code'][] = ['MYSQL_NO_TABLE', 'MYSQL_INDEX', 'MYSQL_RIGHTS'];
+const NO_OBSTACLES: readonly MysqlFinding['code'][] = ['MYSQL_NO_TABLE', 'MYSQL_LAYOUT', 'MYSQL_INDEX', 'MYSQL_RIGHTS'];
 
 const MIGRATE = 'await backend.migrate(), or migrate(pool, { table }) from a script';
 const ANOTHER_NAME = 'Give sessions a table of their own, with another name';
@@ -62,7 +63,7 @@ function* ofServer({ version, isReadOnly }: Facts): Generator<MysqlFinding> {
 
 function* ofTable(facts: Facts, table: Table): Generator<MysqlFinding> {
   const { name } = table;
-  const { schema, isSchemaMissing, user, missingRights, table: stored } = facts;
+  const { schema, isSchemaMissing, user, missingRights, table: stored, watch, missingWatchRights } = facts;
   if (schema === null || isSchemaMissing) {
     yield {
       code: 'MYSQL_NO_DATABASE',
@@ -74,15 +75,26 @@ function* ofTable(facts: Facts, table: Table): Generator<MysqlFinding> {
     };
     return;
   }
-  const missing = missingRights.join(', ');
-  if (missing !== '')
+  const refused = (rights: string[], of: string): MysqlFinding[] =>
+    rights.length === 0
+      ? []
+      : [
+          {
+            code: 'MYSQL_RIGHTS',
+            message: `the user ${user} may not ${rights.join(', ')} on ${schema}.${of}`,
+            advice: `Let an administrator write: GRANT ${rights.join(', ')} ON ${schema}.${of} TO ${account(user)}`,
+          },
+        ];
+  yield* refused(missingRights, table.baseName);
+  yield* refused(missingWatchRights, table.watchBaseName);
+  if (watch === 'foreign')
     yield {
-      code: 'MYSQL_RIGHTS',
-      message: `the user ${user} may not ${missing} on ${schema}.${table.baseName}`,
-      advice: `Let an administrator write: GRANT ${missing} ON ${schema}.${table.baseName} TO ${account(user)}`,
+      code: 'MYSQL_COLUMNS',
+      message: `${table.watchName}, which belongs to ${name}, is another table`,
+      advice: ANOTHER_NAME,
     };
   if (!stored) {
-    if (missing === '')
+    if (missingRights.length === 0)
       yield { code: 'MYSQL_NO_TABLE', message: `there is no table ${name}`, advice: `Make it once: ${MIGRATE}` };
     return;
   }
@@ -111,7 +123,20 @@ function* ofTable(facts: Facts, table: Table): Generator<MysqlFinding> {
       message: `the primary key of ${name} is not id`,
       advice: `ALTER TABLE ${name} ADD PRIMARY KEY (id)`,
     };
-  if (layoutOf(stored) > LAYOUT) return;
+  const layout = layoutOf(stored);
+  if (layout > LAYOUT) return;
+  if (layout < LAYOUT)
+    yield {
+      code: 'MYSQL_LAYOUT',
+      message: `${name} has layout ${layout}, and this version needs ${LAYOUT}`,
+      advice: `Bring it up to date: ${MIGRATE}`,
+    };
+  else if (watch === 'missing' && missingWatchRights.length === 0)
+    yield {
+      code: 'MYSQL_NO_TABLE',
+      message: `there is no table ${table.watchName} with its row, which belongs to ${name}`,
+      advice: `Make it: ${MIGRATE}`,
+    };
   for (const [index, columns] of Object.entries(INDEXES)) {
     if (stored.indexes[index]?.columns !== columns)
       yield {

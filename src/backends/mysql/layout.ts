@@ -1,9 +1,9 @@
 import type { Connections } from './connection.js';
 import { errorNumberOf } from './pool.js';
-import { BY_PRINCIPAL, BY_SWEEP_AT, type Table } from './table.js';
+import { BY_PRINCIPAL, BY_SWEEP_AT, FIRST_GENERATION, type Table } from './table.js';
 
-/** The version of the table's layout, kept in its comment. */
-export const LAYOUT = 1;
+/** The version of the table's layout, kept in its comment. Layout 2: a table of one row beside it, for the news. */
+export const LAYOUT = 2;
 
 export const ENGINE = 'InnoDB';
 
@@ -38,8 +38,14 @@ export const INDEXES: Readonly<Record<string, string>> = Object.freeze({
 
 const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'];
 
+/** The rights to the table of the news. */
+export const WATCH_RIGHTS = ['SELECT', 'UPDATE'];
+
+const WATCH_COLUMNS = 'id, generation, is_watched, renewed_at';
+
 const NO_TABLE = 1146;
 const NO_DATABASE = 1049;
+const NO_COLUMN = 1054;
 const DENIED = new Set([1142, 1143, 1044]);
 
 /** The server's report on a table and on the user who asks. */
@@ -60,6 +66,9 @@ export interface Facts {
     /** The columns of each index, by name. */
     indexes: Record<string, { columns: string; isUnique: boolean }>;
   } | null;
+  /** The table of the news: whether it is there with its row, or with other columns. */
+  watch: 'ready' | 'missing' | 'foreign';
+  missingWatchRights: string[];
 }
 
 const SERVER =
@@ -85,21 +94,28 @@ export async function factsOf(connections: Connections, table: Table): Promise<F
   const [version = '', readOnly, innodbReadOnly, user = '', place = NULL] = server;
   const facts: Facts = {
     version,
-    isReadOnly: [readOnly, innodbReadOnly].some(value => value !== '0' && value !== 'OFF'),
+    isReadOnly: ![readOnly, innodbReadOnly].every(isOff),
     user,
     schema: place === NULL ? null : place,
     isSchemaMissing: false,
     missingRights: [],
     table: null,
+    watch: 'missing',
+    missingWatchRights: [],
   };
   if (facts.schema === null) return facts;
-  for (const right of RIGHTS) {
-    const number = await connections.run(probeOf(right, table)).then(() => undefined, errorNumberOf);
-    if (number !== undefined && DENIED.has(number)) facts.missingRights.push(right);
-    if (number === NO_TABLE || number === NO_DATABASE) {
-      facts.isSchemaMissing = (await ask(SCHEMA)).length === 0;
-      return facts;
-    }
+  const missingRights = (quoted: string, rights: string[]): Promise<string[] | undefined> =>
+    deniedOf(rights, right => connections.run(probeOf(right, quoted)).then(() => undefined, errorNumberOf));
+  const missing = await missingRights(table.quoted, RIGHTS);
+  if (!missing) {
+    facts.isSchemaMissing = (await ask(SCHEMA)).length === 0;
+    return facts;
+  }
+  facts.missingRights = missing;
+  const missingWatchRights = await missingRights(table.watch, WATCH_RIGHTS);
+  if (missingWatchRights) {
+    facts.missingWatchRights = missingWatchRights;
+    if (!missingWatchRights.includes('SELECT')) facts.watch = await watchOf(connections, table);
   }
   const [kind] = await ask(`SELECT table_type, engine, table_comment FROM information_schema.tables WHERE ${OF_TABLE}`);
   if (!kind) return facts;
@@ -133,11 +149,40 @@ export async function factsOf(connections: Connections, table: Table): Promise<F
 
 const NULL = '\0';
 
+/** Returns whether a setting of the server is off. */
+export function isOff(value: unknown): boolean {
+  return ['0', 'OFF'].includes(String(value));
+}
+
+/** Returns the rights that are missing. `undefined`: there is no such table. */
+async function deniedOf(
+  rights: string[],
+  probe: (right: string) => Promise<number | undefined>,
+): Promise<string[] | undefined> {
+  const missing: string[] = [];
+  for (const right of rights) {
+    const number = await probe(right);
+    if (number === NO_TABLE || number === NO_DATABASE) return undefined;
+    if (number !== undefined && DENIED.has(number)) missing.push(right);
+  }
+  return missing;
+}
+
+async function watchOf(connections: Connections, { watch }: Table): Promise<Facts['watch']> {
+  try {
+    const { rows } = await connections.run(`SELECT ${WATCH_COLUMNS} FROM ${watch} WHERE id = 1`);
+    return rows.length > 0 ? 'ready' : 'missing';
+  } catch (error) {
+    if (errorNumberOf(error) === NO_COLUMN) return 'foreign';
+    throw error;
+  }
+}
+
 /** A statement that needs a right and does nothing. */
-function probeOf(right: string, { quoted }: Table): string {
+function probeOf(right: string, quoted: string): string {
   if (right === 'SELECT') return `EXPLAIN SELECT id FROM ${quoted} WHERE FALSE`;
   if (right === 'INSERT') return `EXPLAIN INSERT INTO ${quoted} () VALUES ()`;
-  if (right === 'UPDATE') return `EXPLAIN UPDATE ${quoted} SET version = 0 WHERE FALSE`;
+  if (right === 'UPDATE') return `EXPLAIN UPDATE ${quoted} SET id = id WHERE FALSE`;
   return `EXPLAIN DELETE FROM ${quoted} WHERE FALSE`;
 }
 
@@ -147,26 +192,34 @@ export function layoutOf({ comment }: NonNullable<Facts['table']>): number {
   return noted === undefined ? LAYOUT : Number(noted);
 }
 
-/** Returns the statements that bring a table from what the facts say to this layout: none if it is there. */
-export function migrationOf({ table: stored }: Facts, { quoted }: Table): string[] {
+/** Returns the statements that bring the tables from what the facts say to this layout: none if they are there. */
+export function migrationOf({ table: stored, watch: storedWatch }: Facts, { quoted, watch }: Table): string[] {
+  if (stored && layoutOf(stored) > LAYOUT) return [];
+  const rest = (comment: string): string =>
+    `ENGINE=${ENGINE} ROW_FORMAT=DYNAMIC COMMENT='routing-controllers-sessions${comment}'`;
+  const steps: string[] = [];
+  if (storedWatch === 'missing')
+    steps.push(
+      `CREATE TABLE IF NOT EXISTS ${watch} (id tinyint NOT NULL PRIMARY KEY, generation double NOT NULL, ` +
+        `is_watched tinyint NOT NULL, renewed_at double NOT NULL) ${rest('')}`,
+      `INSERT IGNORE INTO ${watch} (${WATCH_COLUMNS}) VALUES (1, ${FIRST_GENERATION}, 0, 0)`,
+    );
   const indexes = Object.entries(INDEXES).map(([name, columns]) => ({ name, columns }));
+  const comment = `, layout ${LAYOUT}`;
   if (!stored) {
     const columns = Object.entries(COLUMNS).map(
       ([name, { type, isOptional }]) => `${name} ${type} ${isOptional ? 'NULL' : 'NOT NULL'}`,
     );
     const keys = ['PRIMARY KEY (id)', ...indexes.map(({ name, columns }) => `INDEX ${name} (${columns})`)];
-    return [
-      `CREATE TABLE IF NOT EXISTS ${quoted} (${[...columns, ...keys].join(', ')}) ` +
-        `ENGINE=${ENGINE} ROW_FORMAT=DYNAMIC COMMENT='routing-controllers-sessions, layout ${LAYOUT}'`,
-    ];
+    return [...steps, `CREATE TABLE IF NOT EXISTS ${quoted} (${[...columns, ...keys].join(', ')}) ${rest(comment)}`];
   }
-  if (layoutOf(stored) > LAYOUT) return [];
-  const steps: string[] = [];
+  const changes: string[] = [];
   for (const { name, columns } of indexes) {
     const there = stored.indexes[name];
     if (there?.columns === columns) continue;
-    if (there) steps.push(`DROP INDEX ${name}`);
-    steps.push(`ADD INDEX ${name} (${columns})`);
+    if (there) changes.push(`DROP INDEX ${name}`);
+    changes.push(`ADD INDEX ${name} (${columns})`);
   }
-  return steps.length > 0 ? [`ALTER TABLE ${quoted} ${steps.join(', ')}`] : [];
+  if (layoutOf(stored) < LAYOUT) changes.push(`COMMENT='routing-controllers-sessions${comment}'`);
+  return changes.length > 0 ? [...steps, `ALTER TABLE ${quoted} ${changes.join(', ')}`] : steps;
 }

@@ -2,7 +2,7 @@ import { SessionConfigurationError } from '../../core/errors.js';
 import type { Connections } from './connection.js';
 import { explain } from './failures.js';
 import { account, obstaclesOf } from './findings.js';
-import { type Facts, factsOf, migrationOf } from './layout.js';
+import { type Facts, factsOf, migrationOf, WATCH_RIGHTS } from './layout.js';
 import { errorNumberOf } from './pool.js';
 import type { Table } from './table.js';
 
@@ -45,8 +45,15 @@ function refuse(facts: Facts, table: Table): void {
   if (obstacle) throw new SessionConfigurationError(`table: ${obstacle.message}. ${obstacle.advice}`);
 }
 
-function notAllowed({ user, schema, table: stored }: Facts, table: Table, steps: string[]): SessionConfigurationError {
-  const grants = stored ? [] : [`GRANT SELECT, INSERT, UPDATE, DELETE ON ${table.quoted} TO ${account(user)}`];
+function notAllowed(
+  { user, schema, table: stored, watch }: Facts,
+  table: Table,
+  steps: string[],
+): SessionConfigurationError {
+  const grants = [
+    ...(stored ? [] : [`GRANT SELECT, INSERT, UPDATE, DELETE ON ${table.quoted} TO ${account(user)}`]),
+    ...(watch === 'ready' ? [] : [`GRANT ${WATCH_RIGHTS.join(', ')} ON ${table.watch} TO ${account(user)}`]),
+  ];
   const reason = stored ? `may not change ${table.name}` : `may not create in the database ${schema ?? ''}`;
   const sql = [...steps, ...grants].map(step => `\n  ${step};`).join('');
   return new SessionConfigurationError(`table: the user ${user} ${reason}. Let an administrator write:${sql}`);
