@@ -6,12 +6,22 @@ const MOST_OBJECTS = 100_000;
  * cannot be frozen.
  */
 export function deepFreeze(value: unknown): void {
-  const waiting: unknown[] = [value];
-  for (let frozen = 0; waiting.length > 0 && frozen < MOST_OBJECTS; frozen++) {
+  if (typeof value !== 'object' || value === null) return;
+  const waiting: object[] = [value];
+  for (let frozen = 0; frozen < MOST_OBJECTS; frozen++) {
     const next = waiting.pop();
-    if (typeof next !== 'object' || next === null || ArrayBuffer.isView(next) || Object.isFrozen(next)) continue;
+    if (!next) return;
+    if (ArrayBuffer.isView(next) || Object.isFrozen(next)) continue;
     Object.freeze(next);
-    const properties = Object.getOwnPropertyDescriptors(next) as Record<string, PropertyDescriptor>;
-    for (const property of Object.values(properties)) waiting.push(property.value);
+    // Descriptors cost ten times as much as the rest.
+    if (Array.isArray(next) && next.length <= MOST_OBJECTS) {
+      for (const held of next as unknown[]) if (typeof held === 'object' && held !== null) waiting.push(held);
+      continue;
+    }
+    for (const key of Object.getOwnPropertyNames(next)) {
+      // A getter is not called.
+      const held: unknown = Object.getOwnPropertyDescriptor(next, key)?.value;
+      if (typeof held === 'object' && held !== null) waiting.push(held);
+    }
   }
 }

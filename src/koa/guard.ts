@@ -48,27 +48,27 @@ export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
  */
 export function guard(demands: readonly Demand[], fail: Fail = rethrow): Middleware {
   const rules = demands.map(ruleOf);
-  return async (ctx, next) => {
+  // Not an async function, because each of those makes a promise, and with it a good part of what a request costs.
+  return (ctx, next) => {
     const scope = scopeOf(ctx);
     const undo: Undo[] = [];
-    try {
-      for (const rule of rules) {
-        const admission = admit(rule, ctx, undo);
-        if (admission) await admission;
-      }
-    } catch (error) {
+    const enter = (): Promise<void> => {
+      // The outermost guard settles for all.
+      const isWithin = scope.isRunning && runningScope.getStore() === scope;
+      return isWithin ? runWithin(next, undo) : runInScope(scope, next, next, fail, undo);
+    };
+    const refuse = (error: unknown): unknown => {
       undoAll(undo);
       scope.finish();
-      await fail(error, ctx, next);
-      return;
-    }
+      return fail(error, ctx, next);
+    };
+    let admission: Eventual<void>;
     try {
-      // The outermost guard settles for all.
-      if (scope.isRunning && runningScope.getStore() === scope) await next();
-      else await runInScope(scope, next, next, fail);
-    } finally {
-      undoAll(undo);
+      admission = admitAll(rules, ctx, undo);
+    } catch (error) {
+      return refuse(error);
     }
+    return admission ? admission.then(enter, refuse) : enter();
   };
 }
 
@@ -79,31 +79,62 @@ function undoAll(undo: readonly Undo[]): void {
   for (const one of undo) one();
 }
 
-/** Runs what answers a request, as {@link runAndSettle} does, so that its code can be told which request it belongs to. */
-export async function runInScope(scope: RequestScope, run: () => unknown, next: Next, fail: Fail): Promise<void> {
-  scope.enter();
+/** Runs what stands within another guard, which will settle the request. */
+async function runWithin(next: Next, undo: readonly Undo[]): Promise<void> {
   try {
-    await runAndSettle(() => runningScope.run(scope, run), scope.ctx, next, fail);
+    await next();
   } finally {
-    scope.leave();
+    undoAll(undo);
   }
+}
+
+/**
+ * Runs what answers a request, as {@link runAndSettle} does, so that its code can be told which request it belongs to.
+ *
+ * @param undo what is taken back at the end
+ */
+export function runInScope(
+  scope: RequestScope,
+  run: () => unknown,
+  next: Next,
+  fail: Fail,
+  undo: readonly Undo[] = [],
+): Promise<void> {
+  scope.enter();
+  const end = (): void => {
+    scope.leave();
+    undoAll(undo);
+  };
+  return runAndSettle(() => runningScope.run(scope, run), scope.ctx, next, fail, end);
 }
 
 /**
  * Runs the rest of a request. Then, before the response leaves, saves the changes and completes the headers. If saving fails,
  * that failure is the response.
+ *
+ * @param end called at the end, however it ends
  */
-export async function runAndSettle(run: () => unknown, ctx: Context, next: Next, fail: Fail): Promise<void> {
+export async function runAndSettle(
+  run: () => unknown,
+  ctx: Context,
+  next: Next,
+  fail: Fail,
+  end?: () => void,
+): Promise<void> {
   try {
-    await run();
-  } catch (error) {
-    // The application's own error handler is in use; routing-controllers' would have answered by now.
-    const settling = settle(statusOf(error), ctx, next, fail);
+    try {
+      await run();
+    } catch (error) {
+      // The application's own error handler is in use; routing-controllers' would have answered by now.
+      const settling = settle(statusOf(error), ctx, next, fail);
+      if (settling) await settling;
+      throw error;
+    }
+    const settling = settle(ctx.status, ctx, next, fail);
     if (settling) await settling;
-    throw error;
+  } finally {
+    end?.();
   }
-  const settling = settle(ctx.status, ctx, next, fail);
-  if (settling) await settling;
 }
 
 /** Returns a promise only if there is something to save. */
@@ -134,6 +165,16 @@ async function save(scope: RequestScope, status: number, next: Next, fail: Fail)
   } finally {
     scope.finish();
   }
+}
+
+/** A promise only where there is something to wait for. */
+function admitAll(rules: readonly Rule[], ctx: Context, undo: Undo[], from = 0): Eventual<void> {
+  for (let at = from; at < rules.length; at++) {
+    const rule = rules[at];
+    const admission = rule && admit(rule, ctx, undo);
+    if (admission) return admission.then(() => admitAll(rules, ctx, undo, at + 1));
+  }
+  return undefined;
 }
 
 /** A promise only where there is something to wait for. */

@@ -81,6 +81,7 @@ class SessionHeaders {
   vary(): void {
     const res = this.#res;
     const vary = res.getHeader('Vary');
+    if (vary === 'Cookie') return;
     if (vary === undefined) res.setHeader('Vary', 'Cookie');
     else if (!/(^|,)\s*(cookie|\*)\s*(,|$)/i.test(String(vary))) res.setHeader('Vary', `${String(vary)}, Cookie`);
   }
