@@ -1,30 +1,24 @@
 import 'reflect-metadata';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 
 import { IsArray, IsInt, IsString } from 'class-validator';
-import { InMemoryBackend } from 'routing-controllers-sessions';
 
-import { ROOT } from './folders.js';
+import { InMemoryBackend } from '../src/backends/memory/backend.js';
+import { cookieValues } from '../src/cookie/cookie-values.js';
+import { Tokens } from '../src/cookie/tokens.js';
+import { noTransport } from '../src/koa/koa-transport.js';
+import { isSameJson } from '../src/model/json.js';
+import { Model } from '../src/model/model.js';
+import { Deadlines } from '../src/session/deadlines.js';
+import { SessionEventHub } from '../src/session/events.js';
+import { Locks } from '../src/session/locks.js';
+import { Sessions } from '../src/session/sessions.js';
 import { nextProfile, type Profile, SECRET } from './profile.js';
 
 /*
- * The steps of a guarded request, one by one, so that a regression has a name. They are no part of the package's
- * interface: this alone reaches into what was built, past the entry points.
+ * The steps of a guarded request one by one, so that a regression has a name. They are not part of the package's interface, so
+ * that this file imports sources.
  */
-function internal(path: string): unknown {
-  // eslint-disable-next-line @typescript-eslint/no-require-imports -- a path that is known when it runs
-  return require(join(ROOT, 'dist', path));
-}
-const { cookieValues } = internal('cookie/cookie-values.js') as typeof import('../dist/cookie/cookie-values.js');
-const { Tokens } = internal('cookie/tokens.js') as typeof import('../dist/cookie/tokens.js');
-const { isSameJson } = internal('model/json.js') as typeof import('../dist/model/json.js');
-const { Model } = internal('model/model.js') as typeof import('../dist/model/model.js');
-const { Deadlines } = internal('session/deadlines.js') as typeof import('../dist/session/deadlines.js');
-const { Locks } = internal('session/locks.js') as typeof import('../dist/session/locks.js');
-const { Sessions } = internal('session/sessions.js') as typeof import('../dist/session/sessions.js');
-const { SessionEventHub } = internal('session/events.js') as typeof import('../dist/session/events.js');
-const { noTransport } = internal('koa/koa-transport.js') as typeof import('../dist/koa/koa-transport.js');
 
 class MicroSession implements Profile {
   @IsString() username!: string;

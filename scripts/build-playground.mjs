@@ -1,5 +1,5 @@
 // Compiles the library and the playground; a second run compiles only what has changed.
-import { runTool } from './run.mjs';
+import { compileWith } from './run.mjs';
 
 console.log('Compiling the library and the playground …');
-process.exitCode = runTool('tsc', ['-b', 'tsconfig.build.json', 'playground/tsconfig.json']);
+process.exitCode = compileWith('playground/tsconfig.json');

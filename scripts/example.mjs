@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 
-import { root, runTool } from './run.mjs';
+import { compileWith, root } from './run.mjs';
 
 const examples = path.join(root, 'examples');
 const names = readdirSync(examples).filter(name => existsSync(path.join(examples, name, 'server.ts')));
@@ -17,7 +17,7 @@ if (!names.includes(name)) {
   process.exit(2);
 }
 console.log('Compiling the library and the examples …');
-process.exitCode = runTool('tsc', ['-b', 'tsconfig.build.json', 'examples/tsconfig.json']);
+process.exitCode = compileWith('examples/tsconfig.json');
 if (process.exitCode === 0) {
   const server = path.join(root, 'build/examples', name, 'server.js');
   const { status } = spawnSync(process.execPath, [server], { cwd: path.join(examples, name), stdio: 'inherit' });

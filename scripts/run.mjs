@@ -27,6 +27,11 @@ export function runTool(tool, args = [], env = {}) {
   return runFile(require.resolve(TOOLS[tool]), args, env);
 }
 
+/** Compiles the library, and applications that see it through its exports. @returns the exit code */
+export function compileWith(project) {
+  return runTool('tsc', ['-b', 'tsconfig.build.json', project]) || runFile('scripts/bundle.mjs');
+}
+
 /**
  * Runs npm in the folder of the repository. On Windows npm is a script, which needs a shell.
  *
