@@ -176,7 +176,7 @@ describeWith('postgres', 'on a real server', () => {
       }
     });
 
-    it('sends one prepared statement for each operation; ending all of a user’s sessions is a transaction of two', async () => {
+    it('sends one prepared statement for each operation; ending all of a user’s sessions is a transaction', async () => {
       const backend = await open();
       const sent: (string | undefined)[] = [];
       const counting = interceptedPool(pool, (client, statement) => {

@@ -73,7 +73,7 @@ const DEADLOCK = '40P01';
 /**
  * Sessions in PostgreSQL, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
- * Each operation is one prepared statement; ending all sessions of a user is a transaction of two for each 5,000 of them.
+ * Each operation is one prepared statement; ending all sessions of a user is a transaction for each 5,000 of them.
  * `migrate()` makes the table. It may run at every start and in many processes at once.
  *
  * ```ts
