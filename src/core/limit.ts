@@ -67,6 +67,16 @@ export function decide(sessions: readonly Counted[], { most, whenFull }: Session
     .map(({ id }) => id);
 }
 
+/** The outcome of storing a log-in: the ids of those that were ended for it, or the reason why it was not stored. */
+export type CreateOutcome = readonly string[] | 'full' | 'taken';
+
+/** Reports the decision of a backend, and returns the answer of its `create`. */
+export function answerOf(outcome: CreateOutcome, limit: SessionLimit | undefined): boolean {
+  if (outcome === 'taken') return false;
+  limit?.onDecided(outcome);
+  return outcome !== 'full';
+}
+
 const NONE: readonly string[] = Object.freeze([]);
 
 /** The order in which sessions are given up. */

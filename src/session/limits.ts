@@ -1,3 +1,4 @@
+import { shown } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { byLastSeen, type Counted, counts, MOST_EVICTED, type SessionLimit } from '../core/limit.js';
 import { Recent } from '../core/recent.js';
@@ -58,7 +59,7 @@ export class Limits {
     if (typeof most === 'number') return most;
     const returned: unknown = most(principal, data() as never);
     if (isLimit(returned)) return returned;
-    const got = returned instanceof Promise ? 'a promise' : String(returned);
+    const got = returned instanceof Promise ? 'a promise' : shown(returned);
     throw new SessionConfigurationError(
       `maxSessionsPerPrincipal: the function returned ${got}; return a whole number from 1 on, or Infinity`,
     );

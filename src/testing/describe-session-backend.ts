@@ -7,6 +7,7 @@ import { everybody } from './conformance/everybody.js';
 import { expiry } from './conformance/expiry.js';
 import { failuresAfter } from './conformance/failures.js';
 import { handles } from './conformance/handles.js';
+import { limits } from './conformance/limits.js';
 import { news } from './conformance/news.js';
 import { principals } from './conformance/principals.js';
 import { races } from './conformance/races.js';
@@ -45,7 +46,16 @@ export interface DescribeSessionBackendOptions {
 type Describe = (name: string, body: () => void) => unknown;
 type It = (name: string, body: () => Promise<void>, timeout?: number) => unknown;
 
-const SECTIONS: Sections = { ...writes, ...principals, ...values, ...expiry, ...everybody, ...news, ...races };
+const SECTIONS: Sections = {
+  ...writes,
+  ...principals,
+  ...values,
+  ...expiry,
+  ...everybody,
+  ...limits,
+  ...news,
+  ...races,
+};
 
 /**
  * The contract of `SessionBackend` as a test suite: call it in a test file, once for each way to set a backend up.

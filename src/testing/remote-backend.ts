@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { SessionBackend, type WriteOutcome } from '../core/backend.js';
+import type { SessionLimit } from '../core/limit.js';
 import type { SessionRecord } from '../core/record.js';
 import { endsAll } from '../core/ends-all.js';
 
@@ -18,6 +19,16 @@ interface Call {
 interface Opened {
   /** Whether the backend there has `deleteAll`. */
   endsAll: boolean;
+}
+
+/** A limit as it travels: a decision on it comes back with the answer. */
+type Terms = Omit<SessionLimit, 'onDecided'>;
+
+/** The answer to `create`. */
+interface Created {
+  isStored: boolean;
+  /** Absent if the backend there has not looked at the limit. */
+  decision?: readonly string[] | 'full';
 }
 
 interface Reply {
@@ -49,6 +60,7 @@ export function serveSessionBackends(open: (store: string) => SessionBackend | P
     }
     const backend = backends.get(number);
     if (!backend) throw new Error('There is no such backend in this process');
+    if (method === 'create') return createThere(backend, ...(args as [SessionRecord, Terms?]));
     return (backend[method] as (...args: unknown[]) => Promise<unknown>)(...args);
   };
   process.on('message', message => {
@@ -82,6 +94,17 @@ export async function openInProcess(child: ChildProcess, store: string): Promise
   const backend = new RemoteBackend(channel);
   await backend.open(store);
   return backend;
+}
+
+async function createThere(backend: SessionBackend, record: SessionRecord, terms?: Terms): Promise<Created> {
+  if (!terms) return { isStored: await backend.create(record) };
+  const created: Created = { isStored: false };
+  created.isStored = await backend.create(record, { ...terms, onDecided: decision => (created.decision = decision) });
+  return created;
+}
+
+function termsOf({ most, whenFull, except, livesAfter }: SessionLimit): Terms {
+  return { most, whenFull, except, livesAfter };
 }
 
 const channels = new WeakMap<ChildProcess, Channel>();
@@ -140,8 +163,11 @@ class RemoteBackend extends SessionBackend {
     if (!endsAll) this.deleteAll = SessionBackend.prototype.deleteAll;
   }
 
-  create(record: SessionRecord): Promise<boolean> {
-    return this.#channel.call(this.#number, 'create', [record]);
+  async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    const args = limit ? [record, termsOf(limit)] : [record];
+    const { isStored, decision } = await this.#channel.call<Created>(this.#number, 'create', args);
+    if (decision !== undefined) limit?.onDecided(decision);
+    return isStored;
   }
 
   read(id: string): Promise<SessionRecord | undefined> {

@@ -103,6 +103,25 @@ describe('MovingBackend', () => {
     expect([from.size, to.size]).toEqual([0, 0]);
   });
 
+  test.each([
+    ['evict', undefined, 1],
+    ['refuse', 'ERR_SESSION_LIMIT', 2],
+  ] as const)('a limit counts the sessions of both, and those that stay: %s', async (whenFull, code, stayed) => {
+    const [from, to] = [new InMemoryBackend(), new InMemoryBackend()];
+    let now = Date.UTC(2026, 0, 1);
+    const options = { secretKey: SECRET, dataModel: UserSession, sweepInterval: 0, clock: () => now++ };
+    const before = new SessionCookie({ ...options, backend: from });
+    for (const name of ['ada', 'ada', 'grace']) await tokenOf(before, name);
+    const backend = new MovingBackend({ from, to });
+    const moving = new SessionCookie({ ...options, backend, maxSessionsPerPrincipal: 2, whenFull });
+    const login = visit(moving, {}, async ctx => {
+      await moving.createSession(data('ada'), ctx);
+    });
+    expect((await login).error).toEqual(code && expect.objectContaining({ code, limit: 2 }));
+    expect(await moving.listSessions('ada')).toHaveLength(2);
+    expect([from.size, to.size]).toEqual([stayed + 1, 2 - stayed]);
+  });
+
   test('a name that is taken in either is taken', async () => {
     const [from, to] = [new InMemoryBackend(), new InMemoryBackend()];
     const backend = new MovingBackend({ from, to });

@@ -9,6 +9,7 @@ import { Pace } from '../../src/backends/pace.js';
 import { migrate, PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { Table } from '../../src/backends/postgres/table.js';
 import type { SessionBackend } from '../../src/core/backend.js';
+import type { SessionLimit } from '../../src/core/limit.js';
 import type { SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
 import { RACES, raceTimeout } from '../support/campaign.js';
@@ -175,7 +176,7 @@ describeWith('postgres', 'on a real server', () => {
       }
     });
 
-    it('sends one prepared statement for each operation; ending all of a user’s sessions is a transaction of two', async () => {
+    it('sends one prepared statement for each operation; ending all of a user’s sessions is a transaction', async () => {
       const backend = await open();
       const sent: (string | undefined)[] = [];
       const counting = interceptedPool(pool, (client, statement) => {
@@ -204,7 +205,7 @@ describeWith('postgres', 'on a real server', () => {
       ]);
       sent.length = 0;
       await counted.deleteByPrincipal('ada');
-      expect(sent).toEqual(['BEGIN', 'SELECT', 'WITH', 'COMMIT']);
+      expect(sent).toEqual(['BEGIN', 'WITH', 'COMMIT']);
     });
 
     it('a log-in waits while a revocation of its user runs; other users do not wait', async () => {
@@ -243,6 +244,125 @@ describeWith('postgres', 'on a real server', () => {
       client.release();
       expect(await revocation).toEqual([login.id]);
       expect(await backend.read(login.id)).toBeUndefined();
+    });
+
+    describe('a log-in under a limit', () => {
+      const sent: string[] = [];
+      const noted = (table: string) =>
+        new PostgresBackend({
+          pool: interceptedPool(pool, (client, statement) => {
+            sent.push(/^rcs_([a-z_]+)_/.exec(statement.name ?? '')?.[1] ?? statement.text.split(/\W/)[0]!);
+            return client.query(statement);
+          }),
+          table,
+        });
+      /** A backend whose statements are noted, and one in a transaction that the test commits. */
+      async function openBoth() {
+        const own = await open();
+        const table = tableOf.get(own)!;
+        const client = await pool.connect();
+        await client.query('BEGIN');
+        const onClient = interceptedPool(pool, (_, statement) => client.query(statement));
+        const commit = async () => {
+          await client.query('COMMIT');
+          client.release();
+        };
+        sent.length = 0;
+        return {
+          backend: noted(table),
+          other: new PostgresBackend({ pool: onClient, table }),
+          commit,
+        };
+      }
+      const within = (most: number, whenFull: SessionLimit['whenFull'] = 'evict') => {
+        const decisions: (readonly string[] | 'full')[] = [];
+        const limit: SessionLimit = {
+          most,
+          whenFull,
+          except: [],
+          livesAfter: { expiresAt: 0, createdAt: 0, lastSeenAt: 0 },
+          onDecided: decision => decisions.push(decision),
+        };
+        return { limit, decisions };
+      };
+      const isWaiting = () =>
+        until(async () => {
+          const { rowCount } = await pool.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+          return (rowCount ?? 0) > 0;
+        }, 'the log-in to wait');
+
+      it('is one statement while there is room, and where it is refused', async () => {
+        const { backend, commit } = await openBoth();
+        await commit();
+        for (const [most, whenFull, decision] of [
+          [100, 'evict', []],
+          [100, 'refuse', []],
+          [2, 'refuse', 'full'],
+        ] as const) {
+          const { limit, decisions } = within(most, whenFull);
+          expect(await backend.create(record({ principal: 'ada' }), limit)).toBe(decision !== 'full');
+          expect(decisions).toEqual([decision]);
+        }
+        expect(sent).toEqual(Array(3).fill('create_within'));
+      });
+
+      it('is one statement where another session has to go, unless a transaction was committed as it began', async () => {
+        const { backend, commit } = await openBoth();
+        await commit();
+        for (let n = 0; n < 20; n++)
+          expect(await backend.create(record({ principal: 'ada' }), within(1).limit)).toBe(true);
+        expect(await backend.listByPrincipal('ada')).toHaveLength(1);
+        // Transactions of the server itself, for example.
+        expect(sent.filter(text => text === 'BEGIN').length).toBeLessThan(20);
+      });
+
+      it('is told to those who watch, and is on the disk then, too', async () => {
+        const watching = await open();
+        const told: string[] = [];
+        const watch = watching.watch(news => told.push(news.is === 'lost' ? 'lost' : news.id));
+        const now = performance.now();
+        await until(() => watch.knownUntil() > now, 'a watch');
+        told.length = 0;
+        const own = noted(tableOf.get(watching)!);
+        for (const id of ['first', 'second']) {
+          sent.length = 0;
+          await own.create(record({ id, principal: 'ada' }), within(1).limit);
+        }
+        expect(sent.at(-1)).toBe('flush');
+        await until(() => told.length > 0, 'news');
+        expect(told).toEqual(['first']);
+        watch();
+      });
+
+      it.each([
+        [1, 'evict', ['earlier']],
+        [1, 'refuse', 'full'],
+      ] as const)(
+        'that waited for another one, which it cannot see, looks again: limit %i, %s',
+        async (most, whenFull, decision) => {
+          const { backend, other, commit } = await openBoth();
+          await other.create(record({ id: 'earlier', principal: 'ada' }), within(most, whenFull).limit);
+          const { limit, decisions } = within(most, whenFull);
+          const creating = backend.create(record({ id: 'later', principal: 'ada' }), limit);
+          await isWaiting();
+          await commit();
+          expect([await creating, decisions]).toEqual([whenFull === 'evict', [decision]]);
+          expect((await backend.listByPrincipal('ada')).map(({ id }) => id)).toEqual([
+            whenFull === 'evict' ? 'later' : 'earlier',
+          ]);
+          expect(sent).toEqual(['create_within', 'BEGIN', 'create_within', 'COMMIT', 'list']);
+        },
+      );
+
+      it('that waited for another one does not look again where that does not matter', async () => {
+        const { backend, other, commit } = await openBoth();
+        await other.create(record({ principal: 'ada' }), within(100).limit);
+        const { limit, decisions } = within(100);
+        const creating = backend.create(record({ principal: 'ada' }), limit);
+        await isWaiting();
+        await commit();
+        expect([await creating, decisions, sent]).toEqual([true, [[]], ['create_within']]);
+      });
     });
 
     it('stores ordinary text unchanged, readable by people and queries', async () => {

@@ -4,6 +4,7 @@ import { Pace } from '../../src/backends/pace.js';
 import { AT_ONCE } from '../../src/core/at-once.js';
 import type { SessionBackend, WriteOutcome } from '../../src/core/backend.js';
 import { SessionConfigurationError } from '../../src/core/errors.js';
+import { counts, decide, type SessionLimit } from '../../src/core/limit.js';
 import type { SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, type DescribeSessionBackendOptions } from '../../src/testing/index.js';
 import { bundleModule } from '../support/child.js';
@@ -741,6 +742,201 @@ const BROKEN: Record<
       },
     ]),
   ),
+  'a limit is counted, and then the log-in stored': {
+    caughtBy: '60 at once, limit 1, refuse',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const decision = decide(await own.counted(record, limit), limit);
+        await nextTurn();
+        return own.conclude(record, limit, decision);
+      }),
+  },
+  'a limit is counted beside others, and each ends what it has seen': {
+    caughtBy: '60 at once, limit 5, evict',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const decision = decide(await own.counted(record, limit), limit);
+        await nextTurn();
+        return own.conclude(record, limit, decision);
+      }),
+  },
+  'a limit ends the session that was seen last': {
+    caughtBy: 'ends the session that was seen least recently',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const sessions = (await own.counted(record, limit)).map(session => ({
+          ...session,
+          lastSeenAt: -session.lastSeenAt,
+        }));
+        return own.conclude(record, limit, decide(sessions, limit));
+      }),
+  },
+  'a limit ends the session of the earliest log-in': {
+    caughtBy: 'ends the session that was seen least recently',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const sessions = (await own.counted(record, limit)).map(session => ({ ...session, lastSeenAt: 0 }));
+        return own.conclude(record, limit, decide(sessions, limit));
+      }),
+  },
+  'a limit ends any of the sessions that were seen at one time': {
+    caughtBy: 'of sessions that were seen at one time',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const ids = (await own.counted(record, limit)).sort((a, b) => a.lastSeenAt - b.lastSeenAt).map(({ id }) => id);
+        return own.conclude(record, limit, ids.slice(0, Math.max(0, ids.length + 1 - limit.most)));
+      }),
+  },
+  ...Object.fromEntries(
+    (['expiresAt', 'createdAt', 'lastSeenAt'] as const).map(time => [
+      `a limit counts sessions that are over by ${time}`,
+      {
+        caughtBy: 'does not count a session that is over',
+        open: () =>
+          new LimitingBackend((own, record, limit) =>
+            own.store(record, { ...limit, livesAfter: { ...limit.livesAfter, [time]: -Infinity } }),
+          ),
+      },
+    ]),
+  ),
+  'a limit counts a session that is over at this very millisecond': {
+    caughtBy: 'does not count a session that is over',
+    open: () =>
+      new LimitingBackend((own, record, limit) =>
+        own.store(record, { ...limit, livesAfter: { ...limit.livesAfter, expiresAt: limit.livesAfter.expiresAt - 1 } }),
+      ),
+  },
+  'a limit refuses although there is room': {
+    caughtBy: 'stores while there is room',
+    open: () =>
+      new LimitingBackend((own, record, limit) =>
+        own.store(record, { ...limit, most: limit.whenFull === 'refuse' ? Math.max(1, limit.most - 1) : limit.most }),
+      ),
+  },
+  'a limit refuses what comes while another log-in is under way': {
+    caughtBy: '60 at once under a limit of as many',
+    open: () => {
+      let underWay = 0;
+      return new LimitingBackend(async (own, record, limit) => {
+        const isBusy = underWay++ > 0 && limit.whenFull === 'refuse';
+        await nextTurn();
+        underWay--;
+        return own.store(record, isBusy ? { ...limit, most: 1 } : limit);
+      });
+    },
+  },
+  'a limit ignores what is excepted': {
+    caughtBy: 'does not count a session that is excepted',
+    open: () => new LimitingBackend((own, record, limit) => own.store(record, { ...limit, except: [] })),
+  },
+  'a limit ends what is excepted': {
+    caughtBy: 'does not count a session that is excepted',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        for (const id of limit.except) await own.delete(id);
+        return own.store(record, limit);
+      }),
+  },
+  'a limit ends sessions for an id that is taken': {
+    caughtBy: 'of an id that is taken it answers false',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) =>
+        own.conclude(record, limit, decide(await own.counted(record, limit), limit)),
+      ),
+  },
+  'a limit calls an id that is taken full': {
+    caughtBy: 'of an id that is taken it answers false',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const isFull = decide(await own.counted(record, limit), limit) === 'full';
+        if (!isFull) return own.store(record, limit);
+        limit.onDecided('full');
+        return false;
+      }),
+  },
+  'a limit is over by one': {
+    caughtBy: 'ends the session that was seen least recently',
+    open: () => new LimitingBackend((own, record, limit) => own.store(record, { ...limit, most: limit.most + 1 })),
+  },
+  'a limit has no bound on what it ends': {
+    caughtBy: 'ends at most 50',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const ids = (await own.counted(record, limit)).sort((a, b) => a.lastSeenAt - b.lastSeenAt).map(({ id }) => id);
+        return own.conclude(record, limit, ids.slice(0, Math.max(0, ids.length + 1 - limit.most)));
+      }),
+  },
+  'a limit ends the sessions of whoever has a name in another case': {
+    caughtBy: 'leaves the sessions of others',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        await own.store({ ...record, principal: record.principal?.toLowerCase() ?? '' }, limit);
+        for (const { id } of await own.listByPrincipal('Ada')) await own.delete(id);
+        return (await own.read(record.id)) !== undefined;
+      }),
+  },
+  'a limit names what it did not end': {
+    caughtBy: 'ends the session that was seen least recently',
+    open: () =>
+      new LimitingBackend((own, record, limit) =>
+        own.store(record, {
+          ...limit,
+          onDecided: decision =>
+            limit.onDecided(decision === 'full' || decision.length === 0 ? decision : [...decision, 'nobody']),
+        }),
+      ),
+  },
+  'a limit does not name what it ended': {
+    caughtBy: 'ends the session that was seen least recently',
+    open: () =>
+      new LimitingBackend((own, record, limit) =>
+        own.store(record, { ...limit, onDecided: decision => limit.onDecided(decision === 'full' ? decision : []) }),
+      ),
+  },
+  'a limit stores what it refuses': {
+    caughtBy: 'refuses one that does not fit',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        const isStored = await own.store(record, limit);
+        if (!isStored && !(await own.read(record.id))) await own.store(record);
+        return isStored;
+      }),
+  },
+  'a limit ends sessions for a log-in that it refuses': {
+    caughtBy: 'refuses one that does not fit',
+    open: () =>
+      new LimitingBackend(async (own, record, limit) => {
+        if (await own.store(record, limit)) return true;
+        const [oldest] = await own.counted(record, limit);
+        if (oldest) await own.delete(oldest.id);
+        return false;
+      }),
+  },
+  'a limit does not see a log-out at once': {
+    caughtBy: '50 log-outs and log-ins',
+    open: () => {
+      const own = new LimitingBackend((same, record, limit) => same.store(record, limit));
+      const end = own.delete.bind(own);
+      own.delete = async id => {
+        setImmediate(() => setImmediate(() => void end(id)));
+        return (await own.read(id)) !== undefined;
+      };
+      return own;
+    },
+  },
+  'a limit ends sessions in silence': {
+    caughtBy: 'is news for those that it ends',
+    open: () => {
+      let isEvicting = false;
+      const own = new LimitingBackend((same, record, limit) => {
+        isEvicting = true;
+        return same.store(record, limit).finally(() => (isEvicting = false));
+      });
+      const watch = own.watch.bind(own);
+      own.watch = listener => watch(news => (isEvicting ? undefined : listener(news)));
+      return own;
+    },
+  },
   'a second close throws': {
     caughtBy: 'resolves, also a second time',
     open: () =>
@@ -812,6 +1008,34 @@ class SwallowingBackend extends InMemoryBackend {
       Object.assign(this, {
         [method]: () => (method === this.swallows ? Promise.resolve(absence) : Promise.reject(new Error('cut off'))),
       });
+  }
+}
+
+/** Decides on limits in its own way. */
+class LimitingBackend extends InMemoryBackend {
+  constructor(
+    private readonly createWithin: (
+      own: LimitingBackend,
+      record: SessionRecord,
+      limit: SessionLimit,
+    ) => Promise<boolean>,
+  ) {
+    super();
+  }
+  override create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    return limit ? this.createWithin(this, record, limit) : super.create(record);
+  }
+  store(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    return super.create(record, limit);
+  }
+  async counted({ principal = '' }: SessionRecord, limit: SessionLimit): Promise<SessionRecord[]> {
+    return (await this.listByPrincipal(principal)).filter(session => counts(session, limit));
+  }
+  async conclude(record: SessionRecord, limit: SessionLimit, decision: readonly string[] | 'full'): Promise<boolean> {
+    limit.onDecided(decision);
+    if (decision === 'full') return false;
+    for (const id of decision) await this.delete(id);
+    return super.create(record);
   }
 }
 

@@ -6,6 +6,7 @@ import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, text } from '../../core/checks.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import { answerOf, counts, type CreateOutcome, decide, mostCounted, type SessionLimit } from '../../core/limit.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
@@ -134,13 +135,16 @@ export class LmdbBackend extends SessionBackend {
     await copyTo(path.resolve(folder), to => this.#root.backup(to, true));
   }
 
-  async create(record: SessionRecord): Promise<boolean> {
+  async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
     const row = toRow(record);
-    return this.#write(() => {
-      if (this.#find(row.key)) return false;
-      this.#add(row);
-      return true;
+    const outcome = await this.#write<CreateOutcome>(() => {
+      if (this.#find(row.key)) return 'taken';
+      const decision = limit ? this.#makeRoom(row.record.principal, limit) : [];
+      if (decision !== 'full') this.#add(row);
+      return decision;
     });
+    if (typeof outcome !== 'string' && outcome.length > 0) this.#looks.look();
+    return answerOf(outcome, limit);
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
@@ -373,6 +377,29 @@ export class LmdbBackend extends SessionBackend {
   /** Returns the records of those keys which still have one. */
   #rowsOf(keys: readonly Buffer[]): Row[] {
     return keys.flatMap(key => this.#find(key) ?? []);
+  }
+
+  /** Ends what a principal has too many. To be called within the transaction that stores the new one. */
+  #makeRoom(principal: string | undefined, limit: SessionLimit): readonly string[] | 'full' {
+    const rows = principal === undefined ? [] : this.#counted(principal, limit);
+    const decision = decide(
+      rows.map(({ record }) => record),
+      limit,
+    );
+    if (decision !== 'full') this.#end(rows.filter(({ record }) => decision.includes(record.id)));
+    return decision;
+  }
+
+  #counted(principal: string, limit: SessionLimit): Row[] {
+    const range = newestFirst(principal);
+    // So few entries decide nothing, whatever the records are.
+    if (this.#byPrincipal.getKeysCount({ ...range, limit: limit.most }) < limit.most) return [];
+    const rows: Row[] = [];
+    for (const entry of this.#byPrincipal.getKeys(range)) {
+      const row = this.#find(recordKeyOf(entry));
+      if (row && counts(row.record, limit) && rows.push(row) === mostCounted(limit)) break;
+    }
+    return rows;
   }
 
   #end(rows: readonly Row[]): void {

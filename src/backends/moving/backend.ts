@@ -94,6 +94,10 @@ export class MovingBackend extends SessionBackend {
     );
   }
 
+  /**
+   * Leaves a limit to the library, which counts the user's sessions in both: the one that gets the log-in could only count its own.
+   * That is exact among the log-ins of one process.
+   */
   async create(record: SessionRecord): Promise<boolean> {
     const copy = { ...record };
     return (await this.#from.read(copy.id)) === undefined && this.#to.create(copy);

@@ -11,6 +11,7 @@ import {
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import { answerOf, type SessionLimit } from '../../core/limit.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
@@ -19,7 +20,7 @@ import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { DEFAULT_TABLE, MIGRATION, SERVER_OPTIONS } from '../sql.js';
 import { Watches } from '../watches.js';
 import type { WatchedTable } from './announcement.js';
-import { Connections } from './connection.js';
+import { Connections, type Query } from './connection.js';
 import { explain, isPoolersError } from './failures.js';
 import { postgresFindings } from './findings.js';
 import { migrateTable } from './migration.js';
@@ -72,7 +73,7 @@ const DEADLOCK = '40P01';
 /**
  * Sessions in PostgreSQL, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
- * Each operation is one prepared statement; ending all sessions of a user is a transaction of two for each 5,000 of them.
+ * Each operation is one prepared statement; ending all sessions of a user is a transaction for each 5,000 of them.
  * `migrate()` makes the table. It may run at every start and in many processes at once.
  *
  * ```ts
@@ -135,9 +136,28 @@ export class PostgresBackend extends SessionBackend {
     return Number(rows[0]?.[0]);
   }
 
-  async create(record: SessionRecord): Promise<boolean> {
-    const { rowCount } = await this.#run('create', this.#table.create, this.#parameters(record));
+  async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    const { principal } = record;
+    const values = this.#parameters(record);
+    if (limit && principal !== undefined) return this.#createWithin(limit, values, this.#table.lockOf(principal));
+    const { rowCount } = await this.#run('create', this.#table.create, values);
     return rowCount === 1;
+  }
+
+  /** One statement decides, unless transactions of others were committed at the same moment that may matter. */
+  async #createWithin(limit: SessionLimit, values: unknown[], lock: string): Promise<boolean> {
+    const { createdAt, lastSeenAt, expiresAt } = limit.livesAfter;
+    const { most, whenFull, except } = limit;
+    const all = [...values, most, whenFull === 'evict', except.map(toColumn), createdAt, lastSeenAt, expiresAt];
+    const { createWithin } = this.#table;
+    let { rows } = await this.#run('create_within', createWithin, [...all, false]);
+    if (rows[0]?.[0] === 'unsure')
+      ({ rows } = await this.#run('create_within', createWithin, [...all, true], statement =>
+        this.#connections.inTransaction(query => query(statement), this.#table.lockPrincipal(lock)),
+      ));
+    if (rows.some(([, , isTold]) => isTold === 't')) await this.#flush();
+    const outcome = rows[0]?.[0];
+    return answerOf(outcome === 'full' || outcome === 'taken' ? outcome : idsOf(rows, 1), limit);
   }
 
   async read(id: string): Promise<SessionRecord | undefined> {
@@ -177,18 +197,14 @@ export class PostgresBackend extends SessionBackend {
     exceptId?: string,
     onEnded?: (ids: readonly string[]) => void,
   ): Promise<string[]> {
-    const lock = this.#table.lockOf(principal);
+    const lock = this.#table.lockPrincipal(this.#table.lockOf(principal));
     const values = [toColumn(principal), exceptId === undefined ? null : toColumn(exceptId)];
     const ended: string[] = [];
     for (;;) {
       const { rows } = await again(() =>
-        this.#connections.inTransaction(async query => {
-          // Two statements: the second one sees everything that was committed before the lock was taken.
-          await query({ text: this.#table.lockPrincipal, values: [lock] });
-          return query({ text: this.#table.revoke, values });
-        }),
+        this.#connections.inTransaction(query => query({ text: this.#table.revoke, values }), lock),
       ).catch(explain(this.#table.name));
-      const ids = rows.flatMap(([id]) => (id === null ? [] : [fromColumn(id as string)]));
+      const ids = idsOf(rows, 0);
       for (const id of ids) ended.push(id);
       onEnded?.(ids);
       const lookedAt = Number(rows[0]?.[1]);
@@ -205,7 +221,9 @@ export class PostgresBackend extends SessionBackend {
     let from = -Infinity;
     const pace = (this.#sweepPace = new Pace(RESTS_OF_A_DISK, this.#sweepPace));
     for (;;) {
-      const { rows } = await this.#run('sweep', this.#table.sweep, [now, from], this.#connections.patient);
+      const { rows } = await this.#run('sweep', this.#table.sweep, [now, from], statement =>
+        this.#connections.patient.run(statement),
+      );
       const removed = rows.filter(([, isRemoved]) => isRemoved === 't').length;
       deleted += removed;
       if (rows.length < SWEEP_BATCH) return deleted;
@@ -274,8 +292,12 @@ export class PostgresBackend extends SessionBackend {
   /** Ends or changes one record. A statement that has sent news has not waited for the disk. */
   async #change(operation: string, text: string, values: unknown[]): Promise<boolean> {
     const { rows } = await this.#run(operation, text, values);
-    if (rows[0]?.[0] === 't') await this.#run('flush', this.#table.news.flush, []);
+    if (rows[0]?.[0] === 't') await this.#flush();
     return rows.length === 1;
+  }
+
+  async #flush(): Promise<void> {
+    await this.#run('flush', this.#table.news.flush, []);
   }
 
   async #probe(channel: string, payload: string): Promise<WatchedTable> {
@@ -287,10 +309,10 @@ export class PostgresBackend extends SessionBackend {
     operation: string,
     text: string,
     values: unknown[],
-    connections: Connections = this.#connections,
+    run: Query = statement => this.#connections.run(statement),
   ): Promise<Result> {
     const send = (name?: string): Promise<Result> =>
-      again(() => connections.run({ ...(name !== undefined && { name }), text, values }));
+      again(() => run({ ...(name !== undefined && { name }), text, values }));
     try {
       return await (this.#prepares ? send(this.#table.statementName(operation)) : send());
     } catch (error) {
@@ -305,7 +327,6 @@ export class PostgresBackend extends SessionBackend {
     const { id, principal, data, proof, version, ip, userAgent } = record;
     const optional = (text: string | undefined): string | null => (text === undefined ? null : toColumn(text));
     const times = [record.createdAt, record.authenticatedAt, record.lastSeenAt, record.expiresAt];
-    const lock = this.#table.lockOf(principal);
     return [
       toColumn(id),
       optional(principal),
@@ -315,7 +336,7 @@ export class PostgresBackend extends SessionBackend {
       ...times,
       optional(ip),
       optional(userAgent),
-      lock,
+      principal === undefined ? null : this.#table.lockOf(principal),
     ];
   }
 }
@@ -348,6 +369,11 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
       if (attempt === ATTEMPTS || (state !== SERIALIZATION_FAILURE && state !== DEADLOCK)) throw error;
     }
   }
+}
+
+/** Returns the ids in a column that is `NULL` where there is none. */
+function idsOf(rows: readonly unknown[][], column: number): string[] {
+  return rows.flatMap(({ [column]: id }) => (typeof id === 'string' ? [fromColumn(id)] : []));
 }
 
 function toRecord(row: unknown[]): SessionRecord {

@@ -43,10 +43,14 @@ export class Connections {
     );
   }
 
-  /** Runs `work` in a transaction in which each statement sees everything that was committed before it began. */
-  inTransaction<T>(work: (query: Query) => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` in a transaction in which each statement sees everything that was committed before it began.
+   *
+   * @param first a statement that the transaction begins with, sent along
+   */
+  inTransaction<T>(work: (query: Query) => Promise<T>, first?: string): Promise<T> {
     const transaction = async (query: Query): Promise<T> => {
-      await query({ text: BEGIN });
+      await query({ text: first === undefined ? BEGIN : `${BEGIN}; ${first}` });
       const answer = await work(query);
       await query({ text: 'COMMIT' });
       return answer;

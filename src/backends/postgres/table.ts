@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { MOST_EVICTED } from '../../core/limit.js';
 import { RECORD, tableNameOf } from '../sql.js';
 import { Announcement } from './announcement.js';
 
@@ -40,8 +41,7 @@ export class Table {
   }
 
   /** Returns the key of the advisory lock on a principal's sessions. PostgreSQL requires a number. */
-  lockOf(principal: string | undefined): string | null {
-    if (principal === undefined) return null;
+  lockOf(principal: string): string {
     return createHash('sha256').update(`${this.name}\0${principal}`, 'utf16le').digest().readBigInt64BE().toString();
   }
 
@@ -62,11 +62,52 @@ export class Table {
   }
 
   get create(): string {
+    return this.#inserting(this.#sharedLock);
+  }
+
+  #inserting(from: string): string {
     const values = TYPES.map((type, n) => `$${n + 1}::${type}`).join(', ');
     return (
       `INSERT INTO ${this.quoted} (${RECORD.join(', ')}, sweep_at) ` +
-      `SELECT ${values}, $9::double precision FROM ${this.#sharedLock} ON CONFLICT (id) DO NOTHING`
+      `SELECT ${values}, $9::double precision FROM ${from} ON CONFLICT (id) DO NOTHING`
     );
+  }
+
+  /**
+   * Stores a record if the limit of its principal allows it. $13: the limit. $14: whether others have to go for it. $15: the ids
+   * that do not count. $16 to $18: what the times of a log-in, of a last request and of an expiry have to exceed.
+   *
+   * It waits for the principal's lock in exclusive mode. But its snapshot is older, and so without what others have committed
+   * between the two. The number of each such transaction was in use at the snapshot, or is between that and this transaction's
+   * own, which it gets after the lock. So those of these numbers are counted that are committed by now: at most so many sessions
+   * are unseen, and usually none. If they do not matter, it decides. Otherwise it changes nothing, and its outcome is `unsure`.
+   * $19: `true` where the transaction had the lock before the snapshot.
+   *
+   * Returns at least one row: the outcome, an id that was ended, and whether news of it were sent, as {@link delete} does.
+   */
+  get createWithin(): string {
+    const [most, evicts, hadLock] = ['$13::bigint', '$14::boolean', '$19::boolean'];
+    const numbers =
+      'SELECT txid_snapshot_xip(snapshot) AS number UNION ALL SELECT generate_series(txid_snapshot_xmax(snapshot), own - 1)';
+    const unseen = `SELECT count(*) FROM (SELECT FROM (${numbers}) AS others WHERE txid_status(number) = 'committed' LIMIT ${most}) AS unseen`;
+    const surplus = `SELECT least(greatest(n + 1 - ${most}, 0), ${MOST_EVICTED}) FROM decided`;
+    const victims = `SELECT id FROM sessions ORDER BY last_seen_at, created_at, id LIMIT (${surplus})`;
+    return [
+      // Not evaluated before the lock is there, as CASE has it.
+      "WITH locked AS MATERIALIZED (SELECT CASE WHEN pg_advisory_xact_lock($12::bigint)::text = '' THEN txid_current() END AS own, txid_current_snapshot() AS snapshot),",
+      `sessions AS MATERIALIZED (SELECT id, created_at, last_seen_at FROM ${this.quoted} WHERE principal = $2`,
+      'AND created_at > $16 AND last_seen_at > $17 AND expires_at > $18 AND id <> ALL ($15::text[])',
+      `ORDER BY created_at DESC LIMIT ${most} + ${MOST_EVICTED}),`,
+      `counted AS MATERIALIZED (SELECT (SELECT count(*) FROM sessions) AS n, CASE WHEN ${hadLock} THEN 0 ELSE (${unseen}) END AS unseen FROM locked),`,
+      `decided AS MATERIALIZED (SELECT n, CASE WHEN n + unseen < ${most} THEN 'fits' WHEN n >= ${most} AND NOT ${evicts} THEN 'full'`,
+      "WHEN unseen > 0 THEN 'unsure' ELSE 'fits' END AS outcome FROM counted),",
+      `stored AS (${this.#inserting("decided WHERE outcome = 'fits'")} RETURNING id),`,
+      `ended AS (DELETE FROM ${this.quoted} WHERE id = ANY (ARRAY(${victims})) AND principal = $2 AND EXISTS (SELECT FROM stored)`,
+      `RETURNING id, ${this.news.ofRow('id')} AS is_told)`,
+      "SELECT CASE WHEN EXISTS (SELECT FROM stored) THEN 'stored'",
+      `WHEN outcome = 'fits' OR EXISTS (SELECT FROM ${this.quoted} WHERE id = $1) THEN 'taken' ELSE outcome END,`,
+      'ended.id, ended.is_told FROM decided LEFT JOIN ended ON true',
+    ].join(' ');
   }
 
   get read(): string {
@@ -105,8 +146,12 @@ export class Table {
     return `SELECT ${RECORD.join(', ')} FROM ${this.quoted} WHERE principal = $1 ORDER BY created_at DESC LIMIT $2`;
   }
 
-  get lockPrincipal(): string {
-    return 'SELECT pg_advisory_xact_lock($1::bigint)';
+  /**
+   * Takes the lock on a principal's sessions. A statement that follows in the same transaction sees everything that was committed
+   * before; this one would not.
+   */
+  lockPrincipal(lock: string): string {
+    return `SELECT pg_advisory_xact_lock('${lock}'::bigint)`;
   }
 
   /**

@@ -5,6 +5,15 @@ import { type Check, constructorOptions, type OptionTable, refusal } from '../..
 import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import {
+  answerOf,
+  type Counted,
+  counts,
+  type CreateOutcome,
+  decide,
+  mostCounted,
+  type SessionLimit,
+} from '../../core/limit.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
@@ -136,9 +145,17 @@ export class SqliteBackend extends SessionBackend {
     return { heads: () => this.#heads(), bytes: () => this.#read(() => this.#bytes()) };
   }
 
-  async create(record: SessionRecord): Promise<boolean> {
+  async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
     const values = toRow(record);
-    return this.#write(() => isChanged(this.#statements.create.run(values)));
+    const outcome = await this.#write<CreateOutcome>(() => {
+      const decision = limit ? decide(this.#counted(values.principal, limit), limit) : [];
+      if (decision === 'full') return this.#statements.exists.get(values.id) === undefined ? decision : 'taken';
+      if (!isChanged(this.#statements.create.run(values))) return 'taken';
+      for (const id of decision) this.#statements.delete.run(toColumn(id));
+      return decision;
+    });
+    if (typeof outcome !== 'string' && outcome.length > 0) this.#looks.look();
+    return answerOf(outcome, limit);
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
@@ -278,6 +295,19 @@ export class SqliteBackend extends SessionBackend {
 
   #lastNumber(): Promise<SqliteValue> {
     return this.#read(() => (this.#statements.lastNumber.get() as { number: SqliteValue }).number);
+  }
+
+  /** Returns the principal's newest sessions that count. */
+  #counted(principal: string | null, limit: SessionLimit): Counted[] {
+    const { livesAfter, except } = limit;
+    const rows = this.#statements.living.all({
+      principal,
+      created_at: livesAfter.createdAt,
+      last_seen_at: livesAfter.lastSeenAt,
+      expires_at: livesAfter.expiresAt,
+      limit: mostCounted(limit) + except.length,
+    });
+    return Array.from(rows, toCounted).filter(session => counts(session, limit));
   }
 
   #find(id: string): SessionRecord | undefined {
@@ -427,6 +457,11 @@ function toRecord(row: unknown): SessionRecord {
   return record;
 }
 
+function toCounted(row: unknown): Counted {
+  const { id, created_at, last_seen_at, expires_at } = row as CountedRow;
+  return { id: fromColumn(id), createdAt: created_at, lastSeenAt: last_seen_at, expiresAt: expires_at };
+}
+
 function toHead({ id, principal, created_at, last_seen_at, expires_at, bytes }: HeadRow): RecordHead {
   const head: RecordHead = {
     id: fromColumn(id),
@@ -453,8 +488,11 @@ type Row = {
   user_agent: string | null;
 };
 
-type HeadRow = Pick<Row, 'id' | 'principal' | 'created_at' | 'last_seen_at' | 'expires_at'> & {
+type CountedRow = Pick<Row, 'id' | 'created_at' | 'last_seen_at' | 'expires_at'>;
+
+type HeadRow = CountedRow & {
   number: SqliteValue;
+  principal: string | null;
   bytes: SqliteValue;
 };
 

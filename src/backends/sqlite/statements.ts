@@ -12,6 +12,7 @@ export class Statements {
   readonly shorten: SqliteStatement;
   readonly delete: SqliteStatement;
   readonly list: SqliteStatement;
+  readonly living: SqliteStatement;
   readonly lastNumber: SqliteStatement;
   readonly revoke: SqliteStatement;
   readonly due: SqliteStatement;
@@ -33,6 +34,7 @@ export class Statements {
     this.shorten = database.prepare(table.shorten);
     this.delete = database.prepare(table.delete);
     this.list = database.prepare(table.list);
+    this.living = database.prepare(table.living);
     this.lastNumber = database.prepare(table.lastNumber);
     this.revoke = database.prepare(table.revoke);
     this.due = database.prepare(table.due);

@@ -97,6 +97,14 @@ export class Table {
     return `SELECT ${READ} FROM "${this.name}" WHERE principal = :principal ORDER BY created_at DESC LIMIT :limit`;
   }
 
+  /** The principal's newest sessions whose times are all later than the given ones. */
+  get living(): string {
+    return (
+      `SELECT id, created_at, last_seen_at, expires_at FROM "${this.name}" WHERE principal = :principal AND created_at > :created_at ` +
+      'AND last_seen_at > :last_seen_at AND expires_at > :expires_at ORDER BY created_at DESC LIMIT :limit'
+    );
+  }
+
   get lastNumber(): string {
     return `SELECT max(number) AS number FROM "${this.name}"`;
   }

@@ -10,7 +10,7 @@ import { create, endAll, HOUR, MINUTE, rotated, START } from './records.js';
 const PATIENCE = 30_000;
 
 /** Leaves a case out for a backend that cannot be watched. */
-function ifWatched(check: (bench: Bench) => Promise<void>): (bench: Bench) => Promise<void> {
+export function ifWatched(check: (bench: Bench) => Promise<void>): (bench: Bench) => Promise<void> {
   return async bench => {
     if (bench.backend.watch) await check(bench);
   };
@@ -62,7 +62,7 @@ class Reader {
   }
 }
 
-async function watching(backend: SessionBackend, check: (reader: Reader) => Promise<void>): Promise<void> {
+export async function watching(backend: SessionBackend, check: (reader: Reader) => Promise<void>): Promise<void> {
   const reader = new Reader(backend);
   try {
     await reader.catchUp('a new watch');
