@@ -179,8 +179,8 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return {'gone'}`),
 
   /**
-   * KEYS: record. ARGV: name, principal. Ends a session whose log-in may not have written it yet. It leaves a fence behind, by
-   * which the same is said to one caller only.
+   * KEYS: record. ARGV: name, principal. Ends a session whose log-in may not have written it yet. `gone`: there was none, or its
+   * log-in will find the fence. The fence stays where there was one, for others who would end the same.
    */
   evict: new Script(`${FUNCTIONS}
 local state, principal = load(KEYS[1])
@@ -189,8 +189,8 @@ if state == 'here' then
   redis.call('SET', KEYS[1], '${FENCES.ended}', 'PX', ${BRIEF})
   return {'updated', principal}
 end
-local isFirst = redis.call('SET', KEYS[1], '${FENCES.ended}', 'PX', ${REMEMBERED}, 'NX')
-return {isFirst and 'updated' or 'gone'}`),
+redis.call('SET', KEYS[1], '${FENCES.ended}', 'PX', ${REMEMBERED}, 'NX')
+return {'gone'}`),
 
   /** KEYS: index. ARGV: name. Notes that the record of that name has been written, whoever it belongs to now. */
   written: new Script(`${FUNCTIONS}${INDEXES}

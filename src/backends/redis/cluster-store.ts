@@ -67,8 +67,8 @@ export class ClusterStore implements RedisStore {
       await this.#written(principalOf(record), record.id);
       return false;
     }
-    // It is written, or was ended before that, as if it had been.
-    limit?.onDecided(ended);
+    // One that was ended for a later log-in before it was written is a session that was there. Nobody else can tell of its end.
+    limit?.onDecided(state === FENCES.ended ? [...ended, record.id] : ended);
     return true;
   }
 

@@ -54,7 +54,7 @@ interface Applicant {
  *   and comes back. Names of records that are gone are removed from the index.
  * - The sessions that have to go for a log-in are named in the step that gives it its place. They do not count from then on, and
  *   are ended before its record is written. If its process dies before that, they count again when its place has lapsed.
- * - A log-in that is under way can have to go, too. A fence in place of its record has it end before it begins.
+ * - A log-in that is under way can have to go, too. It finds a fence in place of its record, and reports its own end.
  * - A place whose record is not written in time counts no longer once it is in the way of another log-in, which puts a fence
  *   there first: what is written late is not stored. So nothing depends on how the clocks of the servers differ.
  */
