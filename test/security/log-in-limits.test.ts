@@ -7,7 +7,6 @@ import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import type { Context } from 'koa';
-import { Pool } from 'pg';
 import { Controller, Ctx, JsonController, Post } from 'routing-controllers';
 import {
   InMemoryBackend,
@@ -17,13 +16,12 @@ import {
   SessionLimitError,
 } from 'routing-controllers-sessions';
 import { LmdbBackend } from 'routing-controllers-sessions/lmdb';
-import { PostgresBackend } from 'routing-controllers-sessions/postgres';
 import { SqliteBackend } from 'routing-controllers-sessions/sqlite';
 import { openInProcess } from 'routing-controllers-sessions/testing';
 
 import { SECRET, startApp } from '../support/app.js';
 import { forkModule } from '../support/child.js';
-import { describeWith, postgresUrl } from '../support/engines.js';
+import { startEngine } from '../support/every-engine.js';
 import { visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
 import { openSqlite } from '../support/open-sqlite.js';
@@ -36,7 +34,6 @@ const AT_ONCE = 60;
 /** Opens a backend for each of several processes on one new store, and closes what is not theirs. */
 interface Engine {
   name: string;
-  server?: Parameters<typeof describeWith>[0];
   start: () => Promise<{ nodes: SessionBackend[]; stop: () => Promise<void> }>;
 }
 
@@ -67,6 +64,9 @@ function ofFile(name: string, open: (file: string) => { backend: SessionBackend;
   };
 }
 
+/** Engines with a server, to which each node has connections of its own. */
+const SERVERS = ['postgres', 'redis', 'cluster'] as const;
+
 /** The engines that decide on limits themselves. */
 const ENGINES: Engine[] = [
   {
@@ -81,29 +81,13 @@ const ENGINES: Engine[] = [
     const database = openSqlite(file);
     return { backend: new SqliteBackend({ database }), close: () => database.close() };
   }),
-  {
-    name: 'PostgreSQL',
-    server: 'postgres',
+  ...SERVERS.map(name => ({
+    name,
     start: async () => {
-      const engine = await postgresUrl();
-      const pools = [1, 2].map(() => new Pool({ connectionString: engine.url, max: 10 }));
-      const table = `log_in_limits_${process.pid}`;
-      const backends = pools.map(pool => new PostgresBackend({ pool, table, statementTimeout: 60 }));
-      await backends[0]!.migrate();
-      const child = fork('serve-postgres', [engine.url]);
-      const other = await openInProcess(child, table);
-      const stop = async () => {
-        // Its connections would be lost with the server.
-        const exited = new Promise(resolve => child.once('exit', resolve));
-        child.kill();
-        await exited;
-        await pools[0]!.query(`DROP TABLE ${table}`);
-        await Promise.all(pools.map(pool => pool.end()));
-        await engine.stop();
-      };
-      return { nodes: [...backends, other], stop };
+      const { backends, stop } = await startEngine(name, 'log_in_limits', 3);
+      return { nodes: [...backends], stop: () => stop().then(() => undefined) };
     },
-  },
+  })),
 ];
 
 function sessionsIn(backend: SessionBackend, options: Partial<SessionCookieOptions<UserSession>> = {}) {
@@ -130,8 +114,8 @@ async function isAlive(sessions: SessionCookie<UserSession>, token: string | und
   return alive;
 }
 
-for (const { name, server, start } of ENGINES) {
-  const body = () => {
+for (const { name, start } of ENGINES) {
+  describe(`limits of log-ins in ${name}`, () => {
     let nodes: SessionBackend[];
     let stop: () => Promise<void>;
     beforeAll(async () => {
@@ -198,9 +182,7 @@ for (const { name, server, start } of ENGINES) {
       expect(await Promise.all([first, again].map(({ token }) => isAlive(one!, token)))).toEqual([false, true]);
       expect(await one!.listSessions(username)).toHaveLength(1);
     });
-  };
-  if (server === undefined) describe(`limits of log-ins in ${name}`, body);
-  else describeWith(server, `limits of log-ins in ${name}`, body);
+  });
 }
 
 describe('a log-in that is refused', () => {

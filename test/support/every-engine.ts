@@ -55,7 +55,7 @@ const STARTS = {
     const { url, stop } = await postgresUrl();
     const pools = times(nodes, () => new Pool({ connectionString: url, max: 5 }));
     const table = `${name}_${process.pid}`;
-    const backends = pools.map(pool => new PostgresBackend({ pool, table }));
+    const backends = pools.map(pool => new PostgresBackend({ pool, table, statementTimeout: 60 }));
     await backends[0]?.migrate();
     const drop = () => pools[0]?.query(`DROP TABLE ${table}`);
     const close = () => Promise.all(pools.map(pool => pool.end()));
@@ -65,7 +65,7 @@ const STARTS = {
     const { url, stop } = await mysqlUrl();
     const pools = times(nodes, () => createPool({ uri: url, connectionLimit: 5 }));
     const table = `${name}_${process.pid}`;
-    const backends = pools.map(pool => new MysqlBackend({ pool, table }));
+    const backends = pools.map(pool => new MysqlBackend({ pool, table, statementTimeout: 60 }));
     await backends[0]?.migrate();
     const drop = () => pools[0]?.query(`DROP TABLE ${table}`);
     const close = () => Promise.all(pools.map(pool => pool.end()));

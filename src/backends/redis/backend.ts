@@ -4,6 +4,7 @@ import { ENGINE_CLOCK } from '../../core/engine-clock.js';
 import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import type { SessionLimit } from '../../core/limit.js';
 import { NEAR_CACHE } from '../../core/near-cache.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
@@ -145,8 +146,8 @@ export class RedisBackend extends SessionBackend {
     return Number(await clock.run(this.#client, [this.#layout.recordKey('')], []));
   }
 
-  create(record: SessionRecord): Promise<boolean> {
-    return this.#store.create({ ...record });
+  create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    return this.#store.create({ ...record }, limit);
   }
 
   read(id: string): Promise<SessionRecord | undefined> {

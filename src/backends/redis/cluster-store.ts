@@ -1,10 +1,12 @@
 import type { WriteOutcome } from '../../core/backend.js';
 import type { RecordHead } from '../../core/inventory.js';
+import type { SessionLimit } from '../../core/limit.js';
 import type { SessionRecord } from '../../core/record.js';
 import { textOf, textsOf, type RedisClusterClient } from './client.js';
 import {
   decode,
   encode,
+  FENCES,
   hashPrincipal,
   headsFrom,
   idOfMember,
@@ -17,7 +19,9 @@ import {
 } from './layout.js';
 import { inSlices, latest } from './latest.js';
 import type { Script } from './script.js';
-import { apart, headTexts } from './scripts.js';
+import { apart } from './cluster-scripts.js';
+import { Places } from './places.js';
+import { headTexts } from './scripts.js';
 import type { RedisStore } from './single-store.js';
 
 type IndexedRecord = Pick<SessionRecord, 'id' | 'createdAt'>;
@@ -29,9 +33,10 @@ const ATTEMPTS = 10;
  * Records and indexes spread over a cluster. Two keys never change in one step, so that the order of the steps matters.
  *
  * A record is added to its principal's index before it is written, and stays there until it is gone. Its entry is removed
- * only by the caller that removed the record, or after the longest time that any record of that name can live. So the index
- * has an entry for every record of the principal at every instant. It may have entries for records that are gone, not written
- * yet, or of another principal: those are skipped.
+ * only by a caller that removed the record, or found it gone for good, or after the longest time that any record of that name can
+ * live. So the index has an entry for every record of the principal at every instant. It may have entries for records that are
+ * gone, not written yet, or of another principal: those are skipped. A limit of sessions is decided on by the index: see
+ * {@link Places}.
  *
  * A revocation reads the index in one step, which is its instant, and ends the records listed there. It reads once, because a
  * record that is added later belongs to a log-in that counts as later. Where the index has many entries, they are not read in
@@ -41,17 +46,30 @@ const ATTEMPTS = 10;
 export class ClusterStore implements RedisStore {
   readonly #client: RedisClusterClient;
   readonly #layout: Layout;
+  readonly #places = new Places({
+    ofRecord: (...call) => this.#run(...call),
+    ofIndex: (...call) => this.#ofIndex(...call),
+    heads: members => this.heads(members),
+  });
 
   constructor(client: RedisClusterClient, layout: Layout) {
     this.#client = client;
     this.#layout = layout;
   }
 
-  async create(record: SessionRecord): Promise<boolean> {
-    const [principal, ttl] = [principalOf(record), ttlOf(record)];
-    await this.#index(principal, record, ttl);
-    const [state] = await this.#run(apart.create, record.id, [encode(record), ttl, principal, record.createdAt]);
-    return state === 'gone';
+  async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    const ended = record.principal === undefined ? [] : await this.#places.take(record, limit);
+    if (ended === 'full') limit?.onDecided('full');
+    if (ended === 'full' || ended === 'taken') return false;
+    const [state] = await this.#run(apart.write, record.id, [encode(record), ttlOf(record)]);
+    if (state === FENCES.late) throw new Error('A log-in took so long that its place was given away');
+    if (state === 'here') {
+      await this.#written(principalOf(record), record.id);
+      return false;
+    }
+    // One that was ended for a later log-in before it was written is a session that was there. Nobody else can tell of its end.
+    limit?.onDecided(state === FENCES.ended ? [...ended, record.id] : ended);
+    return true;
   }
 
   async read(id: string): Promise<SessionRecord | undefined> {
@@ -64,7 +82,8 @@ export class ClusterStore implements RedisStore {
     const text = encode({ ...record, version: expectedVersion + 1 });
     await this.#index(principal, record, ttl);
     const args = [text, ttl, principal, record.createdAt, expectedVersion];
-    const [outcome] = await this.#run(apart.update, record.id, args);
+    const [outcome, before] = await this.#run(apart.update, record.id, args);
+    if (outcome === 'updated' && before !== principal) await this.#written(before, record.id);
     return outcome as WriteOutcome;
   }
 
@@ -95,14 +114,22 @@ export class ClusterStore implements RedisStore {
   async listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
     const hash = hashPrincipal(principal);
     return latest(limit, async count => {
-      const members = textsOf(await this.#ofIndex(apart.names, hash, [count]));
-      const found = new Map<string, string>();
-      await inSlices(members, async member => {
-        const text = await this.#load(idOfMember(member));
-        if (text?.startsWith(`${hash} `)) found.set(idOfMember(member), text);
-      });
-      return { records: [...found].map(([id, text]) => decode(id, text)), isAll: members.length < count };
+      const [names, underWay] = (await this.#ofIndex(apart.names, hash, [count])) as [unknown, unknown];
+      const members = textsOf(names);
+      let records = await this.#recordsOf(hash, members.map(idOfMember));
+      // Those that are there twice were all there at the instant in between: what log-ins end meanwhile is not listed beside them.
+      if (Number(underWay) > 0) records = await this.#recordsOf(hash, [...records.keys()]);
+      return { records: [...records.values()], isAll: members.length < count };
     });
+  }
+
+  async #recordsOf(principal: string, ids: readonly string[]): Promise<Map<string, SessionRecord>> {
+    const found = new Map<string, SessionRecord>();
+    await inSlices(ids, async id => {
+      const text = await this.#load(id);
+      if (text?.startsWith(`${principal} `)) found.set(id, decode(id, text));
+    });
+    return found;
   }
 
   async deleteByPrincipal(
@@ -164,7 +191,8 @@ export class ClusterStore implements RedisStore {
   }
 
   async #load(id: string): Promise<string | undefined> {
-    return textOf(await this.#client.get(this.#layout.recordKey(id)));
+    const text = textOf(await this.#client.get(this.#layout.recordKey(id)));
+    return text === FENCES.ended || text === FENCES.late ? undefined : text;
   }
 
   /** Runs a script on a record. */
@@ -180,6 +208,12 @@ export class ClusterStore implements RedisStore {
   async #index(principal: string, { id, createdAt }: IndexedRecord, ttl: number): Promise<void> {
     if (principal === NO_PRINCIPAL) return;
     await this.#ofIndex(apart.index, principal, [memberOf(id), ttl, createdAt]);
+  }
+
+  /** A name that stays in an index without a record of that principal must not look like a log-in under way. */
+  async #written(principal: string | undefined, id: string): Promise<void> {
+    if (principal === undefined || principal === NO_PRINCIPAL) return;
+    await this.#ofIndex(apart.written, principal, [memberOf(id)]);
   }
 
   async #unindex(principal: string | undefined, ids: readonly string[]): Promise<void> {

@@ -1,5 +1,5 @@
 import type { SessionRecord } from '../../core/record.js';
-import { BATCH } from './scripts.js';
+import { BATCH } from './lua.js';
 
 /** The number of names that stands for all of them. */
 const ALL = 2 ** 31;

@@ -9,6 +9,14 @@ export const NO_PRINCIPAL = '-';
 /** The milliseconds that a record outlives its session: for the error of the server's clock and for commands under way. */
 const GRACE = 60_000;
 
+/**
+ * What may lie in the place of a record that a log-in in a cluster has not written yet, for the log-in to find.
+ *
+ * - `ended`: the session was ended for a later log-in.
+ * - `late`: it took so long that its place was given away.
+ */
+export const FENCES = Object.freeze({ ended: '!ended', late: '!late' });
+
 /** The longest time to live that Redis accepts. */
 const LONGEST_TTL = 2 ** 52;
 
@@ -21,6 +29,10 @@ const LONGEST_TTL = 2 ** 52;
  *   instant of the log-in. The braces keep all keys of a principal in one slot of a cluster.
  * - `<prefix>{p:<principal>}x`: in a cluster only, a sorted set of the same names, scored with the instant, by the server's
  *   clock, at which the record expires.
+ * - `<prefix>{p:<principal>}p`: in a cluster only, a sorted set of the names that log-ins of the last hour added, scored with the
+ *   instant, by the server's clock, until which a name without a record is a log-in under way.
+ * - `<prefix>{p:<principal>}l`: in a cluster only, a sorted set of the names whose sessions a log-in is about to end, scored with the
+ *   instant, by the server's clock, until which they do not count for that.
  * - `<prefix>{p:<principal>}:<nonce>`: what a revocation of many sessions has still to end, as long as it takes, or until
  *   another one finishes it; and `<prefix>{p:<principal>}e`: the set of these nonces.
  * - `<prefix>watch:…`: probes of those who watch, each for a second.

@@ -1,5 +1,6 @@
 import type { SessionBackend, WriteOutcome } from '../../core/backend.js';
 import type { RecordHead } from '../../core/inventory.js';
+import { MOST_EVICTED, mostCounted, type SessionLimit } from '../../core/limit.js';
 import type { SessionRecord } from '../../core/record.js';
 import { textOf, textsOf, type RedisNodeClient } from './client.js';
 import {
@@ -38,10 +39,17 @@ export class SingleStore implements RedisStore {
     this.#layout = layout;
   }
 
-  async create(record: SessionRecord): Promise<boolean> {
+  async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
     const args = [memberOf(record.id), encode(record), ttlOf(record), principalOf(record), record.createdAt];
-    const [state] = textsOf(await together.create.run(this.#client, [this.#layout.recordKey(record.id)], args));
-    return state === 'gone';
+    if (limit && record.principal !== undefined) args.push(...limitArguments(limit));
+    for (;;) {
+      const answer = await together.create.run(this.#client, [this.#layout.recordKey(record.id)], args);
+      const [state, ...names] = textsOf(answer);
+      if (state === 'gone') limit?.onDecided(names.map(idOfMember));
+      if (state === 'full') limit?.onDecided('full');
+      if (state !== 'more') return state === 'gone';
+      args.push(...names);
+    }
   }
 
   async read(id: string): Promise<SessionRecord | undefined> {
@@ -131,4 +139,12 @@ export class SingleStore implements RedisStore {
   async #ofIndex(script: Script, hash: string, args: (string | number)[]): Promise<[unknown, unknown]> {
     return (await script.run(this.#client, [this.#layout.indexKey(hash)], args)) as [unknown, unknown];
   }
+}
+
+/** Returns the arguments of `MAKE_ROOM`. */
+function limitArguments(limit: SessionLimit): (string | number)[] {
+  const { most, whenFull, except, livesAfter } = limit;
+  const mostEnded = whenFull === 'refuse' ? 0 : MOST_EVICTED;
+  const instants = [livesAfter.expiresAt, livesAfter.createdAt, livesAfter.lastSeenAt];
+  return [most, mostCounted(limit), mostEnded, ...instants, ...except.map(memberOf)];
 }
