@@ -83,6 +83,8 @@ describe('an invalid option is refused at construction, with its name and the va
       [0, -1, 1.5, NaN, -Infinity, '3', null],
       /maxSessionsPerPrincipal: .*; write a whole number from 1/,
     ],
+    ['rotateEvery', [...NOT_SECONDS, 0, 0.5], /rotateEvery: .*; write seconds, from 1/],
+    ['rotateEvery', [1_209_600, 3_000_000], /rotateEvery: .*; write less than absoluteTimeout \(1209600\), in seconds/],
     ['trustedOrigins', ['https://app.example.com', null, {}, 42], /trustedOrigins: .*; write an array/],
     [
       'trustedOrigins',

@@ -222,6 +222,7 @@ export const everything: Required<SessionCookieOptions<User>> = {
   secure: 'auto',
   partitioned: false,
   maxSessionsPerPrincipal: 3,
+  rotateEvery: 300,
   trustedOrigins: ['https://app.example.com'],
   backendTimeout: 2,
   nearCache: { maxSessions: 100 },
@@ -310,7 +311,7 @@ export async function services(ctx: Context, request: IncomingMessage) {
   ];
 }
 
-same<SessionEvents['ended']['reason'], 'logout' | 'revoked' | 'replaced' | 'evicted' | 'full'>();
+same<SessionEvents['ended']['reason'], 'logout' | 'revoked' | 'replaced' | 'evicted' | 'reused' | 'full'>();
 same<SessionEvents['expired']['reason'], 'idle' | 'absolute'>();
 
 export function listening() {
