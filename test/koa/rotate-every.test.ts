@@ -18,6 +18,7 @@ import {
 import { Clock } from '../support/clock.js';
 import { FaultyBackend } from '../support/faulty-backend.js';
 import { contextFor, cookieOf, visit } from '../support/in-process.js';
+import { ask, cookieOf as responseCookie, logIn, startLife } from '../support/life.js';
 import { ToldBackend } from '../support/told-backend.js';
 
 @SessionData
@@ -528,4 +529,26 @@ test('a near-cache that still has the earlier record neither exchanges anew nor 
   here.clock.advance(LEEWAY);
   expect(await here.opens(first)).toBe(false);
   expect(here.reasons('ended')).toEqual(['reused']);
+});
+
+test('in controllers, over HTTP: the exchange, the note that it was seen, and the end of a session that two use', async () => {
+  const life = await startLife({ cookie: { rotateEvery: EVERY } });
+  const who = (cookie: string) => ask(life, '/guarded/who', { cookie });
+  const { cookie, id } = await logIn(life);
+  life.clock.advance(EVERY);
+  const answers = await Promise.all(Array.from({ length: 6 }, () => who(cookie)));
+  expect(answers.map(({ status }) => status)).toEqual(Array(6).fill(200));
+  const exchanged = answers.filter(({ setCookies }) => setCookies.length > 0);
+  expect(exchanged).toHaveLength(1);
+  const next = responseCookie(exchanged[0]!);
+  expect((await who(next)).body['id']).toBe(id);
+  life.clock.advance(LEEWAY);
+  life.events.length = 0;
+  const noticed = await who(cookie);
+  expect([noticed.status, noticed.setCookies[0]]).toEqual([403, expect.stringContaining('session=; ')]);
+  expect(life.events).toMatchObject([
+    { name: 'rejected', reason: 'superseded', id, principal: 'ada' },
+    { name: 'ended', reason: 'reused', id, principal: 'ada' },
+  ]);
+  expect((await who(next)).status).toBe(403);
 });

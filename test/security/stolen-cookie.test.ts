@@ -3,6 +3,7 @@ import 'reflect-metadata';
 import { SeededRandom } from '../../src/testing/random.js';
 import { SessionGoneError, SessionUnavailableError } from 'routing-controllers-sessions';
 
+import { FaultyBackend } from '../support/faulty-backend.js';
 import { Fleet, ModelBrowser, randomVisit, Timeline, type Visit, type Visited } from '../support/model-browser.js';
 import { counted, rounds } from '../support/rounds.js';
 import { seed } from '../support/seed.js';
@@ -14,9 +15,11 @@ const read = (node = 0): Visit => ({ up: 0, work: 0, down: 0, node, does: 'reads
 const fleets = new Map<number, Fleet>();
 afterAll(() => Promise.all([...fleets.values()].map(fleet => fleet.close())));
 
+const faulty = new FaultyBackend();
+
 /** The same processes for all lives with one `rotateEvery`: what they remember of sessions they remember by their ids. */
 function fleetOf(every: number): Fleet {
-  const fleet = fleets.get(every) ?? new Fleet({ rotateEvery: every });
+  const fleet = fleets.get(every) ?? Fleet.inMemory(faulty, { rotateEvery: every });
   fleets.set(every, fleet);
   return fleet;
 }
@@ -37,19 +40,19 @@ async function live(random: SeededRandom): Promise<{ wrong: unknown; exchanges: 
     at += pause(random, every);
     const together = random.pick([1, 1, 1, 2, 3, 6]);
     for (let tab = 0; tab < together; tab++) {
-      const visit = randomVisit(random, fleet.nodes.length);
+      const visit = randomVisit(random);
       timeline.after(at + random.pick([0, 0, 0.1, 1]), () => browser.send(visit));
     }
     if (random.integer(12) === 0) {
       const does = random.pick(['rotates', 'proves'] as const);
-      const visit: Visit = { ...randomVisit(random, fleet.nodes.length), work: 0, does, answer: 'good' };
+      const visit: Visit = { ...randomVisit(random), work: 0, does, answer: 'good', grace: random.pick([0, 0, 5]) };
       timeline.after(at, () => browser.send(visit));
     }
     if (random.integer(10) === 0) {
       const fault = random.pick(['refuses', 'breaks'] as const);
-      fleet.faulty.affects = call => call === 'update';
-      timeline.after(at, () => void (fleet.faulty.fault = fault));
-      timeline.after(at + 0.5, () => void (fleet.faulty.fault = 'none'));
+      faulty.affects = call => call === 'update';
+      timeline.after(at, () => void (faulty.fault = fault));
+      timeline.after(at + 0.5, () => void (faulty.fault = 'none'));
     }
   }
   await timeline.run();
@@ -138,7 +141,7 @@ async function steal(random: SeededRandom): Promise<Theft> {
   const victim = new ModelBrowser(timeline, fleet, await fleet.logIn());
   const proves = random.integer(4) === 0;
   const visit = (): Visit => ({
-    ...randomVisit(random, fleet.nodes.length),
+    ...randomVisit(random),
     answer: random.pick(['good', 'good', 'good', 'good', 'error', 'lost']),
     work: random.pick([0, 0, 0, 1]),
   });

@@ -1,8 +1,8 @@
 import type { Context } from 'koa';
 import {
-  InMemoryBackend,
   Principal,
   type Session,
+  type SessionBackend,
   SessionCookie,
   type SessionCookieOptions,
   SessionData,
@@ -22,7 +22,7 @@ export class UserSession {
 }
 
 /** The least step of time in a model, in seconds: many things happen at the same one. */
-export const STEP = 0.1;
+const STEP = 0.1;
 
 interface Happening {
   at: number;
@@ -59,39 +59,51 @@ export class Timeline {
   }
 }
 
-/** Several processes with one store: one that has it in its memory, one that asks for each record, one with a near-cache. */
+type Options = Partial<SessionCookieOptions<UserSession>>;
+
+/** Several processes with one store and one clock. */
 export class Fleet {
   readonly clock = new Clock();
   readonly nodes: SessionCookie<UserSession>[];
-  readonly faulty: FaultyBackend;
   readonly ended: SessionEvents['ended'][] = [];
 
-  constructor(options: Partial<SessionCookieOptions<UserSession>>) {
-    const { clock } = this;
-    const store = new InMemoryBackend();
-    this.faulty = new FaultyBackend(store);
-    const node = (more: Partial<SessionCookieOptions<UserSession>>): SessionCookie<UserSession> => {
-      const fixed = { dataModel: UserSession, secretKey: 'k'.repeat(32), sweepInterval: 0, clock: clock.now };
-      const sessions = new SessionCookie({ ...fixed, ...options, ...more });
+  private constructor(options: Options, nodes: readonly Options[]) {
+    const fixed = { dataModel: UserSession, secretKey: 'k'.repeat(32), sweepInterval: 0, clock: this.clock.now };
+    this.nodes = nodes.map(node => {
+      const sessions = new SessionCookie({ ...fixed, ...options, ...node });
       sessions.on('ended', event => this.ended.push(event));
       sessions.on('unavailable', () => undefined);
       return sessions;
-    };
-    this.nodes = [
-      node({ backend: store }),
-      node({ backend: this.faulty }),
-      node({ backend: new ToldBackend(store), nearCache: true }),
-    ];
+    });
+  }
+
+  /** One process that has the store in its memory, one that asks it for each record and may fail, one with a near-cache. */
+  static inMemory(faulty: FaultyBackend, options: Options): Fleet {
+    const { store } = faulty;
+    return new Fleet(options, [
+      { backend: store },
+      { backend: faulty },
+      { backend: new ToldBackend(store), nearCache: true },
+    ]);
+  }
+
+  /** Three processes on one engine. */
+  static on(backend: SessionBackend, options: Options): Fleet {
+    return new Fleet(options, [{ backend }, { backend }, { backend }]);
   }
 
   /** Begins anew, with one session. */
   async logIn(): Promise<string> {
-    this.faulty.calls.length = 0;
     await this.nodes[0]!.endSessions('ada');
     this.ended.length = 0;
     const ctx = contextFor();
     await this.nodes[0]!.createSession({ username: 'ada', count: 0 }, ctx);
     return cookieOf(ctx)!;
+  }
+
+  /** Returns how often the data of a token's session was changed. */
+  async count(token: string): Promise<number> {
+    return (await this.nodes[0]!.getSession(contextFor({ token })))?.data.count ?? NaN;
   }
 
   close(): Promise<unknown> {
@@ -109,6 +121,8 @@ export interface Visit {
   does: 'reads' | 'polls' | 'changes' | 'updates' | 'rotates' | 'proves';
   /** `lost`: the client does not get the answer. `gone`: it goes away before the answer begins. */
   answer: 'good' | 'error' | 'thrown' | 'lost' | 'gone';
+  /** The grace period of a rotation. */
+  grace?: number;
 }
 
 /** The result of a visit as the server saw it. */
@@ -220,23 +234,26 @@ async function run(visit: Visit, ctx: Context, session: Session<UserSession> | u
   if (!session) return;
   if (visit.does === 'changes') session.data.count++;
   if (visit.does === 'updates') await session.update(data => data.count++);
-  if (visit.does === 'rotates') await session.rotate(ctx.status === 500 ? {} : { grace: 5 });
+  if (visit.does === 'rotates') await session.rotate({ grace: visit.grace ?? 0 });
   if (visit.does === 'proves') await session.prove('otp');
   if (visit.answer === 'thrown') throw new Failure();
 }
 
 /** Seconds of one way of a request, as networks have them. */
-export function leg(random: SeededRandom): number {
+function leg(random: SeededRandom): number {
   return random.pick([0, 0, 0.1, 0.2, 0.5, 1, 2, 3]);
 }
 
+/** The number of processes of a fleet. */
+const NODES = 3;
+
 /** A request as people and pages send them. */
-export function randomVisit(random: SeededRandom, nodes: number): Visit {
+export function randomVisit(random: SeededRandom): Visit {
   const does = random.pick([
     ...(['reads', 'reads', 'reads', 'reads', 'polls', 'polls', 'polls'] as const),
     ...(['changes', 'changes', 'updates'] as const),
   ]);
   const answer = random.pick([...Array<'good'>(10).fill('good'), 'error', 'thrown', 'lost', 'lost', 'gone'] as const);
-  const work = random.pick([0, 0, 0, 0, 0.1, 0.5, 2, 25]);
-  return { up: leg(random), work, down: leg(random), node: random.integer(nodes), does, answer };
+  const work = random.pick([0, 0, 0, 0, 0.1, 0.5, 2, 12, 25]);
+  return { up: leg(random), work, down: leg(random), node: random.integer(NODES), does, answer };
 }
