@@ -22,7 +22,7 @@ export class UserSession {
 }
 
 /** The least step of time in a model, in seconds: many things happen at the same one. */
-const STEP = 0.1;
+const STEP = 0.05;
 
 interface Happening {
   at: number;
