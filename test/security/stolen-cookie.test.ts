@@ -83,7 +83,7 @@ test(`ID-9: ${counted(honest)} lives of an honest browser: nobody is logged out`
     expect({ seed: seed + n, wrong: life.wrong }).toEqual({ seed: seed + n, wrong: undefined });
   }
   expect(exchanges).toBeGreaterThan(honest);
-});
+}, 1_800_000);
 
 /** What a use of a token must lead to, by what happened before. */
 type Verdict = 'opens' | 'may open' | 'may be noticed' | 'is noticed' | 'is refused';
