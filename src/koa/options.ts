@@ -90,6 +90,12 @@ export interface SessionCookieOptions<T extends object> {
    */
   whenFull?: 'evict' | 'refuse';
   /**
+   * The least time between two exchanges of a session's token: it is exchanged by itself, so that a stolen cookie is noticed.
+   * Default: never. The earlier token stays good until the client has sent the new one, and 10 seconds longer. Using it after
+   * that ends the session, and is reported as `ended` with the reason `reused`. From 1, less than `absoluteTimeout`.
+   */
+  rotateEvery?: number;
+  /**
    * Other origins that may send unsafe requests with this cookie; none. Of the web, as `https://app.example.com`, and of
    * apps, as `capacitor://localhost` or `chrome-extension://…`. One route alone can trust more: see `RequireSessionOptions`.
    */
@@ -193,6 +199,7 @@ export const OPTIONS = Object.freeze({
   partitioned: { default: false, check: trueOrFalse },
   maxSessionsPerPrincipal: { default: 100, check: LIMIT },
   whenFull: { default: 'evict', check: oneOf('evict', 'refuse') },
+  rotateEvery: { default: undefined, check: seconds(1, LONGEST.year), unit: 'seconds' },
   trustedOrigins: { default: Object.freeze([]), check: ORIGINS },
   backendTimeout: { default: 2, check: seconds(0.001, LONGEST.hour), unit: 'seconds' },
   nearCache: { default: undefined, check: CACHE },
@@ -307,6 +314,7 @@ export function resolveOptions<T extends object>(given: SessionCookieOptions<T> 
       backendTimeout: ms.backendTimeout,
       maxSessionsPerPrincipal: options.maxSessionsPerPrincipal,
       whenFull: options.whenFull,
+      rotateEvery: resolveRotateEvery(own.rotateEvery, options.absoluteTimeout),
       nearCache: nearSessions(options.nearCache),
       watchInterval: ms.watchInterval,
       watchTimeout: ms.watchTimeout,
@@ -377,6 +385,13 @@ function resolveTouchInterval(given: number | undefined, idleTimeout: number): n
       `at most half of idleTimeout (${idleTimeout}), in seconds, so that use counts`,
     );
   return given;
+}
+
+/** @returns milliseconds; `undefined`: never */
+function resolveRotateEvery(given: number | undefined, absoluteTimeout: number): number | undefined {
+  if (given !== undefined && given >= absoluteTimeout)
+    throw refuse('rotateEvery', String(given), `less than absoluteTimeout (${absoluteTimeout}), in seconds`);
+  return given && given * 1000;
 }
 
 /** Returns whether `'auto'` may leave out Secure on a developer's machine: only if the other attributes work without it. */

@@ -86,7 +86,9 @@ export class RequestScope {
    */
   async settle(status: number): Promise<void> {
     if (status >= 500) return;
-    for (const session of this.#sessions) if (session.isUnsettled) await session.settle();
+    // The headers of a stream leave with its first byte, perhaps long after another answer has brought a later token.
+    const mayExchange = !isStream(this.#ctx.body);
+    for (const session of this.#sessions) if (session.isUnsettled) await session.settle(mayExchange);
   }
 
   /**

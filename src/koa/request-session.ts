@@ -174,13 +174,17 @@ export class RequestSession<T extends object = object> {
 
   get isUnsettled(): boolean {
     const session = this.current;
-    return session !== undefined && (session.changed || this.#reissuable(session) !== undefined);
+    return (
+      session !== undefined && (session.changed || this.#reissuable(session) !== undefined || session.isExchangeDue)
+    );
   }
 
-  async settle(): Promise<void> {
+  /** @param mayExchange whether the response leaves now, so that it can bring the client its next token */
+  async settle(mayExchange: boolean): Promise<void> {
     const session = this.current;
     if (!session) return;
-    await session.commit();
+    if (mayExchange && session.isExchangeDue) await session.exchange(this.#isActivity);
+    else await session.commit();
     const token = this.#reissuable(session);
     if (token?.reissue === undefined) return;
     // Read again, because a rotation in another request may have replaced the cookie, and the old one must not come back.
@@ -188,9 +192,10 @@ export class RequestSession<T extends object = object> {
     if (!session.ended && session.hasCurrentToken) session.issue(token.reissue);
   }
 
-  /** Returns the session's token from the request, if it needs a new signature. */
+  /** Returns the session's token from the request, if it was issued last and needs a new signature. */
   #reissuable(session: LiveSession<T>): VerifiedToken | undefined {
-    return this.#presented?.find(token => token.reissue !== undefined && session.isOpenedBy(token));
+    const token = this.#presented?.find(presented => presented.reissue !== undefined && session.isOpenedBy(presented));
+    return token && session.hasCurrentToken ? token : undefined;
   }
 
   #load(authoritative: boolean): Eventual<void> {
@@ -199,10 +204,9 @@ export class RequestSession<T extends object = object> {
     if (token === undefined) return undefined;
     if (tokens.length > 1) return this.#loadSeveral(tokens, authoritative);
     const { sessions, transport } = this.parts;
-    return after(sessions.open(token, transport, authoritative), opened => {
-      if (opened instanceof LiveSession) this.#take(opened);
-      else this.#note([opened]);
-    });
+    return after(sessions.open(token, transport, authoritative, this.#isActivity), opened =>
+      opened instanceof LiveSession ? this.#take(opened) : this.#note([opened]),
+    );
   }
 
   async #loadToReplace(): Promise<void> {
@@ -221,7 +225,8 @@ export class RequestSession<T extends object = object> {
     const { sessions, transport } = this.parts;
     const living = new Map<string, LiveSession<T>>();
     const closed: Closed[] = [];
-    for (const opened of await Promise.all(tokens.map(async token => sessions.open(token, transport, authoritative)))) {
+    const open = async (token: VerifiedToken) => sessions.open(token, transport, authoritative, this.#isActivity);
+    for (const opened of await Promise.all(tokens.map(open))) {
       if (!(opened instanceof LiveSession)) closed.push(opened);
       else if (opened.hasCurrentToken || !living.has(opened.id)) living.set(opened.id, opened);
     }
@@ -230,7 +235,8 @@ export class RequestSession<T extends object = object> {
       sessions.events.emit('rejected', { reason: 'duplicate', time: new Date(sessions.times.now()) });
       this.#others = [...living.values()];
     } else if (only) this.#take(only);
-    else this.#note(closed);
+    // A cookie that was left over beside one of the same session, as under an earlier path, is not somebody's copy.
+    await this.#note(only ? closed.filter(({ closed: why, id }) => why === 'reused' && !living.has(id)) : closed);
   }
 
   #take(session: LiveSession<T>): void {
@@ -241,18 +247,31 @@ export class RequestSession<T extends object = object> {
   /**
    * Records why tokens opened nothing. Records that expired, or cannot be read, were reported when they were read.
    *
-   * @throws SessionUnavailableError when one of them may be a living session
+   * @throws SessionUnavailableError when one of them may be a living session, or one that has to be ended is not
    */
-  #note(opened: readonly Closed[]): void {
+  #note(opened: readonly Closed[]): Eventual<void> {
     const { sessions } = this.parts;
     for (const { closed, error, ...session } of opened) {
-      if (closed === 'absent' || closed === 'superseded') {
+      if (closed === 'absent' || closed === 'superseded' || closed === 'reused') {
         const reason = closed === 'absent' ? 'unknown' : 'superseded';
         sessions.events.emit('rejected', { ...sessions.eventOf(session), reason });
       } else this.#others = [...this.#others, session];
       this.#unknown ??= error;
     }
-    if (this.#unknown) throw this.#unknown;
+    return after(this.#endReused(opened), () => {
+      if (this.#unknown) throw this.#unknown;
+    });
+  }
+
+  /** Ends sessions of which somebody used a token that was exchanged: two have a copy of the cookie. */
+  #endReused(opened: readonly Closed[]): Eventual<void> {
+    const reused = opened.filter(({ closed }) => closed === 'reused');
+    if (reused.length === 0) return undefined;
+    const { sessions, transport } = this.parts;
+    const ending = reused.map(({ closed: _reused, ...session }) => sessions.end(session, 'reused'));
+    return Promise.all(ending).then(() => {
+      if (!this.#session && this.#others.length === 0) transport.clear();
+    });
   }
 
   #present(): readonly VerifiedToken[] {

@@ -56,7 +56,7 @@ export interface SessionMessages {
    * an id.
    */
   end: SessionMessage & {
-    reason: 'logout' | 'revoked' | 'replaced' | 'evicted' | 'full' | 'idle' | 'absolute' | 'all';
+    reason: 'logout' | 'revoked' | 'replaced' | 'evicted' | 'reused' | 'full' | 'idle' | 'absolute' | 'all';
     count: number;
   };
   /** A cookie or a request was not accepted, for the `reason` of the event `rejected`. */

@@ -18,14 +18,15 @@ export interface SessionEvent {
 export interface SessionEvents {
   /** A session was made and is stored. */
   created: SessionEvent & { id: string };
-  /** A session's token was exchanged. */
+  /** A session's token was exchanged: by `rotate`, by `prove`, or by itself (see the option `rotateEvery`). */
   rotated: SessionEvent & { id: string };
   /**
    * A session was ended: by its own request (`logout`), from elsewhere or because its token did not reach the client
-   * (`revoked`), by a new log-in of the same client (`replaced`), because its principal had too many (`evicted`), or because
-   * an `InMemoryBackend` had no room for another one's log-in (`full`).
+   * (`revoked`), by a new log-in of the same client (`replaced`), because its principal had too many (`evicted`), because
+   * somebody used a token that was exchanged, so that two have a copy of the cookie (`reused`, see the option `rotateEvery`),
+   * or because an `InMemoryBackend` had no room for another one's log-in (`full`).
    */
-  ended: SessionEvent & { id: string; reason: 'logout' | 'revoked' | 'replaced' | 'evicted' | 'full' };
+  ended: SessionEvent & { id: string; reason: 'logout' | 'revoked' | 'replaced' | 'evicted' | 'reused' | 'full' };
   /**
    * Everybody's sessions were ended that began before an instant, so many in `count`. None of them has an `ended` of its own,
    * because engines do not name millions.

@@ -1,6 +1,25 @@
-import { factorsOf, isCurrentProof, MAX_GRACE, rotatedProof } from '../cookie/proof.js';
+import {
+  exchangedProof,
+  type ExchangeTimes,
+  type Factors,
+  factorsOf,
+  isExchangeDue,
+  isLatest,
+  isNext,
+  MAX_GRACE,
+  rotatedProof,
+  seenProof,
+  type Standing,
+  standingOf,
+} from '../cookie/proof.js';
 import type { VerifiedToken } from '../cookie/tokens.js';
-import { InvalidSessionDataError, SessionConfigurationError, SessionGoneError } from '../core/errors.js';
+import {
+  InvalidSessionDataError,
+  SessionConfigurationError,
+  SessionConflictError,
+  SessionGoneError,
+  SessionUnavailableError,
+} from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { assertFactors } from './factors.js';
 import { checkedOptions, type OptionTable } from '../core/checks.js';
@@ -11,7 +30,7 @@ import type { SessionInput } from '../model/session-input.js';
 import type { SessionParts } from './parts.js';
 import { isClosed, type StoredState } from './records.js';
 import type { Change, EndOptions, RotateOptions, Session, Transport } from './session.js';
-import type { Rotation } from './write-queue.js';
+import type { Renewal } from './write-queue.js';
 
 /** The options of a rotation. */
 const ROTATION: OptionTable = Object.freeze({
@@ -22,6 +41,12 @@ const ROTATION: OptionTable = Object.freeze({
     },
   },
 });
+
+/**
+ * What a token may be to its session for a rotation: one of a page beside the one that has the next token, and one whose
+ * successor got lost, too. A second rotation finds that of the first in its grace period, or over.
+ */
+const ROTATING: ReadonlySet<Standing> = new Set<Standing>(['current', 'next', 'leaving']);
 
 const SITE_DATA = ['cache', 'storage'];
 
@@ -50,6 +75,10 @@ export class LiveSession<T extends object> implements Session<T> {
   #hash: string;
   /** `true` if this response brings the client its token. */
   #isIssued: boolean;
+  /** `true` if this response brings the client its next token, and the one that it has stays good until that is seen. */
+  #isExchanged = false;
+  /** When the request came, in epoch milliseconds by the time that all nodes share; 0 where that does not matter. */
+  readonly #cameAt: number;
   /** The stored state, as far as this request has read it. */
   #stored: StoredState;
   /** Made on first use, because many guarded actions never read it. */
@@ -75,6 +104,7 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#transport = transport;
     this.#hash = hash;
     this.#isIssued = isNew;
+    this.#cameAt = parts.times.limits.rotateEvery === undefined ? 0 : parts.times.shared().now;
   }
 
   get id(): string {
@@ -180,6 +210,62 @@ export class LiveSession<T extends object> implements Session<T> {
     await this.#save();
   }
 
+  /**
+   * Saves the assigned changes, and exchanges the token in the same step. If nothing was assigned, it never fails: the client's
+   * token stays good, and the next request exchanges it.
+   *
+   * @param isActivity whether an exchange alone moves "last seen"
+   */
+  async exchange(isActivity: boolean): Promise<void> {
+    const { tokens, events } = this.#parts;
+    const isChanged = this.changed;
+    const { token, hash } = tokens.mint(this.id);
+    const times = this.#exchangeTimes();
+    const renew = (proof: string): string => exchangedProof(proof, this.#hash, hash, times);
+    const saving = this.#save(undefined, { renew, isRotation: false, isQuiet: !isActivity });
+    await (isChanged ? saving : tried(saving));
+    // Another request may have exchanged it first, and its answer has the cookie.
+    if (!isNext(this.#stored.record.proof, hash) || !this.#canIssue) return;
+    this.#isExchanged = true;
+    this.#transport.issue(token, this.#stored.record);
+    events.emit('rotated', this.#parts.eventOf(this.#stored.record));
+  }
+
+  /** `true` if the token is to be exchanged with this response, and can be. */
+  get isExchangeDue(): boolean {
+    if (this.#parts.times.limits.rotateEvery === undefined || this.#isIssued || this.#isExchanged) return false;
+    return isExchangeDue(this.#stored.record.proof, this.#hash, this.#exchangeTimes()) && this.#canIssue;
+  }
+
+  #exchangeTimes(): ExchangeTimes {
+    const { times } = this.#parts;
+    const { rotateEvery: every = Infinity } = times.limits;
+    return { createdAt: this.#stored.record.createdAt, cameAt: this.#cameAt, now: times.shared().now, every };
+  }
+
+  get #canIssue(): boolean {
+    try {
+      this.#transport.assertOpen();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Notes that the client has the token of an exchange, if it sends that for the first time: the others are good for requests
+   * under way from now on. If it fails, the next request notes it.
+   *
+   * @returns a promise only if there is something to note
+   */
+  see(isActivity: boolean): Promise<void> | undefined {
+    const hash = this.#hash;
+    if (!isNext(this.#stored.record.proof, hash)) return undefined;
+    const { now } = this.#parts.times.shared();
+    const renew = (proof: string): string => seenProof(proof, hash, now);
+    return tried(this.#save(undefined, { renew, isRotation: false, isQuiet: !isActivity }));
+  }
+
   get factors(): ReadonlyMap<string, Date> {
     const proved = Object.entries(factorsOf(this.#stored.record.proof));
     return new Map(proved.map(([factor, at]) => [factor, new Date(at)]));
@@ -207,19 +293,20 @@ export class LiveSession<T extends object> implements Session<T> {
     }
     this.#transport.assertOpen();
     const { token, hash } = tokens.mint(this.id);
-    const until = grace === 0 ? undefined : times.now() + grace * 1000;
-    const exchange = { hash, previous: this.#hash, until };
-    const now = times.now();
-    await this.#write(
-      undefined,
-      factor === undefined
-        ? { from: this.#hash, renew: proof => rotatedProof(proof, exchange) }
-        : {
-            from: this.#hash,
-            renew: proof => rotatedProof(proof, exchange, { [factor]: now }),
-            authenticatedAt: now,
-          },
-    );
+    const previous = this.#hash;
+    const authenticatedAt = factor === undefined ? undefined : times.now();
+    const proved: Factors = authenticatedAt === undefined || factor === undefined ? {} : { [factor]: authenticatedAt };
+    const { now, latest } = times.shared();
+    const notes = times.limits.rotateEvery !== undefined;
+    const renew = (proof: string): string => {
+      if (!ROTATING.has(standingOf(proof, previous, now, latest))) throw new SessionGoneError();
+      return rotatedProof(proof, { hash, previous, until: now + grace * 1000, now, notes }, proved);
+    };
+    await this.#write(undefined, {
+      renew,
+      isRotation: true,
+      ...(authenticatedAt !== undefined && { authenticatedAt }),
+    });
     this.#hash = hash;
     this.#isIssued = true;
     try {
@@ -299,14 +386,14 @@ export class LiveSession<T extends object> implements Session<T> {
     this.#transport.issue(token, this.#stored.record);
   }
 
-  /** `true` if the request's token is the one that was issued last, and not one in its grace period. */
+  /** `true` if the request's token is the one that was issued last. */
   get hasCurrentToken(): boolean {
-    return isCurrentProof(this.#stored.record.proof, this.#hash);
+    return isLatest(this.#stored.record.proof, this.#hash);
   }
 
-  async #save(change?: Change<T>): Promise<void> {
+  async #save(change?: Change<T>, renewal?: Renewal): Promise<void> {
     try {
-      await this.#write(change);
+      await this.#write(change, renewal);
     } catch (error) {
       if (error instanceof SessionGoneError) this.#ended = true;
       throw error;
@@ -314,11 +401,11 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   /** Stores the assigned changes, and `change` on top of them. */
-  async #write(change?: Change<T>, rotation?: Rotation): Promise<void> {
+  async #write(change?: Change<T>, renewal?: Renewal): Promise<void> {
     const { model, queue, events } = this.#parts;
     const known = this.#stored;
     const assigned = this.#data === undefined ? NO_CHANGES : model.changes(known.data, this.#data);
-    if (assigned.size === 0 && !change && !rotation) return;
+    if (assigned.size === 0 && !change && !renewal) return;
     for (const key of assigned.keys()) this.#assigned.add(key);
     let overwritten: readonly string[] = [];
     const apply = (data: JsonObject): Eventual<JsonObject> => {
@@ -332,7 +419,7 @@ export class LiveSession<T extends object> implements Session<T> {
       return change ? this.#changed(next, change) : next;
     };
     const write = { known, apply, decides: change !== undefined };
-    const stored = await queue.write(this.id, rotation ? { ...write, rotation } : write);
+    const stored = await queue.write(this.id, renewal ? { ...write, renewal } : write);
     this.#adopt(stored, assigned);
     if (overwritten.length > 0)
       events.emit('conflict', { ...this.#parts.eventOf(stored.record), properties: overwritten });
@@ -366,6 +453,18 @@ export class LiveSession<T extends object> implements Session<T> {
       // The changes made during the write cannot be stored. This write is done; the next one reports them.
       if (!(error instanceof InvalidSessionDataError)) throw error;
     }
+  }
+}
+
+/** The reasons why a write is not done that the next request can do as well. */
+const FAILURES = [SessionGoneError, SessionConflictError, SessionUnavailableError];
+
+/** Waits for a write that a request does not depend on. The store has reported it if it failed. */
+async function tried(write: Promise<void>): Promise<void> {
+  try {
+    await write;
+  } catch (error) {
+    if (!FAILURES.some(failure => error instanceof failure)) throw error;
   }
 }
 

@@ -26,6 +26,8 @@ export class NodeClock {
   #engine: number | undefined;
   /** Added to what the system's clock shows. */
   #correction = 0;
+  /** The difference to the engine's clock that is not corrected, because clocks differ by so much. */
+  #rest = 0;
   #shown = NaN;
   #reportedAt = -Infinity;
 
@@ -52,6 +54,14 @@ export class NodeClock {
     this.#shown = shown;
     if (step < 0 || step > CLOCK_SKEW) this.#checkLeap(shown);
     return shown + this.#correction;
+  }
+
+  /**
+   * Milliseconds to add to this node's time for the time that all nodes share, as far as is known. It is for spans that are
+   * shorter than what clocks differ by.
+   */
+  get toShared(): number {
+    return this.#rest;
   }
 
   /** Takes the engine's clock, where the engine turns out to have one. */
@@ -133,6 +143,7 @@ export class NodeClock {
     const correction = !this.isGiven && Math.abs(difference) > CLOCK_SKEW ? difference : 0;
     if (Math.abs(correction - this.#correction) > CLOCK_SKEW) this.onCorrected();
     this.#correction = correction;
+    this.#rest = this.isGiven ? 0 : difference - correction;
   }
 
   /** The system's clock was set, or the machine slept, or nobody asked for the time. */

@@ -1,5 +1,5 @@
 import type { VerifiedToken } from '../cookie/tokens.js';
-import { matchesProof } from '../cookie/proof.js';
+import { opens, type Standing, standingOf } from '../cookie/proof.js';
 import { InvalidSessionDataError, SessionUnavailableError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { Recent } from '../core/recent.js';
@@ -23,11 +23,11 @@ export interface StoredState {
 /**
  * The reason why an id or a token opens no session. There is no record (`absent`). The value is not a record, has data that
  * does not fit the model, or lies so far in the future that its age is unknown (`unreadable`). Its time is up (`expired`). The
- * token's secret was exchanged for another one (`superseded`). A later build of the application or of this library wrote it,
- * so that this process cannot tell (`later`).
+ * token's secret was exchanged for another one (`superseded`), so long ago that no request of the client can be under way with
+ * it (`reused`). A later build of the application or of this library wrote it, so that this process cannot tell (`later`).
  */
 export interface Closed {
-  closed: 'absent' | 'unreadable' | 'expired' | 'superseded' | 'later';
+  closed: 'absent' | 'unreadable' | 'expired' | 'superseded' | 'reused' | 'later';
   id: string;
   principal?: string;
   /** Of what is `later`. */
@@ -184,16 +184,22 @@ export class Records<T extends object> {
   #isAlive(record: SessionRecord, { id, hash }: VerifiedToken, now: number): boolean {
     return (
       isSessionRecord(record, id) &&
-      this.#matches(record, hash, now) &&
+      opens(this.#standing(record, hash)) &&
       this.#setBackTo(record) === undefined &&
       !this.times.isAhead(record, now) &&
       !this.times.expiryOf(record, now)
     );
   }
 
-  /** A grace period does not come back when the clock is set back, so it ends by the latest time that the clock showed. */
-  #matches({ proof }: SessionRecord, hash: string, now: number): boolean {
-    return proof === hash || (matchesProof(proof, hash, now) && matchesProof(proof, hash, this.times.latest));
+  #standing({ proof }: SessionRecord, hash: string): Standing {
+    if (proof === hash) return 'current';
+    const { now, latest } = this.times.shared();
+    return standingOf(proof, hash, now, latest);
+  }
+
+  /** Returns whether the reuse of a session's tokens is looked for, and there is something left to end. */
+  #isWatched(record: SessionRecord, now: number): boolean {
+    return this.times.limits.rotateEvery !== undefined && !this.times.expiryOf(record, now);
   }
 
   /**
@@ -229,7 +235,9 @@ export class Records<T extends object> {
     if (format !== undefined)
       return later({ id }, `the record has format ${format}, which a later version of this library wrote`);
     if (!isSessionRecord(record, id)) return this.#reject({ id });
-    if (hash !== undefined && !this.#matches(record, hash, now)) return closed('superseded', record);
+    const standing = hash === undefined ? 'current' : this.#standing(record, hash);
+    if (!opens(standing))
+      return closed(standing === 'reused' && this.#isWatched(record, now) ? 'reused' : 'superseded', record);
     const setBackTo = this.#setBackTo(record);
     if (setBackTo === undefined && !this.times.isAhead(record, now)) return this.#decode(record, now);
     return this.#setRight(record, hash, { now, setBackTo, attempts });
@@ -318,7 +326,8 @@ function later(session: { id: string; principal?: string }, reason: string): Clo
 
 function outcomeOf(opened: StoredState | Closed): LoadOutcome {
   if (!isClosed(opened)) return 'found';
-  return opened.closed === 'later' ? 'unavailable' : opened.closed;
+  if (opened.closed === 'later') return 'unavailable';
+  return opened.closed === 'reused' ? 'superseded' : opened.closed;
 }
 
 function closed(reason: Closed['closed'], { id, principal }: { id: string; principal?: string }): Closed {

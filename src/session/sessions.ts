@@ -52,7 +52,11 @@ export class Sessions<T extends object> implements SessionParts<T> {
       () => this.times.forget(),
       ahead => events.emit('clock', { ahead: Math.round(ahead / 1000), time: new Date(this.times.now()) }),
     );
-    this.times = new Times(limits, () => node.now());
+    this.times = new Times(
+      limits,
+      () => node.now(),
+      () => node.toShared,
+    );
     this.store = new Store(backend, this.times, events, node, {
       nearCache: limits.nearCache,
       onEnded: id => (id === undefined ? this.signals.endedSome() : this.signals.ended(id)),
@@ -66,15 +70,24 @@ export class Sessions<T extends object> implements SessionParts<T> {
   }
 
   /**
-   * Returns the session that a token opens, or the reason why it opens none. Reads once and writes nothing. Reports nothing
-   * that depends on the request's other tokens.
+   * Returns the session that a token opens, or the reason why it opens none. Reads once, and writes nothing unless the client
+   * sends the token of an exchange for the first time. Reports nothing that depends on the request's other tokens.
    *
    * @param authoritative `true`: read from the store itself, not from a copy in this process
+   * @param isActivity whether what is written moves "last seen"
    */
-  open(token: VerifiedToken, transport: Transport, authoritative: boolean): Eventual<LiveSession<T> | Closed> {
-    return after(this.records.open(token, authoritative), stored =>
-      isClosed(stored) ? stored : new LiveSession(this, stored, { transport, hash: token.hash, isNew: false }),
-    );
+  open(
+    token: VerifiedToken,
+    transport: Transport,
+    authoritative: boolean,
+    isActivity = true,
+  ): Eventual<LiveSession<T> | Closed> {
+    return after(this.records.open(token, authoritative), stored => {
+      if (isClosed(stored)) return stored;
+      const session = new LiveSession<T>(this, stored, { transport, hash: token.hash, isNew: false });
+      const seeing = session.see(isActivity);
+      return seeing ? seeing.then(() => session) : session;
+    });
   }
 
   /** Makes a session. See {@link LogIn.create}. */

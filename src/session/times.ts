@@ -8,6 +8,8 @@ export interface SessionLimits {
   absoluteTimeout: number;
   touchInterval: number;
   backendTimeout: number;
+  /** The least time between two exchanges of a session's token; left out: it is never exchanged by itself. */
+  rotateEvery?: number | undefined;
 }
 
 /** The instants of one session. */
@@ -26,9 +28,11 @@ export class Times {
   /** The first reading of the clock after each time that it was set back by more than clocks differ. */
   readonly #setBackTo: number[] = [];
 
+  /** @param toShared returns what to add to this node's time for the time that all nodes share */
   constructor(
     readonly limits: SessionLimits,
     private readonly clock: Clock,
+    private readonly toShared: () => number = () => 0,
   ) {}
 
   /** The latest time that the clock ever showed. After it was set back, this is in the future. */
@@ -47,6 +51,16 @@ export class Times {
     if (now < this.#last - CLOCK_SKEW) this.#setBackTo.push(now);
     this.#last = now;
     return now;
+  }
+
+  /**
+   * Now, by the time that all nodes share as far as is known, and the latest that this node has seen of it. What depends on
+   * seconds goes by it, because clocks of several nodes may differ by more.
+   */
+  shared(): { now: number; latest: number } {
+    const now = this.now();
+    const toShared = this.toShared();
+    return { now: now + toShared, latest: this.#latest + toShared };
   }
 
   /** The number of times that the clock was set back so far. */

@@ -1,4 +1,3 @@
-import { isCurrentProof } from '../cookie/proof.js';
 import { SessionConflictError, SessionGoneError, SessionUnavailableError } from '../core/errors.js';
 import { after, type Eventual } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
@@ -21,14 +20,20 @@ const MAX_BACKOFF = 64;
 /** Tells a function that takes too long from one that fails. */
 const SLOW = new Error('a change takes longer than others can wait');
 
-/** The exchange of a session's token. */
-export interface Rotation {
-  /** The hash of the secret that the request came with. Only whoever has the valid one may exchange it. */
-  from: string;
-  /** Returns the proof that is stored in place of the one that is. */
+/** A change of what opens a session. */
+export interface Renewal {
+  /**
+   * Returns the proof that is stored in place of the one that is; the same one where there is nothing to change.
+   *
+   * @throws SessionGoneError when the client's token may not do that any more
+   */
   renew(proof: string): string;
+  /** `true`: the session is ended if the outcome is unknown, because no client may have the right token. */
+  isRotation: boolean;
   /** The time of the authentication that it comes with, if there was one. */
   authenticatedAt?: number;
+  /** `true`: writing it alone does not move "last seen". */
+  isQuiet?: boolean;
 }
 
 /** One request's part in a write to a session. */
@@ -39,7 +44,7 @@ export interface Write {
   apply(data: JsonObject): Eventual<JsonObject>;
   /** `true` if `apply` depends on the data, so that "nothing to write" counts only on the stored state. */
   decides: boolean;
-  rotation?: Rotation;
+  renewal?: Renewal;
 }
 
 /** A write under way. */
@@ -212,34 +217,38 @@ export class WriteQueue<T extends object> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       let content: Content = { data: base.data, encoded: base.record.data, principal: base.record.principal };
       let { proof, authenticatedAt } = base.record;
+      let isRotation = false;
       for (const job of jobs) {
         if (job.failure?.isFinal || 'aside' in job) continue;
         delete job.failure;
         if ('begin' in job) job.begin();
         try {
-          if (job.rotation && !isCurrentProof(proof, job.rotation.from)) throw new SessionGoneError();
+          const renewed = job.renewal ? job.renewal.renew(proof) : proof;
           const applied = this.#applied(job, content);
           const next = applied instanceof Promise ? await this.#inTurn(applied, jobs, since) : applied;
           if (next) content = next;
           else if ('begin' in job) job.aside = applied as Promise<Content>;
-          if (next && job.rotation) {
-            proof = job.rotation.renew(proof);
-            authenticatedAt = job.rotation.authenticatedAt ?? authenticatedAt;
+          if (next && job.renewal) {
+            proof = renewed;
+            authenticatedAt = job.renewal.authenticatedAt ?? authenticatedAt;
+            isRotation ||= job.renewal.isRotation;
           }
         } catch (error) {
           job.failure = { error };
         }
       }
       const { data, encoded, principal } = content;
-      const isRotation = proof !== base.record.proof;
-      const isUnchanged = data === base.data && !isRotation;
+      const isUnchanged = data === base.data && proof === base.record.proof;
+      const isQuiet = data === base.data && jobs.every(({ renewal }) => renewal?.isQuiet);
       if (isUnchanged && (isRead || !jobs.some(job => job.decides || isDoubtful(job)))) return base;
       const now = this.times.now();
       const isOver = this.times.expiryOf(base.record, now) !== undefined;
       // A session that ran out while an action ran stays dead. Another request may have been seen in the meantime, though.
       if (isOver && isRead) throw new SessionGoneError();
-      if (!isUnchanged && !isOver) {
-        const record = this.#next(base.record, { data: encoded, principal, proof, authenticatedAt }, now);
+      // A touch does not change the version, so what writes "last seen" as it was has to know it as it is.
+      if (!isUnchanged && !isOver && (isRead || !isQuiet)) {
+        const changed = { data: encoded, principal, proof, authenticatedAt };
+        const record = this.#next(base.record, changed, isQuiet ? undefined : now);
         const { version } = base.record;
         const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
         const outcome = written instanceof Promise ? await written : written;
@@ -288,11 +297,13 @@ export class WriteQueue<T extends object> {
       principal,
       ...content
     }: { principal: string | undefined } & Pick<SessionRecord, 'data' | 'proof' | 'authenticatedAt'>,
-    now: number,
+    seenAt: number | undefined,
   ): SessionRecord {
-    const lastSeenAt = Math.max(base.lastSeenAt, now);
-    const expiresAt = this.times.expiresAt(base, lastSeenAt);
-    const record: SessionRecord = { ...base, ...content, version: base.version + 1, lastSeenAt, expiresAt };
+    const record: SessionRecord = { ...base, ...content, version: base.version + 1 };
+    if (seenAt !== undefined) {
+      record.lastSeenAt = Math.max(base.lastSeenAt, seenAt);
+      record.expiresAt = this.times.expiresAt(base, record.lastSeenAt);
+    }
     if (principal === undefined) delete record.principal;
     else record.principal = principal;
     return record;

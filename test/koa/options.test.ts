@@ -84,6 +84,8 @@ describe('an invalid option is refused at construction, with its name and the va
       /maxSessionsPerPrincipal: .*; write a whole number from 1/,
     ],
     ['whenFull', ['drop', true, null], /whenFull: .*; write 'evict' or 'refuse'/],
+    ['rotateEvery', [...NOT_SECONDS, 0, 0.5], /rotateEvery: .*; write seconds, from 1/],
+    ['rotateEvery', [1_209_600, 3_000_000], /rotateEvery: .*; write less than absoluteTimeout \(1209600\), in seconds/],
     ['trustedOrigins', ['https://app.example.com', null, {}, 42], /trustedOrigins: .*; write an array/],
     [
       'trustedOrigins',

@@ -138,6 +138,27 @@ describe.each(EVERY_ENGINE)('%s', name => {
   });
 
   if (hasClock) {
+    test('ID-9: an exchanged token is good for ten seconds on nodes 30 seconds ahead and behind, and noticed from then on', async () => {
+      const nodes = [-30_000, 0, 30_000].map(error => {
+        const node = new Node(engine.backend, { rotateEvery: MINUTE }, false);
+        node.error = error;
+        return node;
+      });
+      for (const exchanging of nodes)
+        for (const judging of nodes) {
+          const life = await exchanging.logIn('ada');
+          const old = life.client.token;
+          pass(2 * MINUTE);
+          expect(await exchanging.use(life)).toBe('open');
+          expect(life.client.token).not.toEqual(old);
+          expect(await exchanging.use(life)).toBe('open');
+          pass(9_990);
+          expect(await judging.use(life, old)).toBe('open');
+          pass(10);
+          expect(await judging.use(life, old)).toBe('reused');
+        }
+    });
+
     test('the engine tells a time that a right clock shows', async () => {
       jest.restoreAllMocks();
       const told = await engineClockOf(backend)!();

@@ -82,6 +82,16 @@ export class Node {
     });
   }
 
+  /** A request with a token of a session, which is exchanged if that is due. Returns why it opens nothing, if it does not. */
+  use({ client }: Life, token = client.token): Promise<string> {
+    return this.#here(async () => {
+      const opened = await this.#sessions.open(token, client, false);
+      if (!(opened instanceof LiveSession)) return opened.closed;
+      if (opened.isExchangeDue) await opened.exchange(true);
+      return 'open';
+    });
+  }
+
   sweep(): Promise<void> {
     return this.#here(() => this.#sessions.store.sweep());
   }

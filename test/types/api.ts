@@ -223,6 +223,7 @@ export const everything: Required<SessionCookieOptions<User>> = {
   partitioned: false,
   maxSessionsPerPrincipal: (principal: string, { username }: User) => principal.length + username.length,
   whenFull: 'refuse',
+  rotateEvery: 300,
   trustedOrigins: ['https://app.example.com'],
   backendTimeout: 2,
   nearCache: { maxSessions: 100 },
@@ -325,7 +326,7 @@ export async function services(ctx: Context, request: IncomingMessage) {
   ];
 }
 
-same<SessionEvents['ended']['reason'], 'logout' | 'revoked' | 'replaced' | 'evicted' | 'full'>();
+same<SessionEvents['ended']['reason'], 'logout' | 'revoked' | 'replaced' | 'evicted' | 'reused' | 'full'>();
 same<SessionEvents['expired']['reason'], 'idle' | 'absolute'>();
 
 export function listening() {
