@@ -140,7 +140,7 @@ describe.each(EVERY_ENGINE)('%s', name => {
   if (hasClock) {
     test('ID-9: an exchanged token is good for ten seconds on nodes 30 seconds ahead and behind, and noticed from then on', async () => {
       const nodes = [-30_000, 0, 30_000].map(error => {
-        const node = new Node(engine.backend, { rotateEvery: MINUTE }, false);
+        const node = new Node(backend, { rotateEvery: MINUTE }, false);
         node.error = error;
         return node;
       });
