@@ -57,10 +57,10 @@ export function guard(demands: readonly Demand[], fail: Fail = rethrow): Middlew
       const isWithin = scope.isRunning && runningScope.getStore() === scope;
       return isWithin ? runWithin(next, undo) : runInScope(scope, next, next, fail, undo);
     };
-    const refuse = (error: unknown): unknown => {
+    const refuse = async (error: unknown): Promise<void> => {
       undoAll(undo);
       scope.finish();
-      return fail(error, ctx, next);
+      await fail(error, ctx, next);
     };
     let admission: Eventual<void>;
     try {
