@@ -14,7 +14,7 @@ export interface SessionLimit {
   readonly livesAfter: { readonly expiresAt: number; readonly createdAt: number; readonly lastSeenAt: number };
   /**
    * Called once before the answer, with the ids of the sessions that were ended for the new one, or with `'full'` if it was
-   * refused, for which the answer is `false`. A backend that does not call it has not looked at the limit.
+   * refused, for which the answer is `false`. The new one may be among them, where another log-in took its place meanwhile. A backend that does not call it has not looked at the limit.
    */
   onDecided(decision: readonly string[] | 'full'): void;
 }

@@ -92,7 +92,7 @@ export class CookieService<T extends object = object> {
     const { previousId, requirePrevious = false, factors = [] } = options;
     assertFactors([...new Set(factors)], 'createSession', 'factors');
     return request.logIn(async own => {
-      const carry = await taken?.visitors.carry(ctx, taken.merge as Carry['merge']);
+      const carry = taken && (await taken.visitors.carry(ctx, taken.merge as Carry['merge']));
       const previous = previousId === undefined ? request.current : named(previousId, own);
       if (requirePrevious && !previous) throw new SessionGoneError();
       const others = own.filter(({ id }) => id !== previous?.id);
@@ -102,7 +102,7 @@ export class CookieService<T extends object = object> {
       const session = await this.#sessions.create(data, context);
       if (session.principal === undefined) this.#noteNobody();
       // The cookie of the log-in takes the place of its own.
-      if (carry && taken?.visitors !== this) taken?.visitors.requestSession(ctx).markEnded(carry.id, { clear: true });
+      if (carry && taken.visitors !== this) taken.visitors.requestSession(ctx).markEnded(carry.id, { clear: true });
       return session;
     });
   }

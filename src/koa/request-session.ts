@@ -49,7 +49,7 @@ export class RequestSession<T extends object = object> {
   /** Whether the request moves "last seen". */
   #isActivity = true;
   /** Log-ins of one request follow one another, so that one session remains. */
-  #lastLogIn: Promise<unknown> = Promise.resolve();
+  #lastLogIn: Promise<LiveSession<T>> | undefined;
 
   constructor(
     /** The cookie service. */
@@ -130,19 +130,21 @@ export class RequestSession<T extends object = object> {
 
   /** Makes a session that replaces those that the request came with, after other log-ins of this request. */
   logIn(create: (own: readonly SessionName[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
-    const loggedIn = this.#lastLogIn.then(async () => {
-      await this.#loadToReplace();
-      const session = await create(this.#own);
-      this.#session?.markEnded({ clear: false });
-      this.#session = session;
-      this.#others = [];
-      this.#loading = { done: undefined, authoritative: true };
-      this.#verdict = { ...this.#verdict, admitted: true };
-      this.#presented = NOTHING;
-      return session;
-    });
-    this.#lastLogIn = loggedIn.catch(() => undefined);
-    return loggedIn;
+    const run = (): Promise<LiveSession<T>> => this.#logIn(create);
+    return (this.#lastLogIn = this.#lastLogIn?.then(run, run) ?? run());
+  }
+
+  async #logIn(create: (own: readonly SessionName[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
+    const loading = this.#loadToReplace();
+    if (loading) await loading;
+    const session = await create(this.#own);
+    this.#session?.markEnded({ clear: false });
+    this.#session = session;
+    this.#others = [];
+    this.#loading = { done: undefined, authoritative: true };
+    this.#verdict = { ...this.#verdict, admitted: true };
+    this.#presented = NOTHING;
+    return session;
   }
 
   /** Records that a session was ended by its id. */
@@ -209,11 +211,15 @@ export class RequestSession<T extends object = object> {
     );
   }
 
-  async #loadToReplace(): Promise<void> {
-    try {
-      await this.load();
-    } catch (error) {
+  #loadToReplace(): Eventual<void> {
+    const ignoreUnknown = (error: unknown): void => {
       if (error !== this.#unknown) throw error;
+    };
+    try {
+      const loading = this.load();
+      return loading instanceof Promise ? loading.catch(ignoreUnknown) : undefined;
+    } catch (error) {
+      return ignoreUnknown(error);
     }
   }
 

@@ -95,12 +95,15 @@ export class Model<T extends object> {
    * @throws InvalidSessionDataError naming each property that breaks a rule of the model, or that JSON cannot carry
    * @throws what `complete` throws
    */
-  async create(data: SessionInput<T>, complete?: (draft: T) => unknown): Promise<JsonObject> {
+  create(data: SessionInput<T>, complete?: (draft: T) => unknown): Eventual<JsonObject> {
     const defaulted = this.#withDefaults(data);
     // A literal is stored in the same form as an instance in its place.
     const speaks = 'toJSON' in this.#class.prototype && !(data instanceof this.#class);
     const plain = speaks ? this.visible(defaulted) : defaulted;
-    if (!complete) return this.validated(plain);
+    return complete ? this.#completed(plain, complete) : this.validated(plain);
+  }
+
+  async #completed(plain: JsonObject, complete: (draft: T) => unknown): Promise<JsonObject> {
     const draft = this.instantiate(plain);
     await complete(draft);
     return this.validated(applyChanges(plain, this.changes(plain, draft)));

@@ -1,6 +1,7 @@
 import { shown } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
 import { byLastSeen, type Counted, counts, MOST_EVICTED, type SessionLimit } from '../core/limit.js';
+import { after, type Eventual } from '../core/eventual.js';
 import { Recent } from '../core/recent.js';
 import type { SessionRecord } from '../core/record.js';
 import type { Locks } from './locks.js';
@@ -72,26 +73,23 @@ export class Limits {
    * @returns `'taken'`: there is another session of that id; `'full'`: there is no room; else the ids of those that were ended
    * @throws SessionUnavailableError when the backend fails
    */
-  async create(
-    record: OwnedRecord,
-    most: number,
-    except: readonly string[],
-  ): Promise<readonly string[] | 'full' | 'taken'> {
-    let decision: readonly string[] | 'full' | undefined;
+  create(record: OwnedRecord, most: number, except: readonly string[]): Eventual<readonly string[] | 'full' | 'taken'> {
+    const decided: (readonly string[] | 'full')[] = [];
     const limit: SessionLimit = {
       most,
       whenFull: this.settings.whenFull,
       except,
       livesAfter: this.parts.times.livesAfter(record.createdAt),
-      onDecided: decided => (decision ??= decided),
+      onDecided: decision => decided.push(decision),
     };
     const { store } = this.parts;
     const inOrder = this.#inOrder(record, most);
-    const creating = store.create(inOrder, limit);
-    const isStored = creating instanceof Promise ? await creating : creating;
-    if (decision !== undefined && decision !== 'full') decision.forEach(id => store.evicted(id));
-    if (!isStored) return decision === 'full' ? 'full' : 'taken';
-    return decision ?? this.locks.hold(record.principal, () => this.#decideLater(inOrder, limit));
+    return after<boolean, readonly string[] | 'full' | 'taken'>(store.create(inOrder, limit), isStored => {
+      const [decision] = decided;
+      if (decision !== undefined && decision !== 'full') for (const id of decision) store.evicted(id);
+      if (!isStored) return decision === 'full' ? 'full' : 'taken';
+      return decision ?? this.locks.hold(record.principal, () => this.#decideLater(inOrder, limit));
+    });
   }
 
   /**

@@ -1,6 +1,7 @@
 import { newProof, type Terms } from '../cookie/proof.js';
 import type { MintedToken } from '../cookie/tokens.js';
 import { SessionConflictError, SessionGoneError, SessionLimitError, SessionUnavailableError } from '../core/errors.js';
+import { after, type Eventual } from '../core/eventual.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { SessionRecord } from '../core/record.js';
 import type { JsonObject } from '../model/json.js';
@@ -40,12 +41,17 @@ interface Content {
   principal: string | undefined;
 }
 
+/** A log-in that is not done yet. */
+interface UnderWay {
+  done: Promise<unknown> | undefined;
+}
+
 /** The number of times that a log-in reads a visitor's session again because the visitor goes on using it. */
 const MAX_TAKES = 50;
 
 /** Makes sessions. */
 export class LogIn<T extends object> {
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #underWay = new Set<UnderWay>();
 
   constructor(
     private readonly parts: SessionParts<T>,
@@ -63,40 +69,37 @@ export class LogIn<T extends object> {
    * @throws SessionLimitError when the principal has too many sessions, under `whenFull: 'refuse'`
    * @throws SessionUnavailableError when the backend fails
    */
-  async create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
-    const creating = this.#create(data, context);
-    this.#underWay.add(creating);
-    try {
-      return await creating;
-    } finally {
-      this.#underWay.delete(creating);
-    }
+  create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
+    const underWay: UnderWay = { done: undefined };
+    this.#underWay.add(underWay);
+    return (underWay.done = this.#create(data, context, underWay));
   }
 
   /** Resolves when the log-ins that are under way now are done, or have failed. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+    await Promise.allSettled(Array.from(this.#underWay, async ({ done }) => done));
   }
 
-  async #create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
+  async #create(data: SessionInput<T>, context: LogInContext, underWay: UnderWay): Promise<LiveSession<T>> {
+    const { model, store } = this.parts;
     const { carry } = context;
     let remaining = context;
-    for (let attempt = 0; attempt < MAX_TAKES; attempt++) {
-      const visited = carry && (await carry.read());
-      const content = await this.#contentOf(data, visited && ((draft: T) => carry.merge(visited.data, draft)));
-      const session = await this.#store(content, remaining, visited);
-      if (session) return session;
-      remaining = withoutEnded(context);
+    try {
+      for (let attempt = 0; attempt < MAX_TAKES; attempt++) {
+        const visited = carry && (await carry.read());
+        const creating = model.create(data, visited && ((draft: T) => carry.merge(visited.data, draft)));
+        const plain = creating instanceof Promise ? await creating : creating;
+        const settled = store.settled();
+        if (settled) await settled;
+        const content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
+        const session = await this.#store(content, remaining, visited);
+        if (session) return session;
+        remaining = withoutEnded(context);
+      }
+    } finally {
+      this.#underWay.delete(underWay);
     }
     throw new SessionConflictError();
-  }
-
-  async #contentOf(data: SessionInput<T>, merge: ((draft: T) => unknown) | undefined): Promise<Content> {
-    const { model, store } = this.parts;
-    const plain = await model.create(data, merge);
-    const settled = store.settled();
-    if (settled) await settled;
-    return { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
   }
 
   /** @returns `undefined` when the visitor's session was changed or ended since it was read; nothing is stored then */
@@ -136,21 +139,23 @@ export class LogIn<T extends object> {
   }
 
   /** @throws SessionLimitError when the principal has too many sessions */
-  async #createWithin(record: OwnedRecord, { data }: Content, { earlier, carry }: LogInContext): Promise<boolean> {
+  #createWithin(record: OwnedRecord, { data }: Content, { earlier, carry }: LogInContext): Eventual<boolean> {
     const { model, store, events } = this.parts;
     const { principal } = record;
     const most = this.limits.mostOf(principal, () => model.instantiate(data));
     if (most === Infinity) return store.create(record);
     const replaced = carry ? [...earlier, carry] : earlier;
-    const decision = await this.limits.create(
+    const creating = this.limits.create(
       record,
       most,
       replaced.map(({ id }) => id),
     );
-    if (decision === 'full') throw new SessionLimitError(most);
-    if (decision === 'taken') return false;
-    for (const id of decision) events.emit('ended', { ...this.parts.eventOf({ id, principal }), reason: 'evicted' });
-    return true;
+    return after(creating, decision => {
+      if (decision === 'full') throw new SessionLimitError(most);
+      if (decision === 'taken') return false;
+      for (const id of decision) events.emit('ended', { ...this.parts.eventOf({ id, principal }), reason: 'evicted' });
+      return true;
+    });
   }
 
   /** An expired session counts as absent. One that ends after this check is noticed when it is replaced. */
