@@ -113,8 +113,8 @@ export function isLatest(proof: string, hash: string): boolean {
 }
 
 /** Returns the proof of a new session. */
-export function newProof(hash: string, terms: Terms, factors: Factors): string {
-  return proofOf(hash, {}, terms, factors);
+export function newProof(hash: string, terms: Terms = NO_TERMS, factors: Factors = NO_FACTORS): string {
+  return proofOf(hash, NO_HISTORY, terms, factors);
 }
 
 /**
@@ -243,7 +243,13 @@ function renewedProof(proof: string, hash: string, history: History, proved: Fac
 
 type History = Pick<Rest, 'at' | 'next' | 'leaving' | 'calm'>;
 
-function proofOf(hash: string, { at, next, leaving, calm }: History, terms: Terms, factors: Factors): string {
+/** That of a log-in. */
+const NO_HISTORY: History = Object.freeze({});
+
+function proofOf(hash: string, history: History, terms: Terms, factors: Factors): string {
+  const hasMore = Object.keys(terms).length > 0 || Object.keys(factors).length > 0;
+  if (history === NO_HISTORY && !hasMore) return hash;
+  const { at, next, leaving, calm } = history;
   const rest: Rest = {
     ...(at && { at }),
     ...(next?.length && { next }),

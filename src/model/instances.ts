@@ -135,11 +135,13 @@ function written(property: Property, key: string, given: unknown, source: object
     value = transformFn({ value, key, obj: source, type: TransformationType.CLASS_TO_PLAIN, options: {} });
   if (value === undefined) return null;
   const one = (item: unknown, at: string): Json => writtenOne(property, item, source, at, depth + 1);
-  if (property.container === 'set' && value instanceof Set) return arrayToJson([...value], path, one);
+  const at = (index: number): string => join(path, String(index));
+  if (property.container === 'set' && value instanceof Set)
+    return arrayToJson([...value], path, (item, index) => one(item, at(index)));
   if (property.container === 'map' && typeof value === 'object' && value !== null) {
     const entries: readonly unknown[] =
       value instanceof Map ? [...value] : Array.isArray(value) ? value : Object.entries(value);
-    return arrayToJson(entries, path, (entry, at) => entryToJson(entry, at, one));
+    return arrayToJson(entries, path, (entry, index) => entryToJson(entry, at(index), one));
   }
   return one(value, path);
 }
@@ -154,7 +156,9 @@ function entryToJson(entry: unknown, path: string, one: (item: unknown, path: st
 function writtenOne(property: Property, value: unknown, holder: object, path: string, depth: number): Json {
   assertShallow(path, depth);
   if (Array.isArray(value))
-    return arrayToJson(value, path, (item, at) => writtenOne(property, item, holder, at, depth + 1));
+    return arrayToJson(value, path, (item, index) =>
+      writtenOne(property, item, holder, join(path, String(index)), depth + 1),
+    );
   if (typeof value === 'string' && property.typeOf?.(holder, holder) === Date)
     return toJson(revivedDate(property, value), path, depth);
   if (typeof value !== 'object' || value === null || value instanceof Date || !property.typeOf)
@@ -176,11 +180,14 @@ function writtenOne(property: Property, value: unknown, holder: object, path: st
 /**
  * Returns data with the defaults of missing properties, those of nested models too: the model's own property initialisers.
  *
+ * @param given is handed on where nothing is missing
  * @throws NotJsonError when a default cannot be stored
  */
 export function withDefaults(shape: Shape, given: JsonObject): JsonObject {
   const fresh = shape.fresh() ?? {};
   const names = Object.keys(fresh);
+  if (names.length === 0 && !shape.hasAccessors && Object.keys(given).every(name => !shape.property(name)?.typeOf))
+    return given;
   for (const name of names) if (Object.hasOwn(given, name)) Reflect.set(fresh, name, undefined);
   const defaults = propertiesOf(shape, fresh);
   const result: JsonObject = {};

@@ -41,7 +41,12 @@ export function toJson(value: unknown, path = '', depth = 0): Json {
   assertShallow(path, depth);
   if (value instanceof Date && Number.isNaN(value.getTime())) throw new NotJsonError(path, 'an invalid date');
   if (hasToJson(value)) return toJson(value.toJSON(), path, depth + 1);
-  if (Array.isArray(value)) return arrayToJson(value, path, (item, at) => toJson(item, at, depth + 1));
+  if (Array.isArray(value)) {
+    // Most items are strings, which need no path.
+    return arrayToJson(value, path, (item, index) =>
+      typeof item === 'string' ? item : toJson(item, join(path, String(index)), depth + 1),
+    );
+  }
   assertObject(value, path);
   const symbols = Object.getOwnPropertySymbols(value);
   if (symbols.length > 0) assertNoneSet(symbols, value, path);
@@ -72,12 +77,14 @@ function assertNoneSet(symbols: readonly symbol[], value: object, path: string):
 export function arrayToJson(
   array: readonly unknown[],
   path: string,
-  itemToJson: (item: unknown, path: string) => Json,
+  itemToJson: (item: unknown, index: number) => Json,
 ): Json[] {
   const named = namedPropertyOf(array);
   if (named !== undefined)
     throw new NotJsonError(join(path, named), 'a named property of an array, which JSON cannot carry');
-  return Array.from(array, (item, index) => (item === undefined ? null : itemToJson(item, join(path, String(index)))));
+  const copy: Json[] = [];
+  for (const [index, item] of array.entries()) copy.push(item === undefined ? null : itemToJson(item, index));
+  return copy;
 }
 
 /** @throws TooDeepError when the recursion is deeper than any session needs */

@@ -105,7 +105,7 @@ export class Limits {
     const count = isBurst ? before.count + 1 : 1;
     const lastSeenAt = isBurst && most < count + AT_ONCE ? before.lastSeenAt + 1 : record.lastSeenAt;
     this.#latest.set(record.principal, { lastSeenAt, count });
-    return { ...record, lastSeenAt };
+    return lastSeenAt === record.lastSeenAt ? record : { ...record, lastSeenAt };
   }
 
   /**

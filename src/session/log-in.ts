@@ -166,11 +166,12 @@ export class LogIn<T extends object> {
   #recordOf(
     { id, hash }: MintedToken,
     { encoded, principal }: Content,
-    { client, terms = {}, factors = [] }: LogInContext,
+    { client, terms, factors }: LogInContext,
   ): SessionRecord {
     const { times } = this.parts;
     const now = times.now();
-    const proof = newProof(hash, terms, Object.fromEntries(factors.map(factor => [factor, now])));
+    const proved = factors && Object.fromEntries(factors.map(factor => [factor, now]));
+    const proof = newProof(hash, terms, proved);
     const record: SessionRecord = {
       id,
       data: encoded,
@@ -181,7 +182,12 @@ export class LogIn<T extends object> {
       lastSeenAt: now,
       expiresAt: times.expiresAt({ createdAt: now, proof }, now),
     };
-    return principal === undefined ? record : { ...record, principal, ...client };
+    if (principal === undefined) return record;
+    // One form for all, because each copy of a record costs as much as storing it in memory.
+    record.principal = principal;
+    if (client.ip !== undefined) record.ip = client.ip;
+    if (client.userAgent !== undefined) record.userAgent = client.userAgent;
+    return record;
   }
 }
 
