@@ -1,7 +1,7 @@
 /*
  * Compiles the library and the examples, and starts one, in its folder:
  *
- *     node scripts/example.mjs passwords|oidc|spa|websocket
+ *     node scripts/example.mjs passwords|two-factors|oidc|spa|websocket
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
