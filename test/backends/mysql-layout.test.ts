@@ -9,6 +9,7 @@ import { BATCH, Table } from '../../src/backends/mysql/table.js';
 import { engineClockOf } from '../../src/core/engine-clock.js';
 import { findingsOf as findingsFinder } from '../../src/core/findings.js';
 import { inventoryOf } from '../../src/core/inventory.js';
+import type { SessionLimit } from '../../src/core/limit.js';
 import { describeWith, mariadbUrl, startMariadb, until, type PrivateServer } from '../support/engines.js';
 import { sessionRecord } from '../support/session-record.js';
 
@@ -27,6 +28,23 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
 
   const found = async (backend: MysqlBackend): Promise<string[]> =>
     (await findingsFinder(backend)!()).map(({ code, message, advice }) => `${code}: ${message}. ${advice}`);
+
+  function limitOf(terms: Partial<SessionLimit> = {}): SessionLimit {
+    const livesAfter = { expiresAt: 0, createdAt: 0, lastSeenAt: 0 };
+    return { most: 1, whenFull: 'evict', except: [], livesAfter, onDecided: () => undefined, ...terms };
+  }
+
+  /** Returns a pool that sends no SELECT, like a process that was lost after its first statement. */
+  function dyingPool() {
+    return {
+      getConnection: async () => {
+        const connection = await pool.getConnection();
+        const execute = (statement: { sql: string }) =>
+          / FOR \*\/ SELECT /.test(statement.sql) ? Promise.reject(new Error('dead')) : connection.execute(statement);
+        return Object.create(connection, { execute: { value: execute } }) as typeof connection;
+      },
+    };
+  }
 
   async function open(table: string): Promise<MysqlBackend> {
     const backend = new MysqlBackend({ pool, table });
@@ -78,10 +96,45 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
     }
   });
 
+  it('a log-in under a limit reads its lock by its key, first, and then the newest sessions along the index', async () => {
+    const backend = await open('limit_plan');
+    await Promise.all(Array.from({ length: 300 }, (_, n) => backend.create(sessionRecord({ principal: `u${n % 3}` }))));
+    await pool.query('ANALYZE TABLE limit_plan');
+    const record = ["'i'", "'u1'", "'d'", "'p'", '1', '1', '1', '1', '1', 'NULL', 'NULL', '1'];
+    const values = [...record, "'u1'", "'u1'", "'u1'", '0', '0', '0', "'i'", '9', '9', "'t'"];
+    const sql = new Table('limit_plan').createWithin(limitOf());
+    const [rows] = await pool.query(`EXPLAIN ${sql.replace(/\?/g, () => values.shift() ?? 'none is left')}`);
+    const plan = (rows as Record<'table' | 'type' | 'key' | 'Extra', string>[]).filter(({ table }) =>
+      ['locks', 'sessions'].includes(table),
+    );
+    expect(plan.map(({ table, type, key }) => [table, type === 'const', key])).toEqual([
+      ['locks', true, 'PRIMARY'],
+      ['sessions', false, 'by_principal'],
+    ]);
+    for (const { Extra } of plan) expect(Extra).not.toMatch(/filesort|temporary/);
+    expect(values).toEqual([]);
+  });
+
+  it('a log-in whose lock is missing is a failure, and stores nothing; a migration makes it', async () => {
+    const backend = await open('no_locks');
+    await pool.query('DELETE FROM no_locks_watch WHERE id > 1');
+    expect(await found(backend)).toEqual([expect.stringMatching(/^MYSQL_NO_TABLE: .*no_locks_watch with its rows/)]);
+    for (const whenFull of ['evict', 'refuse'] as const)
+      await expect(backend.create(sessionRecord({ principal: 'ada' }), limitOf({ whenFull }))).rejects.toMatchObject({
+        code: 'ERR_SESSION_CONFIG',
+        message: 'table: no_locks_watch lacks rows. Make them: await backend.migrate()',
+      });
+    await backend.migrate();
+    expect(await found(backend)).toEqual([]);
+    expect(await backend.create(sessionRecord({ principal: 'ada' }), limitOf())).toBe(true);
+    expect(await backend.listByPrincipal('ada')).toHaveLength(1);
+  });
+
   it('without its table every operation says how to make it, and the look at the store does', async () => {
     const backend = new MysqlBackend({ pool, table: 'missing' });
     const operations = [
       () => backend.create(sessionRecord()),
+      () => backend.create(sessionRecord({ principal: 'ada' }), limitOf()),
       () => backend.read('x'),
       () => backend.update(sessionRecord(), 1),
       () => backend.touch('x', 1, 2),
@@ -167,7 +220,7 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
     const backend = await open('without');
     await pool.query('DROP TABLE without_watch');
     expect(await found(backend)).toEqual([
-      expect.stringMatching(/^MYSQL_NO_TABLE: .*there is no table without_watch with its row.*backend\.migrate/),
+      expect.stringMatching(/^MYSQL_NO_TABLE: .*there is no table without_watch with its rows.*backend\.migrate/),
     ]);
     await pool.query('CREATE TABLE without_watch (id int)');
     expect(await found(backend)).toEqual([expect.stringMatching(/^MYSQL_COLUMNS: .*without_watch/)]);
@@ -226,7 +279,8 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
     const watch = backend.watch(() => undefined);
     await until(() => watch.knownUntil() > 0, 'the watch');
     await backend.create(record);
-    expect(await backend.delete(record.id)).toBe(true);
+    expect(await backend.create(sessionRecord({ principal: 'ada' }), limitOf())).toBe(true);
+    expect(await backend.delete(record.id)).toBe(false);
     watch();
     await own.end();
   });
@@ -280,18 +334,22 @@ describeWith('mariadb', 'the table, and what can be wrong with it', () => {
     expect(findingsOf({ ...facts, version }, table).map(({ code }) => code)).toEqual(codes);
   });
 
+  it('what a log-in had ended when its process died is over, and a sweep removes it', async () => {
+    const backend = await open('cut_off_log_in');
+    const [first, second] = [sessionRecord({ principal: 'ada' }), sessionRecord({ principal: 'ada' })];
+    await backend.create(first);
+    const dying = new MysqlBackend({ pool: dyingPool(), table: 'cut_off_log_in' });
+    await expect(dying.create(second, limitOf())).rejects.toThrow('dead');
+    expect([await backend.read(first.id), await backend.read(second.id)]).toEqual([undefined, second]);
+    expect(await backend.listByPrincipal('ada')).toEqual([second]);
+    expect(await backend.deleteExpired(first.expiresAt)).toBe(2);
+  });
+
   it('what a revocation had ended when its process died is over, and a sweep removes it', async () => {
     const backend = await open('cut_off');
     const records = Array.from({ length: 3 }, () => sessionRecord({ principal: 'ada' }));
     for (const record of records) await backend.create(record);
-    const dying = {
-      getConnection: async () => {
-        const connection = await pool.getConnection();
-        const execute = (statement: { sql: string }) =>
-          / SELECT /.test(statement.sql) ? Promise.reject(new Error('dead')) : connection.execute(statement);
-        return Object.create(connection, { execute: { value: execute } }) as typeof connection;
-      },
-    };
+    const dying = dyingPool();
     const [first] = records;
     await expect(new MysqlBackend({ pool: dying, table: 'cut_off' }).deleteByPrincipal('ada')).rejects.toThrow('dead');
     expect(await backend.read(first!.id)).toBeUndefined();

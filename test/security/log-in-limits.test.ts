@@ -65,7 +65,7 @@ function ofFile(name: string, open: (file: string) => { backend: SessionBackend;
 }
 
 /** Engines with a server, to which each node has connections of its own. */
-const SERVERS = ['postgres', 'redis', 'cluster'] as const;
+const SERVERS = ['postgres', 'mysql', 'redis', 'cluster'] as const;
 
 /** The engines that decide on limits themselves. */
 const ENGINES: Engine[] = [
@@ -84,8 +84,8 @@ const ENGINES: Engine[] = [
   ...SERVERS.map(name => ({
     name,
     start: async () => {
-      const { backends, stop } = await startEngine(name, 'log_in_limits', 3);
-      return { nodes: [...backends], stop: () => stop().then(() => undefined) };
+      const engine = await startEngine(name, 'log_in_limits', 3);
+      return { nodes: [...engine.backends], stop: () => engine.stop().then(() => undefined) };
     },
   })),
 ];

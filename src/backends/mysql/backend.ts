@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, checkedOptions, constructorOptions, type OptionTable, refusal, shown } from '../../core/checks.js';
 import { ENGINE_CLOCK } from '../../core/engine-clock.js';
+import { SessionConfigurationError } from '../../core/errors.js';
 import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
+import { answerOf, type CreateOutcome, type SessionLimit } from '../../core/limit.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
@@ -17,7 +19,7 @@ import { mysqlFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { NewsLooks } from './news-looks.js';
 import { errorNumberOf, type MysqlCallbackPool, type MysqlPool, type Result } from './pool.js';
-import { BATCH, KEPT, LAST_GENERATION, NOW, REVOKE_BATCH, Table } from './table.js';
+import { BATCH, KEPT, LAST_GENERATION, NOW, REVOKE_BATCH, sizeFor, Table } from './table.js';
 
 /** Options of {@link MysqlBackend}. */
 export interface MysqlBackendOptions {
@@ -50,6 +52,9 @@ const EXAMPLE = 'new MysqlBackend({ pool: createPool({ uri }) })';
 
 const DUPLICATE = 1062;
 
+/** What {@link Table.createWithin} makes of a duplicate. */
+const OVERFLOW = 1690;
+
 /** The longest values in bytes. A server without strict mode would cut off what its column cannot hold. */
 const LONGEST_VALUE: Readonly<Record<string, number>> = Object.freeze({
   id: 1024,
@@ -63,8 +68,8 @@ const LONGEST_VALUE: Readonly<Record<string, number>> = Object.freeze({
 /**
  * Sessions in MySQL or MariaDB, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
- * Each operation is one prepared statement; ending all sessions of a user is four for each 1,000 of them. `migrate()` makes the
- * table, and one of a single row beside it. It may run at every start and in many processes at once.
+ * Each operation is one prepared statement; a log-in under a limit is two, and ending all sessions of a user is four for each
+ * 1,000 of them. `migrate()` makes the table, and a small one beside it. It may run at every start and in many processes at once.
  *
  * ```ts
  * const backend = new MysqlBackend({ pool: createPool({ uri }) });
@@ -128,18 +133,49 @@ export class MysqlBackend extends SessionBackend {
     return { heads: () => this.#heads(), bytes: () => this.#bytes() };
   }
 
-  async create(record: SessionRecord): Promise<boolean> {
-    const { id, ...values } = columnsOf(record);
+  async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
+    const columns = columnsOf(record);
+    const { id, principal } = columns;
+    const values = [...Object.values(columns), record.expiresAt];
     try {
-      await this.#connections.run(this.#table.create, [id, ...Object.values(values), record.expiresAt]);
+      if (limit && principal !== null)
+        return answerOf(await this.#createWithin(limit, values, { id, principal }), limit);
+      await this.#connections.run(this.#table.create, values);
       return true;
     } catch (error) {
-      if (errorNumberOf(error) !== DUPLICATE) return explain(this.#table.name)(error);
+      const number = errorNumberOf(error);
+      if (number !== DUPLICATE && number !== OVERFLOW) return explain(this.#table.name)(error);
       // A unique index of somebody else's may be what refused it.
-      const { rows } = await this.#run(this.#table.taken, [id]);
-      if (rows.length === 0) throw error;
+      if (!(await this.#isTaken(id))) throw error;
       return false;
     }
+  }
+
+  /** One statement decides, and two more name and remove those that it has ended. */
+  async #createWithin(
+    limit: SessionLimit,
+    values: Values,
+    { id, principal }: Record<'id' | 'principal', Buffer>,
+  ): Promise<CreateOutcome> {
+    const { createdAt, lastSeenAt, expiresAt } = limit.livesAfter;
+    const { most, whenFull } = limit;
+    const token = newToken();
+    const excepted = padded([id, ...limit.except.map(toBytes)], sizeFor(limit.except.length + 1));
+    const { affectedRows } = await this.#connections.runUnder('READ COMMITTED', this.#table.createWithin(limit), [
+      ...values,
+      ...[principal, principal, principal, createdAt, lastSeenAt, expiresAt, ...excepted],
+      ...[most, whenFull === 'refuse' ? most : Number.MAX_SAFE_INTEGER, token],
+    ]);
+    if (affectedRows > 0) return affectedRows === 1 ? [] : this.#removeEnded(token);
+    if (await this.#isTaken(id)) return 'taken';
+    const { rows } = await this.#run(this.#table.lock, [principal]);
+    if (rows.length > 0) return 'full';
+    const { watchName } = this.#table;
+    throw new SessionConfigurationError(`table: ${watchName} lacks rows. Make them: await backend.migrate()`);
+  }
+
+  async #isTaken(id: Buffer): Promise<boolean> {
+    return (await this.#run(this.#table.taken, [id])).rows.length > 0;
   }
 
   async read(id: string): Promise<SessionRecord | undefined> {
@@ -194,20 +230,24 @@ export class MysqlBackend extends SessionBackend {
     const spared = exceptId === undefined ? null : bytesOf('id', exceptId);
     const ended: string[] = [];
     for (;;) {
-      // No text has a byte of 255 in it.
-      const token = Buffer.concat([Buffer.from([0xff]), randomBytes(16)]);
+      const token = newToken();
       const { affectedRows } = await this.#connections
-        .runAlone(this.#table.end, [token, key, spared])
+        .runUnder('REPEATABLE READ', this.#table.end, [token, key, spared])
         .catch(explain(this.#table.name));
       if (affectedRows > 0) {
-        const { rows } = await this.#run(this.#table.ended, [token]);
-        const ids = rows.map(([id]) => fromBytes(id as Buffer));
+        const ids = await this.#removeEnded(token);
         for (const id of ids) ended.push(id);
-        await this.#run(this.#table.removeEnded, [token]);
         onEnded?.(ids);
       }
       if (affectedRows < REVOKE_BATCH) return ended;
     }
+  }
+
+  /** Removes the rows that one statement has ended, but those of which there are news. Returns the ids of all of them. */
+  async #removeEnded(token: Buffer): Promise<string[]> {
+    const { rows } = await this.#run(this.#table.ended, [token]);
+    await this.#run(this.#table.removeEnded, [token]);
+    return idsOf(rows).map(fromBytes);
   }
 
   deleteExpired(now: number): Promise<number> {
@@ -228,7 +268,7 @@ export class MysqlBackend extends SessionBackend {
       const { rows } = await this.#run(this.#table.lookToSweep, [from, last], this.#patient);
       let removed = 0;
       if (rows.length > 0) {
-        const values = [...paddedIds(rows), from, last, now];
+        const values = [...padded(idsOf(rows)), from, last, now];
         const isOver = (row: unknown[]): boolean => Number(row[2]) <= now || Number(row[3]) === 1;
         if (rows.some(isOver)) removed = (await this.#run(this.#table.sweep, values, this.#patient)).affectedRows;
         if (!rows.every(isOver)) await this.#run(this.#table.putOff, values, this.#patient);
@@ -258,7 +298,7 @@ export class MysqlBackend extends SessionBackend {
       const older = rows.filter(([, createdAt]) => Number(createdAt) < before);
       if (older.length === 0) continue;
       const { deleteBefore, markEndedBefore } = this.#table;
-      deleted += await this.#end([deleteBefore, markEndedBefore], [...paddedIds(older), before], older.length);
+      deleted += await this.#end([deleteBefore, markEndedBefore], [...padded(idsOf(older)), before], older.length);
     }
     return deleted;
   }
@@ -345,8 +385,10 @@ function bytesOf(name: string, text: string): Buffer {
   return bytes;
 }
 
-/** Returns the values of a record's columns, in their order. */
-function columnsOf(record: SessionRecord): { id: Buffer } & Record<string, Buffer | number | null> {
+/** The values of a record's columns, in their order. */
+type Columns = { id: Buffer; principal: Buffer | null } & Record<string, Buffer | number | null>;
+
+function columnsOf(record: SessionRecord): Columns {
   const optional = (name: 'principal' | 'ip' | 'userAgent'): Buffer | null => {
     const text = record[name];
     return text === undefined ? null : bytesOf(name, text);
@@ -366,11 +408,20 @@ function columnsOf(record: SessionRecord): { id: Buffer } & Record<string, Buffe
   };
 }
 
-/** The ids of rows, as many as a statement has places for. */
-function paddedIds(rows: readonly unknown[][]): Buffer[] {
-  const ids = rows.map(([id]) => id as Buffer);
-  const last = ids.at(-1);
-  while (last && ids.length < BATCH) ids.push(last);
+/** Returns what stands in the place of a principal's name in the rows that one statement has ended. */
+function newToken(): Buffer {
+  // No text has a byte of 255 in it.
+  return Buffer.concat([Buffer.from([0xff]), randomBytes(16)]);
+}
+
+function idsOf(rows: readonly unknown[][]): Buffer[] {
+  return rows.map(([id]) => id as Buffer);
+}
+
+/** Repeats an id until there are as many as a statement has places for. */
+function padded(ids: Buffer[], length = BATCH): Buffer[] {
+  const [first] = ids;
+  while (first && ids.length < length) ids.push(first);
   return ids;
 }
 

@@ -90,13 +90,13 @@ export class Connections {
   }
 
   /**
-   * Runs one statement that keeps others from writing to what it has read, whatever isolation level the connection has: only
-   * REPEATABLE READ and above lock the gaps between rows.
+   * Runs one statement under an isolation level, whichever the connection has. From REPEATABLE READ on it locks the gaps between
+   * the rows that it reads with locks, so that nobody writes there.
    */
-  runAlone(sql: string, values: Values): Promise<Result> {
+  runUnder(level: 'READ COMMITTED' | 'REPEATABLE READ', sql: string, values: Values): Promise<Result> {
     return this.#use(async (send, setting) => {
       // For the next transaction only.
-      await send.plain('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+      await send.plain(`SET TRANSACTION ISOLATION LEVEL ${level}`);
       return this.#committed(send, setting, sql, values);
     });
   }

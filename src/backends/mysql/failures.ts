@@ -28,6 +28,7 @@ const CONDITION: Readonly<Record<number, string>> = Object.freeze({
   1568: 'The pool had a connection with an open transaction in it. Give sessions a pool of their own, or end each transaction before its connection is released',
   1205: 'A lock was not granted in time. Look for a transaction that holds rows: SHOW ENGINE INNODB STATUS',
   1213: 'The statement was in one deadlock after the other',
+  1665: 'A log-in under a limit is not written with binlog_format = STATEMENT: set ROW, or MIXED',
   1114: 'The disk of the server is full',
   1021: 'The disk of the server is full',
   1040: 'The server has no connection left: lower the connectionLimit of the pools, or raise max_connections',

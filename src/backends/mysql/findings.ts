@@ -134,7 +134,7 @@ function* ofTable(facts: Facts, table: Table): Generator<MysqlFinding> {
   else if (watch === 'missing' && missingWatchRights.length === 0)
     yield {
       code: 'MYSQL_NO_TABLE',
-      message: `there is no table ${table.watchName} with its row, which belongs to ${name}`,
+      message: `there is no table ${table.watchName} with its rows, which belongs to ${name}`,
       advice: `Make it: ${MIGRATE}`,
     };
   for (const [index, columns] of Object.entries(INDEXES)) {

@@ -1,8 +1,8 @@
 import type { Connections } from './connection.js';
 import { errorNumberOf } from './pool.js';
-import { BY_PRINCIPAL, BY_SWEEP_AT, FIRST_GENERATION, type Table } from './table.js';
+import { BY_PRINCIPAL, BY_SWEEP_AT, FIRST_GENERATION, FIRST_LOCK, LAST_LOCK, type Table } from './table.js';
 
-/** The version of the table's layout, kept in its comment. Layout 2: a table of one row beside it, for the news. */
+/** The version of the table's layout, kept in its comment. Layout 2: a small table beside it, for the news and the locks. */
 export const LAYOUT = 2;
 
 export const ENGINE = 'InnoDB';
@@ -38,10 +38,13 @@ export const INDEXES: Readonly<Record<string, string>> = Object.freeze({
 
 const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'];
 
-/** The rights to the table of the news. */
+/** The rights to the small table. */
 export const WATCH_RIGHTS = ['SELECT', 'UPDATE'];
 
 const WATCH_COLUMNS = 'id, generation, is_watched, renewed_at';
+
+/** The rows that log-ins lock. */
+const LOCKS = Array.from({ length: LAST_LOCK - FIRST_LOCK + 1 }, (_, n) => `, (${FIRST_LOCK + n}, 0, 0, 0)`).join('');
 
 const NO_TABLE = 1146;
 const NO_DATABASE = 1049;
@@ -66,7 +69,7 @@ export interface Facts {
     /** The columns of each index, by name. */
     indexes: Record<string, { columns: string; isUnique: boolean }>;
   } | null;
-  /** The table of the news: whether it is there with its row, or with other columns. */
+  /** The small table: whether it is there with its rows, or with other columns. */
   watch: 'ready' | 'missing' | 'foreign';
   missingWatchRights: string[];
 }
@@ -170,8 +173,8 @@ async function deniedOf(
 
 async function watchOf(connections: Connections, { watch }: Table): Promise<Facts['watch']> {
   try {
-    const { rows } = await connections.run(`SELECT ${WATCH_COLUMNS} FROM ${watch} WHERE id = 1`);
-    return rows.length > 0 ? 'ready' : 'missing';
+    const { rows } = await connections.run(`SELECT ${WATCH_COLUMNS} FROM ${watch} WHERE id BETWEEN 1 AND ${LAST_LOCK}`);
+    return rows.length === LAST_LOCK ? 'ready' : 'missing';
   } catch (error) {
     if (errorNumberOf(error) === NO_COLUMN) return 'foreign';
     throw error;
@@ -202,7 +205,7 @@ export function migrationOf({ table: stored, watch: storedWatch }: Facts, { quot
     steps.push(
       `CREATE TABLE IF NOT EXISTS ${watch} (id tinyint NOT NULL PRIMARY KEY, generation double NOT NULL, ` +
         `is_watched tinyint NOT NULL, renewed_at double NOT NULL) ${rest('')}`,
-      `INSERT IGNORE INTO ${watch} (${WATCH_COLUMNS}) VALUES (1, ${FIRST_GENERATION}, 0, 0)`,
+      `INSERT IGNORE INTO ${watch} (${WATCH_COLUMNS}) VALUES (1, ${FIRST_GENERATION}, 0, 0)${LOCKS}`,
     );
   const indexes = Object.entries(INDEXES).map(([name, columns]) => ({ name, columns }));
   const comment = `, layout ${LAYOUT}`;

@@ -1,3 +1,4 @@
+import { MOST_EVICTED, mostCounted, type SessionLimit } from '../../core/limit.js';
 import { RECORD, tableNameOf } from '../sql.js';
 
 /**
@@ -36,6 +37,13 @@ export const KEPT = 32;
 /** Seconds after which nobody watches, if no watch has begun a generation. One does every 20 seconds. */
 const LEASE = 60;
 
+/** The ids of the rows that log-ins lock, in the small table. They are few, so that none has to be made for a principal. */
+export const FIRST_LOCK = 2;
+export const LAST_LOCK = 65;
+
+/** The columns of a record that are numbers. The others are bytes. */
+const NUMBERS: readonly string[] = ['version', 'created_at', 'authenticated_at', 'last_seen_at', 'expires_at'];
+
 /** The server's time in epoch milliseconds, whatever time zone the session has. */
 const TIME = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) / 1000";
 export const NOW = `SELECT ${TIME}`;
@@ -63,7 +71,7 @@ const IDS = `IN (${Array<string>(BATCH).fill('?').join(', ')})`;
 export class Table {
   readonly name: string;
   readonly quoted: string;
-  /** The name of the table with one row: the generation of the news, and whether somebody watches. */
+  /** The name of the small table: the generation of the news, whether somebody watches, and the rows that log-ins lock. */
   readonly watchName: string;
   readonly watchBaseName: string;
   readonly watch: string;
@@ -79,6 +87,8 @@ export class Table {
   readonly exists: string;
   /** Whether there is a row of an id, also one that a revocation is about to remove. */
   readonly taken: string;
+  /** Finds the row that the log-ins of a principal lock. */
+  readonly lock: string;
   /** While nobody watches. */
   readonly delete: string;
   /** While somebody watches. */
@@ -115,6 +125,8 @@ export class Table {
   readonly lease: string;
   readonly endLease: string;
 
+  readonly #news: string;
+
   /** @throws SessionConfigurationError when the name needs escaping */
   constructor(given: unknown) {
     const { name, container, baseName } = tableNameOf(given, 'database', LONGEST_NAME);
@@ -133,6 +145,7 @@ export class Table {
     const news = (otherwise: string): string =>
       `sweep_at = COALESCE((SELECT IF(is_watched, generation, NULL) ${shared}), ${otherwise})`;
     const ends = `version = ${ENDED}, ${news('sweep_at')}`;
+    this.#news = news('sweep_at');
     const isDue = 'sweep_at BETWEEN ? AND ?';
     // Those without news are removed by the revocation that ended them, or once they have expired.
     const isOld = `version = ${ENDED} AND sweep_at < ${LAST_GENERATION}`;
@@ -151,6 +164,7 @@ export class Table {
       `last_seen_at = GREATEST(last_seen_at, ?) WHERE id = ? AND ${lives}`;
     this.exists = `SELECT 1 FROM ${table} WHERE id = ? AND ${lives}`;
     this.taken = `SELECT 1 FROM ${table} WHERE id = ?`;
+    this.lock = `SELECT 1 FROM ${this.watch} WHERE id = ${LOCK}`;
     this.delete = `DELETE FROM ${table} WHERE id = ? AND ${lives} AND ${isUnwatched}`;
     this.markEnded = `UPDATE ${table} SET principal = NULL, ${ends} WHERE id = ? AND ${lives}`;
     this.end =
@@ -187,14 +201,62 @@ export class Table {
   }
 
   /**
+   * Stores a record if the limit of its principal allows it, and ends those that have to go for it, as {@link end} does. One
+   * statement does all, so that no transaction stays open when its process is lost.
+   *
+   * It inserts the new row and those that have to go. Those exist, and so are updated instead. If the new one exists, too, its
+   * version overflows: that is error 1690 in any mode of the server, and undoes the statement.
+   *
+   * Log-ins of one principal take turns. Each locks the same row of the small table. The server reads that first, because its key
+   * is given, and the sessions after it with locks, so that it finds them as the log-in before has left them. Under READ COMMITTED
+   * that locks none of the gaps between rows, in which log-ins of different principals would meet.
+   *
+   * Parameters: those of {@link create}; the principal, three times; what the times of a log-in, of a last request and of an expiry
+   * have to exceed; the ids that do not count, one of them the record's own, {@link sizeFor} so many; the limit; the number of
+   * sessions that refuse the record; the token in place of the principal of those that have to go. Changes nothing if the record
+   * is refused, one row if it is stored, and more if others had to go.
+   */
+  createWithin(limit: SessionLimit): string {
+    const { quoted: table, watch } = this;
+    const values = RECORD.slice(1).map(column => (column === 'version' ? `IF(ends, ${ENDED}, ?)` : valueOf(column)));
+    const excepted = Array<string>(sizeFor(limit.except.length + 1))
+      .fill('?')
+      .join(', ');
+    return [
+      `INSERT INTO ${table} (${RECORD.join(', ')}, sweep_at) SELECT IF(ends, id, ?), ${values.join(', ')}, ${valueOf('expires_at')}`,
+      // One row for the new session, and one for each that has to go.
+      `FROM (SELECT 0 AS ends FROM ${watch} WHERE id = ${LOCK} UNION ALL SELECT 1) AS kinds LEFT JOIN`,
+      '(SELECT id, ROW_NUMBER() OVER (ORDER BY last_seen_at, created_at, id) AS place, COUNT(*) OVER () AS n FROM',
+      `(SELECT sessions.id, last_seen_at, created_at FROM ${watch} AS locks STRAIGHT_JOIN ${table} AS sessions FORCE INDEX (${BY_PRINCIPAL})`,
+      `WHERE locks.id = ${LOCK} AND principal = ? AND created_at > ? AND last_seen_at > ? AND expires_at > ? AND sessions.id NOT IN (${excepted})`,
+      `ORDER BY created_at DESC LIMIT ${sizeFor(mostCounted(limit))} FOR UPDATE) AS counted) AS ranked`,
+      `ON IF(ends, place <= LEAST(n + 1 - ?, ${MOST_EVICTED}), place = 1) WHERE COALESCE(n, 0) < ? AND (place > 0 OR NOT ends)`,
+      `ON DUPLICATE KEY UPDATE principal = ?, version = IF(VALUES(version) = ${ENDED}, ${ENDED}, version + 9223372036854775807 + 2), ${this.#news}`,
+    ].join(' ');
+  }
+
+  /**
    * Newest first, along the index.
    *
    * @param limit the most records. It is rounded up to a power of two, so that few texts are prepared.
    */
   list(limit: number | undefined): string {
-    const most = limit === undefined ? '' : ` LIMIT ${2 ** Math.ceil(Math.log2(Math.max(1, limit)))}`;
+    const most = limit === undefined ? '' : ` LIMIT ${sizeFor(limit)}`;
     return `SELECT ${RECORD.join(', ')} FROM ${this.quoted} FORCE INDEX (${BY_PRINCIPAL}) WHERE principal = ? ORDER BY created_at DESC${most}`;
   }
+}
+
+/** The id of the row that a principal's log-ins lock. Without the cast, MySQL would take the bytes for text. */
+const LOCK = `${FIRST_LOCK} + MOD(CRC32(CAST(? AS BINARY)), ${LAST_LOCK - FIRST_LOCK + 1})`;
+
+/** Returns a parameter of a SELECT, which has its type from its column only in an INSERT of values. */
+function valueOf(column: string): string {
+  return NUMBERS.includes(column) ? '? + 0e0' : 'CAST(? AS BINARY)';
+}
+
+/** Rounds up to a power of two, so that few texts are prepared. */
+export function sizeFor(count: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(1, count)));
 }
 
 function quotedName(name: string): string {
