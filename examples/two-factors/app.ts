@@ -69,9 +69,9 @@ export class AccountController {
     return { username: data.username, proved: [...factors.keys()] };
   }
 
-  /** For whoever proved both factors in the last 15 minutes. */
+  /** For whoever proved a passkey, or both of the other factors, in the last 15 minutes. */
   @Get('/vault')
-  @RequireSession({ factors: ['password', 'otp'], maxAuthAge: 900 })
+  @RequireSession({ factors: [['passkey'], ['password', 'otp']], maxAuthAge: 900 })
   vault() {
     return { gold: 3 };
   }

@@ -100,7 +100,7 @@ export class SessionFactorError extends SessionHttpError {
   readonly code = 'ERR_SESSION_FACTOR';
   /** What the route demands: all factors of one of these lists. */
   readonly factors: readonly (readonly string[])[];
-  /** What is missing of the list that lacks fewest, or was proved too long ago. */
+  /** What is missing, or was proved too long ago, of the list that is nearest for this user: the fewest factors that were never proved. */
   readonly missing: readonly string[];
   /** The seconds within which each must have been proved, if the route says so. */
   readonly maxAuthAge?: number;

@@ -14,8 +14,12 @@ export function assertFactors(factors: readonly unknown[], place: string, option
 }
 
 /**
- * Returns the factors that are missing, or were proved too long ago, of the list that lacks fewest. `undefined`: one list is
- * complete.
+ * Returns the factors that are missing, or were proved too long ago, of the list that is nearest for this user. `undefined`: one
+ * list is complete.
+ *
+ * The nearest is the list with the fewest factors that the user never proved; of several, the one that lacks fewest; of those, the
+ * one of which most is proved. So somebody who logged in with a password and needs a passkey, or the password and a code, is
+ * asked for the code.
  *
  * @param lists alternatives, each of which is enough
  * @param isStale whether an instant in epoch milliseconds is too long ago
@@ -25,14 +29,15 @@ export function missingFactors(
   proved: ReadonlyMap<string, Date>,
   isStale: (at: number) => boolean,
 ): readonly string[] | undefined {
-  let fewest: readonly string[] | undefined;
-  for (const list of lists) {
+  const lacks = lists.map(list => {
     const missing = list.filter(factor => {
       const at = proved.get(factor);
       return at === undefined || isStale(at.getTime());
     });
-    if (missing.length === 0) return undefined;
-    if (!fewest || missing.length < fewest.length) fewest = missing;
-  }
-  return fewest;
+    const unknown = missing.filter(factor => !proved.has(factor));
+    return { missing, unknown: unknown.length, proved: list.length - missing.length };
+  });
+  if (lacks.some(({ missing }) => missing.length === 0)) return undefined;
+  lacks.sort((a, b) => a.unknown - b.unknown || a.missing.length - b.missing.length || b.proved - a.proved);
+  return lacks[0]?.missing;
 }

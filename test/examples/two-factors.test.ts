@@ -85,7 +85,7 @@ describe('the example with two factors', () => {
   const vault = (client: Client) => client.get('/vault');
   const refusal = (missing: string[]) => ({
     code: 'ERR_SESSION_FACTOR',
-    factors: [['password', 'otp']],
+    factors: [['passkey'], ['password', 'otp']],
     missing,
     maxAuthAge: 900,
   });
