@@ -89,8 +89,8 @@ export class CookieService<T extends object = object> {
     const { transport } = request;
     transport.assertOpen();
     const terms = termsOfLogIn(options, this.settings.limits);
-    const { previousId, requirePrevious = false, factors = [] } = options;
-    assertFactors([...new Set(factors)], 'createSession', 'factors');
+    const { previousId, requirePrevious = false, factors } = options;
+    if (factors) assertFactors([...new Set(factors)], 'createSession', 'factors');
     return request.logIn(async own => {
       const carry = taken && (await taken.visitors.carry(ctx, taken.merge as Carry['merge']));
       const previous = previousId === undefined ? request.current : named(previousId, own);

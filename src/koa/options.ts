@@ -247,13 +247,14 @@ export const CREATION: OptionTable = Object.freeze({
 });
 
 /**
- * Returns what a log-in settles for its session alone, in milliseconds.
+ * Returns what a log-in settles for its session alone, in milliseconds; `undefined` for nothing.
  *
  * @throws SessionConfigurationError for a timeout that is longer than the service's, or an idle one that is longer than the
  *   absolute one
  */
-export function termsOfLogIn(options: LogInOptions, limits: SessionLimits): Terms {
+export function termsOfLogIn(options: LogInOptions, limits: SessionLimits): Terms | undefined {
   const { persistent, idleTimeout, absoluteTimeout } = options;
+  if (persistent === undefined && idleTimeout === undefined && absoluteTimeout === undefined) return undefined;
   for (const name of ['idleTimeout', 'absoluteTimeout'] as const) {
     const most = limits[name] / 1000;
     const given = options[name];

@@ -186,8 +186,8 @@ function writtenOne(property: Property, value: unknown, holder: object, path: st
 export function withDefaults(shape: Shape, given: JsonObject): JsonObject {
   const fresh = shape.fresh() ?? {};
   const names = Object.keys(fresh);
-  if (names.length === 0 && !shape.hasAccessors && Object.keys(given).every(name => !shape.property(name)?.typeOf))
-    return given;
+  const isMissing = (name: string): boolean => fresh[name] !== undefined && !Object.hasOwn(given, name);
+  if (shape.isFlat && !names.some(isMissing)) return inOrder(given, names);
   for (const name of names) if (Object.hasOwn(given, name)) Reflect.set(fresh, name, undefined);
   const defaults = propertiesOf(shape, fresh);
   const result: JsonObject = {};
@@ -202,6 +202,14 @@ export function withDefaults(shape: Shape, given: JsonObject): JsonObject {
     }
   }
   return result;
+}
+
+/** Returns the data with properties in an order, and others behind them. */
+function inOrder(data: JsonObject, names: readonly string[]): JsonObject {
+  if (names.length === 0) return data;
+  const ordered: JsonObject = {};
+  for (const name of names) if (Object.hasOwn(data, name)) ordered[name] = data[name] ?? null;
+  return Object.assign(ordered, data);
 }
 
 function nestedWithDefaults(property: Property, json: Json, holder: object): Json {

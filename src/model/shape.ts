@@ -37,6 +37,7 @@ export class Shape {
   readonly #late = new Map<string, Property | undefined>();
   readonly #reported = new Set<string>();
   #hasAccessors = false;
+  #isFlat: boolean | undefined;
 
   constructor(readonly model: Function) {
     const fresh = this.fresh();
@@ -67,6 +68,11 @@ export class Shape {
   /** `true` if any property lies behind a getter and a setter. */
   get hasAccessors(): boolean {
     return this.#hasAccessors;
+  }
+
+  /** `true` if no property lies behind a getter and a setter, or has a type of its own. */
+  get isFlat(): boolean {
+    return (this.#isFlat ??= !this.#hasAccessors && ![...this.#known.values()].some(({ typeOf }) => typeOf));
   }
 
   /** The properties that are known without being asked for by name. */

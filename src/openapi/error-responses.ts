@@ -110,7 +110,10 @@ const NAMES = { type: 'array', items: { type: 'string' } };
 /** What the body of a `SessionFactorError` has besides. */
 const FACTOR_PROPERTIES: DocumentObject = Object.freeze({
   factors: { type: 'array', items: NAMES, description: 'All factors of one of these lists are demanded.' },
-  missing: { ...NAMES, description: 'What is missing, or was proved too long ago, of the list that is nearest for this user.' },
+  missing: {
+    ...NAMES,
+    description: 'What is missing, or was proved too long ago, of the list that is nearest for this user.',
+  },
   maxAuthAge: { type: 'number', description: 'The seconds within which each must have been proved.' },
 });
 

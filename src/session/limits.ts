@@ -19,11 +19,8 @@ export interface LimitSettings {
 /** The number of principals whose latest log-in is remembered. Forgetting one leaves two log-ins within a millisecond unordered. */
 const LATEST = 10_000;
 
-/**
- * The number of log-ins of one user within one millisecond up to which their order does not matter to a limit that is as far
- * off as that.
- */
-const AT_ONCE = 50;
+/** A limit beyond which it does not matter in what order the log-ins of one user within one millisecond came. */
+const FAR_OFF = 50;
 
 /** The log-ins of one principal that this process made within one millisecond, or that follow from there. */
 interface Burst {
@@ -97,15 +94,16 @@ export class Limits {
    * that the latest of them stays.
    */
   #inOrder(record: OwnedRecord, most: number): OwnedRecord {
+    if (most > FAR_OFF) return record;
     const before = this.#latest.get(record.principal);
     const isBurst =
       before !== undefined &&
       before.lastSeenAt >= record.lastSeenAt &&
       before.lastSeenAt < record.lastSeenAt + before.count;
     const count = isBurst ? before.count + 1 : 1;
-    const lastSeenAt = isBurst && most < count + AT_ONCE ? before.lastSeenAt + 1 : record.lastSeenAt;
+    const lastSeenAt = isBurst ? before.lastSeenAt + 1 : record.lastSeenAt;
     this.#latest.set(record.principal, { lastSeenAt, count });
-    return lastSeenAt === record.lastSeenAt ? record : { ...record, lastSeenAt };
+    return isBurst ? { ...record, lastSeenAt } : record;
   }
 
   /**

@@ -23,9 +23,9 @@ export interface LogInContext {
   transport: Transport;
   client: ClientInfo;
   /** What the log-in settles for its session alone; nothing by default. */
-  terms?: Terms;
+  terms?: Terms | undefined;
   /** What the user has just proved; nothing by default. */
-  factors?: readonly string[];
+  factors?: readonly string[] | undefined;
   /** The sessions that it takes the place of. */
   earlier: readonly SessionName[];
   /** `true`: the first of these must be alive. Otherwise there is no log-in, and the others stay. */

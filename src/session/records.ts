@@ -70,6 +70,9 @@ interface Look {
 export class Records<T extends object> {
   readonly #reported = new Recent<true>(REPORTED);
   readonly #logIns = new Recent<number>(LOG_INS);
+  /** The sessions that were made before the clock was ever set back. A list costs a log-in less than a map. */
+  readonly #first: string[] = [];
+  #count = 0;
   /** The data of the records that were read lately, so that each text is decoded once. */
   readonly #decoded = new Recent<Decoded>(DECODED);
 
@@ -207,14 +210,22 @@ export class Records<T extends object> {
    * does not show later that it is from before.
    */
   rememberLogIn(id: string): void {
-    this.#logIns.set(id, this.times.setBacks);
+    const { setBacks } = this.times;
+    if (setBacks > 0) this.#logIns.set(id, setBacks);
+    else this.#first[this.#count++ % LOG_INS] = id;
+  }
+
+  /** Returns how often the clock had been set back when this process made a session, if it knows. */
+  #setBacksAtLogIn(id: string): number | undefined {
+    for (const first of this.#first.splice(0)) this.#logIns.set(first, 0);
+    return this.#logIns.get(id);
   }
 
   /**
    * A time by which a session was made that this process made before its clock was set back; `undefined` for any other one.
    */
   #setBackTo(record: SessionRecord): number | undefined {
-    const setBacks = this.times.setBacks === 0 ? undefined : this.#logIns.get(record.id);
+    const setBacks = this.times.setBacks === 0 ? undefined : this.#setBacksAtLogIn(record.id);
     return setBacks === undefined ? undefined : this.times.setBackBefore(record, setBacks);
   }
 
