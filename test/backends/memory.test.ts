@@ -250,3 +250,36 @@ test('a watch counts nothing as known while the sessions of a revocation are ove
   expect(looks).toBeGreaterThan(1);
   expect(watch.knownUntil()).toBeGreaterThan(begun);
 });
+
+describe('while sessions are seen and ended between the slices of a sweep', () => {
+  const COUNT = 600;
+
+  /** Fills a backend with sessions of which every second one has expired at 10. */
+  async function halfExpired(): Promise<InMemoryBackend> {
+    const backend = new InMemoryBackend();
+    for (let n = 0; n < COUNT; n++)
+      await backend.create({ ...recordOf(`${n}`, `user ${n % 400}`, 1, 1), expiresAt: n % 2 ? 10 : 1e6 });
+    return backend;
+  }
+
+  it('goes on behind a record that is removed just when it is next', async () => {
+    const backend = await halfExpired();
+    const sweep = backend.deleteExpired(10);
+    // One after the other, so that each is the next one in its turn, wherever the sweep stands.
+    for (let n = 0; n < COUNT / 2; n++) await backend.delete(`${n}`);
+    expect(await sweep).toBeGreaterThanOrEqual(COUNT / 4);
+    expect(backend.size).toBe(COUNT / 4);
+  });
+
+  it('finds each that has expired, though all others are seen and so move to the end', async () => {
+    const backend = await halfExpired();
+    const state = { isOver: false };
+    const sweep = backend.deleteExpired(10).finally(() => (state.isOver = true));
+    for (let now = 2; !state.isOver; now++) {
+      for (let n = 0; n < COUNT; n += 2) expect(await backend.touch(`${n}`, now, 1e6)).toBe(true);
+      await new Promise(setImmediate);
+    }
+    expect(await sweep).toBe(COUNT / 2);
+    expect(backend.size).toBe(COUNT / 2);
+  });
+});

@@ -4,20 +4,21 @@ import { constructorOptions, type OptionTable, wholeNumber } from '../../core/ch
 import { counts, decide, mostCounted, type SessionLimit } from '../../core/limit.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
+import { Recent } from '../../core/recent.js';
 import type { SessionRecord } from '../../core/record.js';
 import { monotonicNow } from '../../core/timers.js';
 import { RESTS_WHILE_AWAITED, Pace } from '../pace.js';
 import { encodeRecord, headsOf } from '../record-text.js';
-import { Crowds, type OfCrowd } from './crowds.js';
-import { Largest } from './largest.js';
-import { type OfPrincipal, PrincipalList } from './principal-list.js';
+import { Groups } from './groups.js';
+import { Kept } from './kept.js';
+import { ShardedMap } from './sharded-map.js';
 import { Watches } from '../watches.js';
 
 /** Options of {@link InMemoryBackend}. */
 export interface InMemoryBackendOptions {
   /**
    * The most sessions that are kept; 1,000,000. One more drops a session that has expired, or one of the user or the address
-   * that has the most, or the least recently seen one. A record with 300 bytes of data takes about 1,000 bytes.
+   * that has the most, or the least recently seen one. A record with 300 bytes of data takes about 700 bytes.
    */
   maxSessions?: number;
 }
@@ -38,17 +39,16 @@ const ENDING_SLICE = 10_000;
 /** The number of sessions that a revocation removes before it yields to requests: about a millisecond's work. */
 const REVOCATION_BATCH = 1_000;
 
-/** A node of the LRU list; the most recently seen record is at its end. */
-interface Kept extends OfPrincipal, OfCrowd {
-  earlier: Kept | undefined;
-  later: Kept | undefined;
-}
+/** The name of the group of all sessions that are nobody's. No address is empty. */
+const NOBODY = '';
 
-/** Work on all records that goes on in slices. */
+/** The number of kinds of browsers whose name is kept once for all their sessions. */
+const BROWSERS = 1_000;
+
+/** Work on all records that goes on in slices, along the LRU list. */
 interface Sweep {
-  all: Iterator<Kept, undefined>;
-  /** The number of records that remain to be checked. */
-  left: number;
+  /** The record to check next. */
+  next: Kept | undefined;
   deleted: number;
   readonly isOver: (kept: Kept) => boolean;
   /** The number of looks after which it yields. */
@@ -62,40 +62,54 @@ interface Sweep {
 export class InMemoryBackend extends SessionBackend {
   #sweepPace: Pace | undefined;
   readonly #maxSessions: number;
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept = new ShardedMap<Kept>();
+  #size = 0;
   /*
    * The LRU list. The order of a Map would not do: deleting and setting one key again and again, as for a busy session,
    * leaves holes that every iteration must skip.
    */
   #first: Kept | undefined;
   #last: Kept | undefined;
-  readonly #byPrincipal = new Map<string, PrincipalList<Kept>>();
-  readonly #largest = new Largest<PrincipalList<Kept>>();
-  readonly #crowds = new Crowds<Kept>();
+  readonly #sweeps = new Set<Sweep>();
+  /** In the order of their log-ins. */
+  readonly #byPrincipal = new Groups<Kept>(
+    'ofPrincipal',
+    ({ principal }) => principal,
+    (other, added) => other.createdAt > added.createdAt,
+  );
+  /** In the order in which they were last seen. */
+  readonly #byAddress = new Groups<Kept>(
+    'ofAddress',
+    ({ principal, ip }) => (principal === undefined ? NOBODY : ip),
+    () => false,
+  );
+  readonly #userAgents = new Recent<string>(BROWSERS);
   /** The beginnings of revocations under way, whose sessions are over and not reported yet. */
   readonly #revoking = new Set<{ since: number }>();
   readonly #watches = new Watches(() => ({ knownUntil: () => this.#knownUntil(), close: () => undefined }));
 
   readonly #writes: AtOnceWrites = {
     create: (record, limit, onDropped) => {
-      if (this.#kept.has(record.id)) return false;
+      const kept = this.#kept.of(record.id);
+      if (kept.has(record.id)) return false;
       if (limit && !this.#makeRoom(record.principal, limit)) return false;
-      this.#add({ ...record });
-      while (this.#kept.size > this.#maxSessions) {
+      kept.set(record.id, this.#add(record));
+      while (this.#size > this.#maxSessions) {
         const dropped = this.#dispensable(record.createdAt);
         if (!dropped) break;
         this.#end(dropped);
-        if (dropped.record.expiresAt > record.createdAt) onDropped?.(dropped.record);
+        if (dropped.expiresAt > record.createdAt) onDropped?.(dropped.record);
       }
       return true;
     },
     update: (record, expectedVersion) => {
       const kept = this.#living(record.id);
       if (!kept) return 'gone';
-      if (kept.record.version !== expectedVersion) return 'conflict';
-      const isMoved = kept.record.principal !== record.principal || kept.record.createdAt !== record.createdAt;
+      if (kept.version !== expectedVersion) return 'conflict';
+      const { principal, createdAt, ip } = record;
+      const isMoved = kept.principal !== principal || kept.createdAt !== createdAt || kept.ip !== ip;
       if (isMoved) this.#unindex(kept);
-      kept.record = { ...record, version: expectedVersion + 1 };
+      this.#write(kept, record, expectedVersion + 1);
       if (isMoved) this.#index(kept);
       this.#moveToEnd(kept);
       if (this.#watches.isOn) this.#watches.changed(record.id);
@@ -122,7 +136,7 @@ export class InMemoryBackend extends SessionBackend {
 
   /** The number of records, including expired ones that were not swept yet. */
   get size(): number {
-    return this.#kept.size;
+    return this.#size;
   }
 
   create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
@@ -140,9 +154,8 @@ export class InMemoryBackend extends SessionBackend {
   touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     const kept = this.#living(id);
     if (!kept) return Promise.resolve(false);
-    if (lastSeenAt > kept.record.lastSeenAt) {
-      kept.record.lastSeenAt = lastSeenAt;
-      kept.record.expiresAt = expiresAt;
+    if (lastSeenAt > kept.lastSeenAt) {
+      kept.touch(lastSeenAt, expiresAt);
       this.#moveToEnd(kept);
     }
     return Promise.resolve(true);
@@ -155,8 +168,7 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
-    const newest = this.#byPrincipal.get(principal)?.newest(limit) ?? [];
-    return Promise.resolve(newest.map(({ record }) => ({ ...record })));
+    return Promise.resolve(this.#byPrincipal.newest(principal, limit).map(({ record }) => record));
   }
 
   async deleteByPrincipal(
@@ -164,24 +176,21 @@ export class InMemoryBackend extends SessionBackend {
     exceptId?: string,
     onEnded?: (ids: readonly string[]) => void,
   ): Promise<string[]> {
-    const list = this.#byPrincipal.get(principal);
-    if (!list) return [];
     const spared = exceptId === undefined ? undefined : this.#living(exceptId);
-    // From here on, nothing in the list is found any more. What is added goes to another list.
-    list.isOver = true;
-    this.#largest.remove(list);
-    this.#byPrincipal.delete(principal);
-    if (spared?.list === list) {
-      list.remove(spared);
-      this.#index(spared);
+    // From here on, nothing in the group is found any more.
+    const group = this.#byPrincipal.end(principal);
+    if (!group) return [];
+    if (spared?.ofPrincipal?.group === group) {
+      group.remove(spared.ofPrincipal);
+      this.#byPrincipal.add(spared);
     }
     const begun = { since: monotonicNow() };
     this.#revoking.add(begun);
     const ended: string[] = [];
     for (;;) {
-      const batch = list.newest(REVOCATION_BATCH);
+      const batch = group.newest(REVOCATION_BATCH);
       for (const kept of batch) this.#end(kept);
-      const ids = batch.map(({ record }) => record.id);
+      const ids = batch.map(({ id }) => id);
       for (const id of ids) ended.push(id);
       if (batch.length < REVOCATION_BATCH) this.#revoking.delete(begun);
       onEnded?.(ids);
@@ -192,12 +201,12 @@ export class InMemoryBackend extends SessionBackend {
 
   deleteExpired(now: number): Promise<number> {
     this.#sweepPace = new Pace(undefined, this.#sweepPace);
-    return this.#sweep(({ record }) => record.expiresAt <= now, SWEEP_SLICE, this.#sweepPace);
+    return this.#sweep(({ expiresAt }) => expiresAt <= now, SWEEP_SLICE, this.#sweepPace);
   }
 
   override deleteAll(before: number): Promise<number> {
     // A session that a revocation is ending is counted there.
-    const isOver = ({ record, list }: Kept): boolean => record.createdAt < before && !list?.isOver;
+    const isOver = (kept: Kept): boolean => kept.createdAt < before && !isRevoked(kept);
     return this.#sweep(isOver, ENDING_SLICE, new Pace(RESTS_WHILE_AWAITED));
   }
 
@@ -209,38 +218,33 @@ export class InMemoryBackend extends SessionBackend {
   async *#heads(): AsyncGenerator<RecordHead[]> {
     const pace = new Pace(RESTS_WHILE_AWAITED);
     const all = this.#kept.values();
-    for (let left = this.#kept.size; left > 0; left -= SWEEP_SLICE) {
-      const slice = next(all, Math.min(left, SWEEP_SLICE)).filter(({ list }) => !list?.isOver);
-      yield slice.flatMap(({ record }) => headsOf(record, Buffer.byteLength(encodeRecord(record))));
+    for (let slice = next(all, SWEEP_SLICE); slice.length > 0; slice = next(all, SWEEP_SLICE)) {
+      const records = slice.filter(kept => !isRevoked(kept)).map(({ record }) => record);
+      yield records.flatMap(record => headsOf(record, Buffer.byteLength(encodeRecord(record))));
       await pace.rest();
     }
   }
 
   async #sweep(isOver: Sweep['isOver'], slice: number, pace: Pace): Promise<number> {
-    // The present number of records: those that are added meanwhile need not be checked.
-    const sweep = { all: this.#kept.values(), left: this.#kept.size, deleted: 0, isOver, slice };
+    const sweep: Sweep = { next: this.#first, deleted: 0, isOver, slice };
+    this.#sweeps.add(sweep);
     while (this.#sweepSlice(sweep)) await pace.rest();
+    this.#sweeps.delete(sweep);
     return sweep.deleted;
   }
 
-  /**
-   * Checks one slice. A function of its own, because iterating over a Map makes no garbage only in a function without
-   * `await`.
-   */
+  /** Checks one slice. A record that is seen meanwhile moves to the end of the list, and is checked there. */
   #sweepSlice(sweep: Sweep): boolean {
     let looks = 0;
-    while (looks < sweep.slice) {
-      const { value, done } = sweep.all.next();
-      if (done) return false;
-      if (sweep.isOver(value)) {
-        this.#end(value);
-        sweep.deleted++;
-        looks += LOOKS_OF_REMOVAL;
-      }
+    for (let kept = sweep.next; kept && looks < sweep.slice; kept = sweep.next) {
+      sweep.next = kept.later;
       looks++;
-      if (--sweep.left === 0) return false;
+      if (!sweep.isOver(kept)) continue;
+      this.#end(kept);
+      sweep.deleted++;
+      looks += LOOKS_OF_REMOVAL;
     }
-    return true;
+    return sweep.next !== undefined;
   }
 
   /** News come in the same turn as the change. */
@@ -251,22 +255,22 @@ export class InMemoryBackend extends SessionBackend {
   close(): Promise<void> {
     this.#watches.close();
     this.#kept.clear();
-    for (const list of this.#byPrincipal.values()) this.#largest.remove(list);
     this.#byPrincipal.clear();
-    this.#crowds.clear();
+    this.#byAddress.clear();
     this.#first = this.#last = undefined;
+    this.#size = 0;
+    for (const sweep of this.#sweeps) sweep.next = undefined;
     return Promise.resolve();
   }
 
   #find(id: string): SessionRecord | undefined {
-    const kept = this.#living(id);
-    return kept && { ...kept.record };
+    return this.#living(id)?.record;
   }
 
   /** Returns what is kept, unless a revocation that is under way has ended it. */
   #living(id: string): Kept | undefined {
-    const kept = this.#kept.get(id);
-    return kept?.list?.isOver ? undefined : kept;
+    const kept = this.#kept.of(id).get(id);
+    return kept && isRevoked(kept) ? undefined : kept;
   }
 
   /**
@@ -276,44 +280,43 @@ export class InMemoryBackend extends SessionBackend {
    */
   #dispensable(now: number): Kept | undefined {
     const first = this.#first;
-    if (first && first.record.expiresAt <= now) return first;
-    return this.#largest.group?.leastSeen ?? this.#crowds.first ?? first;
+    if (first && first.expiresAt <= now) return first;
+    return this.#byPrincipal.largest?.leastSeen ?? this.#byAddress.largest?.first?.kept ?? first;
   }
 
   /** Ends what a principal has too many. `false`: there is no room. */
   #makeRoom(principal: string | undefined, limit: SessionLimit): boolean {
-    const list = principal === undefined ? undefined : this.#byPrincipal.get(principal);
-    // A list that is short enough decides nothing, whatever is in it.
-    const isShort = list === undefined || list.size < limit.most;
-    const sessions = isShort ? [] : list.newest(mostCounted(limit), ({ record }) => counts(record, limit));
-    const decision = decide(
-      sessions.map(({ record }) => record),
-      limit,
-    );
+    // Sessions that are few enough decide nothing, whatever they are.
+    const sessions =
+      principal === undefined || this.#byPrincipal.sizeOf(principal) < limit.most
+        ? []
+        : this.#byPrincipal.newest(principal, mostCounted(limit), kept => counts(kept, limit));
+    const decision = decide(sessions, limit);
     if (decision !== 'full')
       for (const id of decision) {
-        const kept = this.#kept.get(id);
+        const kept = this.#kept.of(id).get(id);
         if (kept) this.#end(kept);
       }
     limit.onDecided(decision);
     return decision !== 'full';
   }
 
-  #add(record: SessionRecord): void {
-    const kept: Kept = {
-      record,
-      earlier: undefined,
-      later: undefined,
-      list: undefined,
-      older: undefined,
-      newer: undefined,
-      crowd: undefined,
-      inFront: undefined,
-      behind: undefined,
-    };
-    this.#kept.set(record.id, kept);
+  #add(record: SessionRecord): Kept {
+    const kept = new Kept(record.id);
+    this.#write(kept, record, record.version);
+    this.#size++;
     this.#append(kept);
     this.#index(kept);
+    return kept;
+  }
+
+  #write(kept: Kept, record: SessionRecord, version: number): void {
+    kept.write(record, version);
+    const { userAgent } = record;
+    if (userAgent === undefined) return;
+    const known = this.#userAgents.get(userAgent);
+    if (known === undefined) this.#userAgents.set(userAgent, userAgent);
+    else kept.userAgent = known;
   }
 
   #knownUntil(): number {
@@ -324,17 +327,18 @@ export class InMemoryBackend extends SessionBackend {
 
   #end(kept: Kept): void {
     this.#remove(kept);
-    if (this.#watches.isOn) this.#watches.changed(kept.record.id);
+    if (this.#watches.isOn) this.#watches.changed(kept.id);
   }
 
   #remove(kept: Kept): void {
-    this.#kept.delete(kept.record.id);
+    this.#kept.of(kept.id).delete(kept.id);
+    this.#size--;
     this.#unlink(kept);
     this.#unindex(kept);
   }
 
   #moveToEnd(kept: Kept): void {
-    this.#crowds.seen(kept);
+    this.#byAddress.seen(kept);
     if (kept === this.#last) return;
     this.#unlink(kept);
     this.#append(kept);
@@ -350,6 +354,7 @@ export class InMemoryBackend extends SessionBackend {
 
   #unlink(kept: Kept): void {
     const { earlier, later } = kept;
+    for (const sweep of this.#sweeps) if (sweep.next === kept) sweep.next = later;
     // A dead node that pointed to a living one would keep it alive after its removal.
     kept.earlier = kept.later = undefined;
     if (earlier) earlier.later = later;
@@ -359,23 +364,19 @@ export class InMemoryBackend extends SessionBackend {
   }
 
   #index(kept: Kept): void {
-    this.#crowds.add(kept);
-    const { principal } = kept.record;
-    if (principal === undefined) return;
-    let list = this.#byPrincipal.get(principal);
-    if (!list) this.#byPrincipal.set(principal, (list = new PrincipalList()));
-    list.add(kept);
-    this.#largest.resized(list, list.size - 1);
+    this.#byPrincipal.add(kept);
+    this.#byAddress.add(kept);
   }
 
   #unindex(kept: Kept): void {
-    this.#crowds.remove(kept);
-    const { list, record } = kept;
-    list?.remove(kept);
-    if (list && !list.isOver) this.#largest.resized(list, list.size + 1);
-    if (record.principal !== undefined && list?.last === undefined && list === this.#byPrincipal.get(record.principal))
-      this.#byPrincipal.delete(record.principal);
+    this.#byPrincipal.remove(kept);
+    this.#byAddress.remove(kept);
   }
+}
+
+/** Returns whether a revocation that is under way has ended a session. */
+function isRevoked({ ofPrincipal }: Kept): boolean {
+  return ofPrincipal?.group.isOver === true;
 }
 
 function next<T>(items: Iterator<T, undefined>, count: number): T[] {
