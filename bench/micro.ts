@@ -54,7 +54,7 @@ async function main(): Promise<void> {
     touchInterval: 60_000,
     backendTimeout: 2_000,
     maxSessionsPerPrincipal: Infinity,
-  whenFull: 'evict' as const,
+    whenFull: 'evict' as const,
     nearCache: undefined,
     watchInterval: 1_000,
     watchTimeout: 60_000,

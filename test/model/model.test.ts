@@ -118,10 +118,7 @@ describe('Model.create', () => {
   });
 
   test('names each property that breaks a rule, nested ones by their path', async () => {
-    await expect(failuresOf(created(model, { username: 1, visits: 'x' }))).resolves.toEqual([
-      'username',
-      'visits',
-    ]);
+    await expect(failuresOf(created(model, { username: 1, visits: 'x' }))).resolves.toEqual(['username', 'visits']);
     const nested = created(new Model(Nested), { address: { city: 1 }, others: [{ city: 'x' }, { city: 2 }] });
     await expect(failuresOf(nested)).resolves.toEqual(['address.city', 'others.1.city']);
   });
