@@ -11,6 +11,9 @@ export const slowTests = {
   'test/backends/mysql': 'the MySQL backend, on MariaDB',
   'test/backends/moving': 'moving from one backend to another',
   'test/security/wrong-clocks': 'fleets whose clocks are wrong',
+  'test/security/stolen-cookie': 'honest browsers and thefts, with tokens that are exchanged by themselves',
+  'test/security/parallel-exchanges': 'tokens exchanged in parallel, on every engine',
+  'test/security/log-in-limits': 'log-ins that race under a limit, on every engine',
   'test/security/model-versions': 'fleets with several versions of a model',
 };
 
