@@ -31,8 +31,8 @@ export abstract class SessionBackend {
    * Adds a record. `false`: the id is taken, and what lies there is unchanged.
    *
    * @param limit decided on in the same step as the record is stored, so that log-ins that race, in whatever processes, leave no
-   *   principal with more sessions than that, and refuse none that fits. Optional: where a backend leaves it out, the library
-   *   counts before and after, which is exact among the log-ins of one process only.
+   *   principal with more sessions than that, and refuse none that fits. Optional: where the method has no second
+   *   parameter, the library counts before and after, which is exact among the log-ins of one process only.
    */
   abstract create(record: SessionRecord, limit?: SessionLimit): Promise<boolean>;
 

@@ -1,6 +1,6 @@
 import { shown } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
-import { byLastSeen, type Counted, counts, MOST_EVICTED, type SessionLimit } from '../core/limit.js';
+import { byLastSeen, counts, MOST_EVICTED, type SessionLimit } from '../core/limit.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { Recent } from '../core/recent.js';
 import type { SessionRecord } from '../core/record.js';
@@ -18,6 +18,17 @@ export interface LimitSettings {
 
 /** The number of principals whose latest log-in is remembered. Forgetting one leaves two log-ins within a millisecond unordered. */
 const LATEST = 10_000;
+
+/** `'taken'`: there is another session of that id; `'full'`: there is no room; else the ids of the sessions that were ended. */
+type Outcome = readonly string[] | 'full' | 'taken';
+
+const NONE: readonly string[] = Object.freeze([]);
+
+/**
+ * The number of log-ins of one user that other processes may be making beside one. Where the limit leaves more room than that,
+ * it is far off.
+ */
+const BESIDE = 50;
 
 /** A limit beyond which it does not matter in what order the log-ins of one user within one millisecond came. */
 const FAR_OFF = 50;
@@ -70,22 +81,22 @@ export class Limits {
    * @returns `'taken'`: there is another session of that id; `'full'`: there is no room; else the ids of those that were ended
    * @throws SessionUnavailableError when the backend fails
    */
-  create(record: OwnedRecord, most: number, except: readonly string[]): Eventual<readonly string[] | 'full' | 'taken'> {
+  create(record: OwnedRecord, most: number, except: readonly string[]): Eventual<Outcome> {
+    const { store, times } = this.parts;
     const decided: (readonly string[] | 'full')[] = [];
     const limit: SessionLimit = {
       most,
       whenFull: this.settings.whenFull,
       except,
-      livesAfter: this.parts.times.livesAfter(record.createdAt),
+      livesAfter: times.livesAfter(record.createdAt),
       onDecided: decision => decided.push(decision),
     };
-    const { store } = this.parts;
-    const inOrder = this.#inOrder(record, most);
-    return after<boolean, readonly string[] | 'full' | 'taken'>(store.create(inOrder, limit), isStored => {
-      const [decision] = decided;
-      if (decision !== undefined && decision !== 'full') for (const id of decision) store.evicted(id);
-      if (!isStored) return decision === 'full' ? 'full' : 'taken';
-      return decision ?? this.locks.hold(record.principal, () => this.#decideLater(inOrder, limit));
+    if (!store.decidesOnLimits) return this.locks.hold(record.principal, () => this.#createCounting(record, limit));
+    return after<boolean, Outcome>(store.create(this.#inOrder(record, most), limit), isStored => {
+      const [decision = NONE] = decided;
+      if (decision !== 'full') for (const id of decision) store.evicted(id);
+      if (isStored) return decision;
+      return decision === 'full' ? 'full' : 'taken';
     });
   }
 
@@ -107,31 +118,34 @@ export class Limits {
   }
 
   /**
-   * Decides after the record was stored, where the backend did not. All processes agree on one order of the sessions, so that
-   * log-ins that race do not end each other's.
+   * Counts before and after the record is stored, where the backend does not decide. All processes agree on one order of the
+   * sessions, so that log-ins that race do not end each other's: a new one is later than all that were there before it, also
+   * within a millisecond, and than those that were touched since.
    */
-  async #decideLater(record: OwnedRecord, limit: SessionLimit): Promise<string[] | 'full'> {
+  async #createCounting(record: OwnedRecord, limit: SessionLimit): Promise<Outcome> {
     const { store, records } = this.parts;
     const { most, whenFull } = limit;
-    const all = await records.list(record.principal, most + 1 + MOST_EVICTED);
-    const sessions = all.filter(session => counts(session, limit));
-    const surplus = sessions.length - most;
-    if (surplus <= 0) return [];
-    if (whenFull === 'evict') {
-      const ids = sessions
-        .sort(byLastSeen)
-        .slice(0, Math.min(surplus, MOST_EVICTED))
-        .map(({ id }) => id);
-      for (const id of ids) await store.delete(id);
-      return ids;
+    const before = new Map<string, number>();
+    let { lastSeenAt } = record;
+    for (const earlier of await records.list(record.principal, most + MOST_EVICTED)) {
+      before.set(earlier.id, earlier.lastSeenAt);
+      lastSeenAt = Math.max(lastSeenAt, earlier.lastSeenAt + 1);
     }
-    if (sessions.sort(byLogIn).findIndex(({ id }) => id === record.id) < most) return [];
-    await store.delete(record.id);
-    return 'full';
+    const isFarOff = before.size + BESIDE < most;
+    const creating = store.create(isFarOff ? record : { ...record, lastSeenAt });
+    if (!(creating instanceof Promise ? await creating : creating)) return 'taken';
+    if (isFarOff) return NONE;
+    const all = await records.list(record.principal, most + 1 + MOST_EVICTED);
+    const sessions = all
+      .filter(session => counts(session, limit))
+      .map(session => ({ ...session, lastSeenAt: before.get(session.id) ?? session.lastSeenAt }))
+      .sort(byLastSeen);
+    const surplus = Math.min(Math.max(sessions.length - most, 0), MOST_EVICTED);
+    if (surplus === 0) return NONE;
+    const isFull = whenFull === 'refuse';
+    if (isFull && sessions.findIndex(({ id }) => id === record.id) < most) return NONE;
+    const ids = isFull ? [record.id] : sessions.slice(0, surplus).map(({ id }) => id);
+    for (const id of ids) await store.delete(id);
+    return isFull ? 'full' : ids;
   }
-}
-
-/** The order in which log-ins have a right to stay. */
-function byLogIn(a: Counted, b: Counted): number {
-  return a.createdAt - b.createdAt || byLastSeen(a, b);
 }

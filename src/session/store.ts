@@ -91,6 +91,11 @@ export class Store {
     return this.#orEnd(record, 'create', backend => backend.create(record, limit));
   }
 
+  /** `true` if the backend takes a limit at `create`. A function that stands in front of it takes one only if it declares it. */
+  get decidesOnLimits(): boolean {
+    return this.#writes() !== undefined || this.#found().create.length > 1;
+  }
+
   /** Notes that the backend ended a session for a log-in. */
   evicted(id: string): void {
     this.#ended(id);

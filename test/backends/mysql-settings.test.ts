@@ -267,7 +267,7 @@ describeWith('mysql', 'whatever an application has set', () => {
   });
 
   it.each(LEVELS)('%s: 60 log-ins of one user at once, and 60 of as many, all decide, and none fails', async level => {
-    const nodes = [0, 1, 2].map(() => poolWith({}, `TRANSACTION ISOLATION LEVEL ${level}`));
+    const nodes = [0, 1, 2].map(() => poolWith({ connectionLimit: 4 }, `TRANSACTION ISOLATION LEVEL ${level}`));
     const backends = [await open(nodes[0])];
     for (const node of nodes.slice(1))
       backends.push(new MysqlBackend({ pool: node, table: `${database}.store_${tables - 1}` }));
