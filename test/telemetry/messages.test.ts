@@ -107,8 +107,8 @@ describe('Messages', () => {
     const session = `session ${first.id} ada`;
     expect(brief(heard.on('load'))).toEqual(Array(3).fill(`${session} found store`));
     expect(brief(heard.on('backend'))).toEqual([
-      `${session} create done`,
       'session ada listByPrincipal done',
+      `${session} create done`,
       `session ${first.id} read done`,
       `${session} update done`,
       `session ${first.id} read done`,
