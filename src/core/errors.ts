@@ -100,7 +100,10 @@ export class SessionFactorError extends SessionHttpError {
   readonly code = 'ERR_SESSION_FACTOR';
   /** What the route demands: all factors of one of these lists. */
   readonly factors: readonly (readonly string[])[];
-  /** What is missing, or was proved too long ago, of the list that is nearest for this user: the fewest factors that were never proved. */
+  /**
+   * What is missing, or was proved too long ago, of the list that is nearest for this user: the one with the fewest factors that
+   * were never proved.
+   */
   readonly missing: readonly string[];
   /** The seconds within which each must have been proved, if the route says so. */
   readonly maxAuthAge?: number;

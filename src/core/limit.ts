@@ -14,7 +14,8 @@ export interface SessionLimit {
   readonly livesAfter: { readonly expiresAt: number; readonly createdAt: number; readonly lastSeenAt: number };
   /**
    * Called once before the answer, with the ids of the sessions that were ended for the new one, or with `'full'` if it was
-   * refused, for which the answer is `false`. The new one may be among them, where another log-in took its place meanwhile. A backend that does not call it has not looked at the limit.
+   * refused, for which the answer is `false`. The new one may be among them, where another log-in took its place meanwhile. A
+   * backend that does not call it has not looked at the limit.
    */
   onDecided(decision: readonly string[] | 'full'): void;
 }
@@ -46,9 +47,14 @@ export function counts(
   );
 }
 
-/** The number of a principal's newest sessions that count, beyond which a decision does not depend on how many there are. */
-export function mostCounted({ most, whenFull }: SessionLimit): number {
-  return whenFull === 'refuse' ? most : most + MOST_EVICTED;
+/** Returns the most sessions that end for a log-in. */
+export function mostEnded({ whenFull }: SessionLimit): number {
+  return whenFull === 'refuse' ? 0 : MOST_EVICTED;
+}
+
+/** Returns the number of a principal's newest sessions that count, beyond which it does not matter how many there are. */
+export function mostCounted(limit: SessionLimit): number {
+  return limit.most + mostEnded(limit);
 }
 
 /**
@@ -59,7 +65,7 @@ export function mostCounted({ most, whenFull }: SessionLimit): number {
  */
 export function decide(sessions: readonly Counted[], { most, whenFull }: SessionLimit): readonly string[] | 'full' {
   const surplus = sessions.length + 1 - most;
-  if (surplus <= 0) return NONE;
+  if (surplus <= 0) return NO_SESSIONS;
   if (whenFull === 'refuse') return 'full';
   return [...sessions]
     .sort(byLastSeen)
@@ -77,7 +83,8 @@ export function answerOf(outcome: CreateOutcome, limit: SessionLimit | undefined
   return outcome !== 'full';
 }
 
-const NONE: readonly string[] = Object.freeze([]);
+/** What has to go where there is room. */
+export const NO_SESSIONS: readonly string[] = Object.freeze([]);
 
 /** The order in which sessions are given up. */
 export function byLastSeen(a: Counted, b: Counted): number {

@@ -1,6 +1,6 @@
 import { shown } from '../core/checks.js';
 import { SessionConfigurationError } from '../core/errors.js';
-import { byLastSeen, counts, MOST_EVICTED, type SessionLimit } from '../core/limit.js';
+import { byLastSeen, counts, type CreateOutcome, MOST_EVICTED, NO_SESSIONS, type SessionLimit } from '../core/limit.js';
 import { after, type Eventual } from '../core/eventual.js';
 import { Recent } from '../core/recent.js';
 import type { SessionRecord } from '../core/record.js';
@@ -18,11 +18,6 @@ export interface LimitSettings {
 
 /** The number of principals whose latest log-in is remembered. Forgetting one leaves two log-ins within a millisecond unordered. */
 const LATEST = 10_000;
-
-/** `'taken'`: there is another session of that id; `'full'`: there is no room; else the ids of the sessions that were ended. */
-type Outcome = readonly string[] | 'full' | 'taken';
-
-const NONE: readonly string[] = Object.freeze([]);
 
 /**
  * The number of log-ins of one user that other processes may be making beside one. Where the limit leaves more room than that,
@@ -81,7 +76,7 @@ export class Limits {
    * @returns `'taken'`: there is another session of that id; `'full'`: there is no room; else the ids of those that were ended
    * @throws SessionUnavailableError when the backend fails
    */
-  create(record: OwnedRecord, most: number, except: readonly string[]): Eventual<Outcome> {
+  create(record: OwnedRecord, most: number, except: readonly string[]): Eventual<CreateOutcome> {
     const { store, times } = this.parts;
     const decided: (readonly string[] | 'full')[] = [];
     const limit: SessionLimit = {
@@ -92,8 +87,8 @@ export class Limits {
       onDecided: decision => decided.push(decision),
     };
     if (!store.decidesOnLimits) return this.locks.hold(record.principal, () => this.#createCounting(record, limit));
-    return after<boolean, Outcome>(store.create(this.#inOrder(record, most), limit), isStored => {
-      const [decision = NONE] = decided;
+    return after<boolean, CreateOutcome>(store.create(this.#inOrder(record, most), limit), isStored => {
+      const [decision = NO_SESSIONS] = decided;
       if (decision !== 'full') for (const id of decision) store.evicted(id);
       if (isStored) return decision;
       return decision === 'full' ? 'full' : 'taken';
@@ -122,30 +117,49 @@ export class Limits {
    * sessions, so that log-ins that race do not end each other's: a new one is later than all that were there before it, also
    * within a millisecond, and than those that were touched since.
    */
-  async #createCounting(record: OwnedRecord, limit: SessionLimit): Promise<Outcome> {
+  async #createCounting(record: OwnedRecord, limit: SessionLimit): Promise<CreateOutcome> {
     const { store, records } = this.parts;
-    const { most, whenFull } = limit;
     const before = new Map<string, number>();
     let { lastSeenAt } = record;
-    for (const earlier of await records.list(record.principal, most + MOST_EVICTED)) {
+    for (const earlier of await records.list(record.principal, limit.most + MOST_EVICTED)) {
       before.set(earlier.id, earlier.lastSeenAt);
       lastSeenAt = Math.max(lastSeenAt, earlier.lastSeenAt + 1);
     }
-    const isFarOff = before.size + BESIDE < most;
+    const isFarOff = before.size + BESIDE < limit.most;
     const creating = store.create(isFarOff ? record : { ...record, lastSeenAt });
     if (!(creating instanceof Promise ? await creating : creating)) return 'taken';
-    if (isFarOff) return NONE;
+    if (isFarOff) return NO_SESSIONS;
+    try {
+      return await this.#decideOn(record, before, limit);
+    } catch (error) {
+      void store.orphans.end(record.id);
+      throw error;
+    }
+  }
+
+  /** @param before the "last seen" times of the sessions that were there before the record, by id */
+  async #decideOn(
+    record: OwnedRecord,
+    before: ReadonlyMap<string, number>,
+    limit: SessionLimit,
+  ): Promise<readonly string[] | 'full'> {
+    const { store, records } = this.parts;
+    const { most, whenFull } = limit;
     const all = await records.list(record.principal, most + 1 + MOST_EVICTED);
     const sessions = all
       .filter(session => counts(session, limit))
       .map(session => ({ ...session, lastSeenAt: before.get(session.id) ?? session.lastSeenAt }))
       .sort(byLastSeen);
-    const surplus = Math.min(Math.max(sessions.length - most, 0), MOST_EVICTED);
-    if (surplus === 0) return NONE;
-    const isFull = whenFull === 'refuse';
-    if (isFull && sessions.findIndex(({ id }) => id === record.id) < most) return NONE;
-    const ids = isFull ? [record.id] : sessions.slice(0, surplus).map(({ id }) => id);
-    for (const id of ids) await store.delete(id);
-    return isFull ? 'full' : ids;
+    const surplus = sessions.length - most;
+    if (surplus <= 0) return NO_SESSIONS;
+    if (whenFull === 'refuse') {
+      if (sessions.findIndex(({ id }) => id === record.id) < most) return NO_SESSIONS;
+      await store.delete(record.id);
+      return 'full';
+    }
+    const ended: string[] = [];
+    // Another process may have ended one, and reports it.
+    for (const { id } of sessions.slice(0, Math.min(surplus, MOST_EVICTED))) if (await store.delete(id)) ended.push(id);
+    return ended;
   }
 }

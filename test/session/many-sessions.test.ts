@@ -7,6 +7,7 @@ import {
   type SessionCookieOptions,
   SessionData,
   type SessionRecord,
+  SessionUnavailableError,
 } from 'routing-controllers-sessions';
 
 import { contextFor, visit } from '../support/in-process.js';
@@ -115,6 +116,43 @@ describe('the default of maxSessionsPerPrincipal', () => {
     await logIn(sessionsIn(backend, { maxSessionsPerPrincipal: 2 }));
     await logIn(sessionsIn(backend, { maxSessionsPerPrincipal: Infinity }));
     expect(backend.limits).toEqual([150, 52, 53]);
+  });
+});
+
+describe('a limit that the backend leaves to the library', () => {
+  test('leaves no record of a log-in after which the sessions cannot be counted', async () => {
+    class Failing extends UndecidedBackend {
+      override listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
+        return this.limits.length === 1
+          ? Promise.reject(new Error('ECONNRESET'))
+          : super.listByPrincipal(principal, limit);
+      }
+    }
+    const backend = new Failing();
+    const sessions = sessionsIn(backend, { maxSessionsPerPrincipal: 2 });
+    sessions.on('unavailable', () => undefined);
+    const { error, token } = await visit(sessions, {}, async ctx => {
+      await sessions.createSession({ username: 'ada' }, ctx);
+    });
+    expect(error).toBeInstanceOf(SessionUnavailableError);
+    expect([token, backend.size]).toEqual([undefined, 0]);
+  });
+
+  test('reports an eviction where it was made, and not in the process that came too late for it', async () => {
+    class Late extends UndecidedBackend {
+      override async delete(id: string): Promise<boolean> {
+        await super.delete(id);
+        return false;
+      }
+    }
+    const backend = new Late();
+    const sessions = sessionsIn(backend, { maxSessionsPerPrincipal: 1 });
+    const ended: unknown[] = [];
+    sessions.on('ended', event => ended.push(event));
+    await logIn(sessions);
+    now += 1_000;
+    await logIn(sessions);
+    expect([backend.size, ended]).toEqual([1, []]);
   });
 });
 

@@ -1,6 +1,6 @@
 import type { WriteOutcome } from '../../core/backend.js';
 import type { RecordHead } from '../../core/inventory.js';
-import type { SessionLimit } from '../../core/limit.js';
+import { answerOf, type SessionLimit } from '../../core/limit.js';
 import type { SessionRecord } from '../../core/record.js';
 import { textOf, textsOf, type RedisClusterClient } from './client.js';
 import {
@@ -59,8 +59,7 @@ export class ClusterStore implements RedisStore {
 
   async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
     const ended = record.principal === undefined ? [] : await this.#places.take(record, limit);
-    if (ended === 'full') limit?.onDecided('full');
-    if (ended === 'full' || ended === 'taken') return false;
+    if (typeof ended === 'string') return answerOf(ended, limit);
     const [state] = await this.#run(apart.write, record.id, [encode(record), ttlOf(record)]);
     if (state === FENCES.late) throw new Error('A log-in took so long that its place was given away');
     if (state === 'here') {

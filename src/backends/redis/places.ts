@@ -1,5 +1,5 @@
 import type { SessionRecord } from '../../core/record.js';
-import { counts, MOST_EVICTED, mostCounted, type SessionLimit } from '../../core/limit.js';
+import { counts, type CreateOutcome, mostCounted, mostEnded, type SessionLimit } from '../../core/limit.js';
 import type { RecordHead } from '../../core/inventory.js';
 import { textsOf } from './client.js';
 import { apart } from './cluster-scripts.js';
@@ -66,14 +66,14 @@ export class Places {
    *
    * @returns the ids of the sessions that this call ended; `'full'`: there is no room; `'taken'`: there is a record of that id
    */
-  async take(record: SessionRecord, limit: SessionLimit | undefined): Promise<readonly string[] | 'full' | 'taken'> {
+  async take(record: SessionRecord, limit: SessionLimit | undefined): Promise<CreateOutcome> {
     const args = [memberOf(record.id), ttlOf(record), record.createdAt, HOLD];
     const principal = principalOf(record);
     if (!limit) {
       await this.servers.ofIndex(apart.place, principal, args);
       return [];
     }
-    args.push(limit.most, mostCounted(limit), limit.whenFull === 'refuse' ? 0 : MOST_EVICTED);
+    args.push(limit.most, mostCounted(limit), mostEnded(limit));
     const found: Found = { gone: [], others: limit.except.map(memberOf), alive: [], seen: [], held: [], since: 0 };
     for (let look = 0; look <= LOOKS; look++) {
       const more = look === 0 ? [] : [JSON.stringify(found)];

@@ -1,6 +1,6 @@
 import type { SessionBackend, WriteOutcome } from '../../core/backend.js';
 import type { RecordHead } from '../../core/inventory.js';
-import { MOST_EVICTED, mostCounted, type SessionLimit } from '../../core/limit.js';
+import { mostCounted, mostEnded, type SessionLimit } from '../../core/limit.js';
 import type { SessionRecord } from '../../core/record.js';
 import { textOf, textsOf, type RedisNodeClient } from './client.js';
 import {
@@ -143,8 +143,7 @@ export class SingleStore implements RedisStore {
 
 /** Returns the arguments of `MAKE_ROOM`. */
 function limitArguments(limit: SessionLimit): (string | number)[] {
-  const { most, whenFull, except, livesAfter } = limit;
-  const mostEnded = whenFull === 'refuse' ? 0 : MOST_EVICTED;
+  const { most, except, livesAfter } = limit;
   const instants = [livesAfter.expiresAt, livesAfter.createdAt, livesAfter.lastSeenAt];
-  return [most, mostCounted(limit), mostEnded, ...instants, ...except.map(memberOf)];
+  return [most, mostCounted(limit), mostEnded(limit), ...instants, ...except.map(memberOf)];
 }
