@@ -3,37 +3,12 @@ import 'reflect-metadata';
 import { createPool, type Pool, type PoolConnection, type QueryOptions } from 'mysql2/promise';
 import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { KEPT, LAST_GENERATION, MOST_NEWS, Table } from '../../src/backends/mysql/table.js';
-import type { SessionWatch } from '../../src/core/news.js';
 import * as timers from '../../src/core/timers.js';
 import { describeWith, mariadbUrl, startMariadb, until, type PrivateServer } from '../support/engines.js';
+import { NewsReader } from '../support/news-reader.js';
 import { OutageProxy } from '../support/outage-proxy.js';
 import { sessionRecord } from '../support/session-record.js';
 import { usesNoCommand } from '../support/uses-no-command.js';
-
-/** A watch, with what it was told. */
-class Reader {
-  readonly changed: string[] = [];
-  lost = 0;
-  readonly watch: SessionWatch;
-
-  constructor(backend: MysqlBackend) {
-    this.watch = backend.watch(news => {
-      if (news.is === 'lost') this.lost++;
-      else this.changed.push(news.id);
-    });
-  }
-
-  async catchUp(): Promise<void> {
-    const now = timers.monotonicNow();
-    await until(() => this.watch.knownUntil() >= now, 'all to be known', 60);
-  }
-
-  /** How often it was told of each of some records since the last call. */
-  timesOf(ids: readonly string[]): number[] {
-    const told = this.changed.splice(0);
-    return ids.map(id => told.filter(each => each === id).length);
-  }
-}
 
 describeWith('mariadb', 'news of MariaDB', () => {
   let server: PrivateServer;
@@ -112,7 +87,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     Number((await rowsOf(`SELECT generation FROM ${table()}_watch`))[0]?.['generation']);
 
   /** Has a watch begin generations, each with a change of the record. */
-  async function passGenerations(reader: Reader, count: number): Promise<void> {
+  async function passGenerations(reader: NewsReader, count: number): Promise<void> {
     const backend = another();
     const record = sessionRecord();
     await backend.create(record);
@@ -146,7 +121,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     '%s that is committed late, %s, is news when it is, however many looks there were before',
     async (_, level, statement) => {
       const backend = await open();
-      const reader = new Reader(backend);
+      const reader = new NewsReader(backend);
       await reader.catchUp();
       const [held, ...others] = Array.from({ length: 12 }, (_unused, n) => sessionRecord({ id: `s${n}` }));
       // Those of others are far away in the index of users, where a revocation locks what is near.
@@ -174,7 +149,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('one that is stuck does not keep the news of the others from being over, or hold the others up each time', async () => {
     const backend = await open({ statementTimeout: 1 });
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     const record = sessionRecord({ id: 'stuck' });
     await backend.create(record);
@@ -199,7 +174,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     const transaction = await slowly(level);
     await transaction.execute(new Table(table()).markEnded, [record.id]);
     const { pool: counted, sent } = counting();
-    const reader = new Reader(another({ pool: counted }));
+    const reader = new NewsReader(another({ pool: counted }));
     await until(() => {
       leap(300);
       expect(reader.watch.knownUntil()).toBe(-Infinity);
@@ -229,7 +204,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
         last = next.id;
       }
     };
-    const beside = new Reader(another());
+    const beside = new NewsReader(another());
     await beside.catchUp();
     const writers = Array.from({ length: 20 }, writer);
     const looking = setInterval(() => beside.watch.knownUntil(), 5);
@@ -237,7 +212,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     let checked = 0;
     let rounds = 0;
     while ((await generation()) < first + 100) {
-      const reader = new Reader(backend);
+      const reader = new NewsReader(backend);
       await until(() => reader.watch.knownUntil() > -Infinity, 'the watch');
       const alive = await backend.listByPrincipal('ada');
       await reader.catchUp();
@@ -276,7 +251,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     expect(await sentFor(() => backend.delete(one!.id))).toEqual(['DELETE']);
     expect(await sentFor(() => backend.deleteByPrincipal('ada', two!.id))).toEqual(['UPDATE', 'SELECT', 'DELETE']);
     expect(await countOf('TRUE')).toBe(1);
-    const reader = new Reader(another());
+    const reader = new NewsReader(another());
     await reader.catchUp();
     expect(await sentFor(() => backend.update(two!, 1))).toEqual(['UPDATE']);
     expect(await sentFor(() => backend.delete(two!.id))).toEqual(['DELETE', 'UPDATE']);
@@ -289,7 +264,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     const backend = await open({ pool: counted });
     await backend.read('warm');
     sent.length = 0;
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     // Two looks at the least, the row's lock, the first generation.
     expect(sent.filter(verb => verb === 'UPDATE')).toHaveLength(1);
@@ -323,7 +298,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     const backend = await open();
     const records = Array.from({ length: 1000 }, () => sessionRecord());
     await Promise.all(records.map(record => backend.create(record)));
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     for (const record of records.slice(0, 100)) await backend.update(record, 1);
     await passGenerations(reader, 2);
@@ -361,9 +336,9 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('tells of each change once, to one that looks late, too, and of a loss to one that was away for longer', async () => {
     const writing = await open();
-    const prompt = new Reader(another());
-    const tardy = new Reader(another());
-    const away = new Reader(another());
+    const prompt = new NewsReader(another());
+    const tardy = new NewsReader(another());
+    const away = new NewsReader(another());
     for (const reader of [prompt, tardy, away]) await reader.catchUp();
     const record = sessionRecord();
     await writing.create(record);
@@ -386,7 +361,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('counts more news than a look reads as lost, until they are over', async () => {
     const writing = await open();
-    const reader = new Reader(another());
+    const reader = new NewsReader(another());
     await reader.catchUp();
     const columns = 'id, data, proof, version, created_at, authenticated_at, last_seen_at, expires_at, sweep_at';
     await pool.query(
@@ -405,7 +380,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('a sweep removes what has ended when its news are old, puts the rest back, and leaves what is news', async () => {
     const backend = await open();
-    const reader = new Reader(another());
+    const reader = new NewsReader(another());
     await reader.catchUp();
     const records = Array.from({ length: 250 }, (_, n) => sessionRecord({ principal: `u${n % 5}`, expiresAt: 9e12 }));
     for (const record of records) await backend.create(record);
@@ -434,7 +409,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('a sweep beside a change leaves its news', async () => {
     const backend = await open();
-    const reader = new Reader(another());
+    const reader = new NewsReader(another());
     await reader.catchUp();
     const [over, alive] = [sessionRecord({ expiresAt: 10 }), sessionRecord({ expiresAt: 10 })];
     for (const record of [over, alive]) await backend.create(record);
@@ -460,7 +435,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('a watch that ended without a word is over after a minute: nothing is marked any more, and nothing is left', async () => {
     const backend = await open();
-    const reader = new Reader(another());
+    const reader = new NewsReader(another());
     await reader.catchUp();
     const records = Array.from({ length: 3 }, () => sessionRecord({ expiresAt: 9e12 }));
     for (const record of records) await backend.create(record);
@@ -484,7 +459,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('tells the others that it watches, every 20 seconds, and not more often when nothing happens', async () => {
     await open();
-    const readers = Array.from({ length: 3 }, () => new Reader(another()));
+    const readers = Array.from({ length: 3 }, () => new NewsReader(another()));
     for (const reader of readers) await reader.catchUp();
     const first = await generation();
     for (let second = 0; second < 62; second++) {
@@ -501,7 +476,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
     const own = createPool({ uri: mariadbUrl(proxy), connectionLimit: 2, connectTimeout: 300 });
     cleanUp.push(() => own.end().catch(() => undefined));
     const writing = await open();
-    const reader = new Reader(another({ pool: own, statementTimeout: 1 }));
+    const reader = new NewsReader(another({ pool: own, statementTimeout: 1 }));
     await reader.catchUp();
     proxy.becomeBlackHole();
     const record = sessionRecord();
@@ -523,7 +498,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('a server that only reads makes nothing known, because it may be behind', async () => {
     await open();
-    const reader = new Reader(another());
+    const reader = new NewsReader(another());
     await reader.catchUp();
     await pool.query('SET GLOBAL read_only = 1');
     const now = timers.monotonicNow();
@@ -543,7 +518,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
   it('without the table of the news it says so, once, and knows nothing; after a migration it watches', async () => {
     const backend = await open();
     await pool.query(`DELETE FROM ${table()}_watch`);
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await until(() => {
       leap(300);
       expect(reader.watch.knownUntil()).toBe(-Infinity);
@@ -559,7 +534,7 @@ describeWith('mariadb', 'news of MariaDB', () => {
 
   it('after a kill and a restart of the server it watches again, and nothing is lost in silence', async () => {
     const backend = await open({ statementTimeout: 2 });
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     await server.kill('SIGKILL');
     const killed = timers.monotonicNow();

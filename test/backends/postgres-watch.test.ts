@@ -2,32 +2,13 @@ import 'reflect-metadata';
 
 import { Client, Pool } from 'pg';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
-import type { SessionWatch } from '../../src/core/news.js';
 import * as timers from '../../src/core/timers.js';
 import { describeWith, startPostgres, until, type PrivateServer } from '../support/engines.js';
 import { interceptedPool } from '../support/intercepted-pool.js';
+import { NewsReader } from '../support/news-reader.js';
 import { OutageProxy } from '../support/outage-proxy.js';
 import { sessionRecord } from '../support/session-record.js';
 import { usesNoCommand } from '../support/uses-no-command.js';
-
-/** A watch, with what it was told. */
-class Reader {
-  readonly changed: string[] = [];
-  lost = 0;
-  readonly watch: SessionWatch;
-
-  constructor(backend: PostgresBackend) {
-    this.watch = backend.watch(news => {
-      if (news.is === 'lost') this.lost++;
-      else this.changed.push(news.id);
-    });
-  }
-
-  async catchUp(): Promise<void> {
-    const now = timers.monotonicNow();
-    await until(() => this.watch.knownUntil() >= now, 'all to be known', 60);
-  }
-}
 
 describeWith('postgres', 'news of PostgreSQL', () => {
   let server: PrivateServer;
@@ -128,7 +109,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     const alone = [['create', 'update', 'delete'], []];
     expect(await wasSent()).toEqual(alone);
     const elsewhere = new PostgresBackend({ pool, table: table() });
-    const reader = new Reader(elsewhere);
+    const reader = new NewsReader(elsewhere);
     await reader.catchUp();
     const [statements, payloads] = await wasSent();
     expect(statements).toEqual(['create', 'update', 'flush', 'delete', 'flush']);
@@ -151,7 +132,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     await client.query('BEGIN');
     const onClient = interceptedPool(pool, (_, statement) => client.query(statement));
     await new PostgresBackend({ pool: onClient, table: table() }).update({ ...record, data: '[]' }, 1);
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await until(async () => {
       const { rows } = await pool.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
       return reader.watch.knownUntil() > 0 || rows.length > 0;
@@ -164,7 +145,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
 
   it('names 1,000 sessions of a user in few notifications, and ids of any length', async () => {
     const backend = await open();
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     const heard = await overhear();
     const ids = Array.from({ length: 1000 }, (_, n) => `${n}`.padStart(43, 'x'));
@@ -188,7 +169,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
 
   it('a connection that the server ends is news of loss, at once, and another one is opened by itself', async () => {
     const backend = await open({ listen: named('ends') });
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     const [pid] = await connections('ends');
     await pool.query('SELECT pg_terminate_backend($1)', [pid]);
@@ -206,7 +187,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     const proxy = await OutageProxy.start(server.port);
     cleanUp.push(() => proxy.stop());
     const backend = await open({ listen: () => new Client(urlOf(proxy)) });
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     proxy.becomeBlackHole();
     const id = await endOne(backend);
@@ -225,7 +206,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
 
   it('a table that was made anew is news of loss, and its news are heard', async () => {
     const backend = await open();
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     await pool.query(`DROP TABLE ${table()}`);
     await backend.migrate();
@@ -246,7 +227,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     let current = pool;
     let listensTo = url;
     const backend = await open({ pool: { connect: () => current.connect() }, listen: () => new Client(listensTo) });
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     current = other;
     listensTo = other.options.connectionString!;
@@ -290,7 +271,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
   });
 
   it('a notification by hand says that anything may have changed', async () => {
-    const reader = new Reader(await open());
+    const reader = new NewsReader(await open());
     await reader.catchUp();
     await pool.query(`SELECT pg_notify('rcs_' || '${table()}'::regclass::oid, '')`);
     await until(() => reader.lost > 0, 'the news');
@@ -301,7 +282,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     const single = poolOf(url, 1);
     cleanUp.push(() => single.end());
     const backend = await open({ pool: single, listen: named('beside') });
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     const only = await single.connect();
     await reader.catchUp();
@@ -319,7 +300,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
       },
     });
     expect(clients).toHaveLength(0);
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     const query = jest.spyOn(clients[0]!, 'query');
     const pooled = jest.spyOn(pool, 'connect');
@@ -343,7 +324,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     const backend = await open();
     await backend.read('x');
     const before = sockets();
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     expect(sockets()).toBe(before);
     expect((await pool.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'")).rowCount).toBe(64);
@@ -351,7 +332,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
 
   it('without a way to open a connection it says so, once, and knows nothing', async () => {
     const backend = await open({ pool: { connect: () => pool.connect() } });
-    const readers = [new Reader(backend), new Reader(backend)];
+    const readers = [new NewsReader(backend), new NewsReader(backend)];
     expect(readers.map(({ watch }) => watch.knownUntil())).toEqual([-Infinity, -Infinity]);
     expect(emitWarning.mock.calls).toEqual([
       [
@@ -382,7 +363,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
     const writers = Array.from({ length: 20 }, writer);
     let checked = 0;
     for (let round = 0; round < 6; round++) {
-      const reader = new Reader(backend);
+      const reader = new NewsReader(backend);
       await until(() => reader.watch.knownUntil() > -Infinity, 'the watch');
       const alive = await backend.listByPrincipal('ada');
       await reader.catchUp();
@@ -401,7 +382,7 @@ describeWith('postgres', 'news of PostgreSQL', () => {
 
   it('after a kill and a restart of the server it watches again, and nothing is lost in silence', async () => {
     const backend = await open();
-    const reader = new Reader(backend);
+    const reader = new NewsReader(backend);
     await reader.catchUp();
     await server.kill('SIGKILL');
     await until(() => reader.lost > 0, 'news of the loss');

@@ -240,6 +240,31 @@ describeWith('redis', 'a cluster', () => {
   );
 });
 
+/** Two nodes with a near-cache on a server that is killed, and started again, while sessions are ended. */
+function itSurvivesRestart(
+  name: string,
+  kind: Parameters<typeof LiveSite.start>[0],
+  started: () => { server: PrivateServer; engine: Engine },
+): void {
+  it(
+    'that is restarted meanwhile',
+    async () => {
+      const { server, engine } = started();
+      const site = await LiveSite.start(kind, [engine.address, engine.address], { nearCache: true });
+      await disturb(`${name} restarted`, site, {
+        begin: async () => {
+          await server.kill('SIGKILL');
+          await server.start();
+        },
+        end: () => undefined,
+        count: 20,
+      });
+      await site.stop();
+    },
+    TIMEOUT,
+  );
+}
+
 describeWith('postgres', 'PostgreSQL', () => {
   let server: PrivateServer;
   let engine: Required<Engine>;
@@ -256,24 +281,7 @@ describeWith('postgres', 'PostgreSQL', () => {
   });
   itClosesEverywhere('PostgreSQL', 'postgres', { open: () => engine });
 
-  it(
-    'that is restarted meanwhile',
-    async () => {
-      const site = await LiveSite.start('postgres', [engine.address, engine.address], {
-        nearCache: true,
-      });
-      await disturb('PostgreSQL restarted', site, {
-        begin: async () => {
-          await server.kill('SIGKILL');
-          await server.start();
-        },
-        end: () => undefined,
-        count: 20,
-      });
-      await site.stop();
-    },
-    TIMEOUT,
-  );
+  itSurvivesRestart('PostgreSQL', 'postgres', () => ({ server, engine }));
 });
 
 describeWith('mariadb', 'MariaDB', () => {
@@ -292,20 +300,5 @@ describeWith('mariadb', 'MariaDB', () => {
   });
   itClosesEverywhere('MariaDB', 'mysql', { open: () => engine });
 
-  it(
-    'that is restarted meanwhile',
-    async () => {
-      const site = await LiveSite.start('mysql', [engine.address, engine.address], { nearCache: true });
-      await disturb('MariaDB restarted', site, {
-        begin: async () => {
-          await server.kill('SIGKILL');
-          await server.start();
-        },
-        end: () => undefined,
-        count: 20,
-      });
-      await site.stop();
-    },
-    TIMEOUT,
-  );
+  itSurvivesRestart('MariaDB', 'mysql', () => ({ server, engine }));
 });

@@ -30,6 +30,16 @@ function times<R>(count: number, make: () => R): R[] {
   return Array.from({ length: count }, make);
 }
 
+interface SqlPool {
+  query(sql: string): Promise<unknown>;
+  end(): Promise<void>;
+}
+
+async function dropAndEnd(tables: string, pools: readonly SqlPool[]): Promise<void> {
+  await pools[0]?.query(`DROP TABLE ${tables}`);
+  await Promise.all(pools.map(pool => pool.end()));
+}
+
 const STARTS = {
   memory: (_, nodes) => {
     const backend = new InMemoryBackend();
@@ -57,9 +67,7 @@ const STARTS = {
     const table = `${name}_${process.pid}`;
     const backends = pools.map(pool => new PostgresBackend({ pool, table, statementTimeout: 60 }));
     await backends[0]?.migrate();
-    const drop = () => pools[0]?.query(`DROP TABLE ${table}`);
-    const close = () => Promise.all(pools.map(pool => pool.end()));
-    return { backends, stop: () => Promise.resolve(drop()).then(close).then(stop) };
+    return { backends, stop: () => dropAndEnd(table, pools).then(stop) };
   },
   mysql: async (name, nodes) => {
     const { url, stop } = await mysqlUrl();
@@ -67,9 +75,7 @@ const STARTS = {
     const table = `${name}_${process.pid}`;
     const backends = pools.map(pool => new MysqlBackend({ pool, table, statementTimeout: 60 }));
     await backends[0]?.migrate();
-    const drop = () => pools[0]?.query(`DROP TABLE ${table}`);
-    const close = () => Promise.all(pools.map(pool => pool.end()));
-    return { backends, stop: () => Promise.resolve(drop()).then(close).then(stop) };
+    return { backends, stop: () => dropAndEnd(`${table}, ${table}_watch`, pools).then(stop) };
   },
   redis: async (_, nodes) => {
     const server = await startRedis();
