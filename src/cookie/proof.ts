@@ -30,7 +30,7 @@ const SHORT_CHARS = 22;
 const MOST_NEXT = 3;
 const MOST_LEAVING = 7;
 
-/** What a rotation that the application asked for has made of a token: good in its grace period, or over since an instant. */
+/** The state of an earlier token after `rotate()`: good in its grace period, or over since an instant. */
 const GRACE = 1;
 const OVER = 2;
 
@@ -193,7 +193,7 @@ export function rotatedProof(
   return renewedProof(proof, hash, { at: now, ...roomFor([...kept, ...others], calm, now) }, proved);
 }
 
-/** Returns the end of what a proof tells of exchanged tokens: those that nobody can have under way any more are left out. */
+/** Returns the exchanged tokens for which a proof has room, without those that no request can be under way with any more. */
 function roomFor(leaving: readonly Leaving[], calm: number, now: number): Pick<Rest, 'leaving' | 'calm'> {
   const wanted = leaving.filter(([, until, kind]) => until + (kind === undefined ? 0 : LEEWAY) > now);
   const latest = Math.max(calm, ...wanted.slice(MOST_LEAVING).map(([, until]) => until + LEEWAY));
@@ -243,7 +243,7 @@ function renewedProof(proof: string, hash: string, history: History, proved: Fac
 
 type History = Pick<Rest, 'at' | 'next' | 'leaving' | 'calm'>;
 
-/** That of a log-in. */
+/** The history of a new session. */
 const NO_HISTORY: History = Object.freeze({});
 
 function proofOf(hash: string, history: History, terms: Terms, factors: Factors): string {

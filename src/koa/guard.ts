@@ -48,7 +48,7 @@ export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
  */
 export function guard(demands: readonly Demand[], fail: Fail = rethrow): Middleware {
   const rules = demands.map(ruleOf);
-  // Not an async function, because each of those makes a promise, and with it a good part of what a request costs.
+  // An async function would make one more promise for each request.
   return (ctx, next) => {
     const scope = scopeOf(ctx);
     const undo: Undo[] = [];
@@ -167,7 +167,7 @@ async function save(scope: RequestScope, status: number, next: Next, fail: Fail)
   }
 }
 
-/** A promise only where there is something to wait for. */
+/** Applies the rules in turn. Returns a promise only if there is something to wait for. */
 function admitAll(rules: readonly Rule[], ctx: Context, undo: Undo[], from = 0): Eventual<void> {
   for (let at = from; at < rules.length; at++) {
     const rule = rules[at];
@@ -177,7 +177,7 @@ function admitAll(rules: readonly Rule[], ctx: Context, undo: Undo[], from = 0):
   return undefined;
 }
 
-/** A promise only where there is something to wait for. */
+/** Returns a promise only if there is something to wait for. */
 function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
   const { service, trustedOrigins } = rule;
   service.assertSameOrigin(ctx, trustedOrigins);

@@ -43,8 +43,8 @@ const ROTATION: OptionTable = Object.freeze({
 });
 
 /**
- * What a token may be to its session for a rotation: one of a page beside the one that has the next token, and one whose
- * successor got lost, too. A second rotation finds that of the first in its grace period, or over.
+ * The tokens that may rotate a session. A parallel page may still send one that is `leaving`. After a rotation, the earlier ones
+ * are in their grace period or over, so that a second rotation is refused.
  */
 const ROTATING: ReadonlySet<Standing> = new Set<Standing>(['current', 'next', 'leaving']);
 

@@ -183,7 +183,7 @@ export class LogIn<T extends object> {
       expiresAt: times.expiresAt({ createdAt: now, proof }, now),
     };
     if (principal === undefined) return record;
-    // One form for all, because each copy of a record costs as much as storing it in memory.
+    // Assigned one by one: a spread would copy the record, which costs as much as storing it in memory.
     record.principal = principal;
     if (client.ip !== undefined) record.ip = client.ip;
     if (client.userAgent !== undefined) record.userAgent = client.userAgent;

@@ -245,7 +245,7 @@ export class WriteQueue<T extends object> {
       const isOver = this.times.expiryOf(base.record, now) !== undefined;
       // A session that ran out while an action ran stays dead. Another request may have been seen in the meantime, though.
       if (isOver && isRead) throw new SessionGoneError();
-      // A touch does not change the version, so what writes "last seen" as it was has to know it as it is.
+      // A quiet write keeps "last seen", which a touch moves without a new version. So it needs the record as it is stored now.
       if (!isUnchanged && !isOver && (isRead || !isQuiet)) {
         const changed = { data: encoded, principal, proof, authenticatedAt };
         const record = this.#next(base.record, changed, isQuiet ? undefined : now);

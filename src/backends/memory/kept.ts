@@ -24,8 +24,8 @@ export class Kept implements Grouped<Kept> {
   ofAddress: Member<Kept> | undefined;
 
   /*
-   * Milliseconds from `START` to the log-in, and from there to the other times. V8 keeps a whole number of less than 25 days
-   * without an object of its own, in a field that also had a value that is not a number, as these have before they are set.
+   * Milliseconds from `START` to the log-in, and from there to the other times. V8 keeps whole numbers below 2^31, which are 25
+   * days, in the field itself. It would give them an object each if the field had held numbers only: hence the `undefined`.
    */
   private created = undefined as unknown as number;
   private authenticated = undefined as unknown as number;
@@ -46,7 +46,7 @@ export class Kept implements Grouped<Kept> {
     return this.createdAt + this.expires;
   }
 
-  /** A copy. */
+  /** Returns a copy of the record. */
   get record(): SessionRecord {
     const { id, principal, data, proof, version, createdAt, lastSeenAt, expiresAt, ip, userAgent } = this;
     const authenticatedAt = createdAt + this.authenticated;
