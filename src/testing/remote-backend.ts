@@ -119,8 +119,9 @@ class Channel {
   constructor(child: ChildProcess) {
     this.#child = child;
     child.on('message', message => this.#settle(message as Reply));
-    child.once('exit', () => {
-      for (const call of this.#waiting.keys()) this.#settle({ call, error: 'The process of the backend ended' });
+    child.once('exit', (code, signal) => {
+      const error = `The process of the backend ended with ${signal ?? `code ${code}`}`;
+      for (const call of this.#waiting.keys()) this.#settle({ call, error });
     });
   }
 
