@@ -8,3 +8,25 @@ export type Eventual<T> = T | Promise<T>;
 export function after<A, B>(value: Eventual<A>, next: (value: A) => Eventual<B>): Eventual<B> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
+
+/** Like `catch`, but synchronous when nothing has to be waited for. */
+export function rescue<A>(run: () => Eventual<A>, recover: (error: unknown) => Eventual<A>): Eventual<A> {
+  try {
+    const value = run();
+    return value instanceof Promise ? value.catch(recover) : value;
+  } catch (error) {
+    return recover(error);
+  }
+}
+
+/** Like `finally`, but synchronous when nothing has to be waited for. */
+export function lastly<A>(run: () => Eventual<A>, end: () => void): Eventual<A> {
+  let isPending = false;
+  try {
+    const value = run();
+    isPending = value instanceof Promise;
+    return value instanceof Promise ? value.finally(end) : value;
+  } finally {
+    if (!isPending) end();
+  }
+}

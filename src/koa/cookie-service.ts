@@ -9,6 +9,7 @@ import { isSessionId, Tokens } from '../cookie/tokens.js';
 import type { SessionBackend } from '../core/backend.js';
 import { type StoreFinding, warnOfFindings } from '../core/findings.js';
 import { CrossOriginRequestError, SessionGoneError } from '../core/errors.js';
+import { after, type Eventual } from '../core/eventual.js';
 import type { SessionInput } from '../model/session-input.js';
 import { Model } from '../model/model.js';
 import { requiredPrincipalOf } from '../model/principal.js';
@@ -83,7 +84,7 @@ export class CookieService<T extends object = object> {
   }
 
   /** @param taken what it takes over from a visitor */
-  async logIn(data: SessionInput<T>, ctx: Context, options: LogInOptions, taken?: TakenOver<T>): Promise<Session<T>> {
+  logIn(data: SessionInput<T>, ctx: Context, options: LogInOptions, taken?: TakenOver<T>): Eventual<Session<T>> {
     const request = this.requestSession(ctx);
     this.assertSameOrigin(ctx, options.trustedOrigins && originSet(options.trustedOrigins));
     const { transport } = request;
@@ -91,20 +92,23 @@ export class CookieService<T extends object = object> {
     const terms = termsOfLogIn(options, this.settings.limits);
     const { previousId, requirePrevious = false, factors } = options;
     if (factors) assertFactors([...new Set(factors)], 'createSession', 'factors');
-    return request.logIn(async own => {
-      const carry = taken && (await taken.visitors.carry(ctx, taken.merge as Carry['merge']));
-      const previous = previousId === undefined ? request.current : named(previousId, own);
-      if (requirePrevious && !previous) throw new SessionGoneError();
-      const others = own.filter(({ id }) => id !== previous?.id);
-      const earlier = previous ? [previous, ...others] : others;
-      const client = this.#clientOf(ctx);
-      const context = { transport, client, earlier, requireFirst: requirePrevious, terms, factors, carry };
-      const session = await this.#sessions.create(data, context);
-      if (session.principal === undefined) this.#noteNobody();
-      // The cookie of the log-in takes the place of its own.
-      if (carry && taken.visitors !== this) taken.visitors.requestSession(ctx).markEnded(carry.id, { clear: true });
-      return session;
-    });
+    return request.logIn(own =>
+      after(taken?.visitors.carry(ctx, taken.merge as Carry['merge']), carry => {
+        const previous = previousId === undefined ? request.current : named(previousId, own);
+        if (requirePrevious && !previous) throw new SessionGoneError();
+        const others = own.filter(({ id }) => id !== previous?.id);
+        const earlier = previous ? [previous, ...others] : others;
+        const client = this.#clientOf(ctx);
+        const context = { transport, client, earlier, requireFirst: requirePrevious, terms, factors, carry };
+        return after(this.#sessions.create(data, context), session => {
+          if (session.principal === undefined) this.#noteNobody();
+          // The cookie of the log-in takes the place of its own.
+          if (carry && taken && taken.visitors !== this)
+            taken.visitors.requestSession(ctx).markEnded(carry.id, { clear: true });
+          return session;
+        });
+      }),
+    );
   }
 
   /** Returns the request's session as a log-in takes it over, if there is one. */

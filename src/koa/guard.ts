@@ -1,7 +1,7 @@
 import type { Context, Middleware, Next } from 'koa';
 
 import { type SessionError, SessionFactorError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
-import { after, type Eventual } from '../core/eventual.js';
+import { after, type Eventual, lastly } from '../core/eventual.js';
 import { missingFactors } from '../session/factors.js';
 import { isStale } from '../session/times.js';
 import type { CookieService } from './cookie-service.js';
@@ -114,27 +114,37 @@ export function runInScope(
  *
  * @param end called at the end, however it ends
  */
-export async function runAndSettle(
+export function runAndSettle(
   run: () => unknown,
   ctx: Context,
   next: Next,
   fail: Fail,
-  end?: () => void,
+  end: () => void = nothing,
 ): Promise<void> {
-  try {
-    try {
-      await run();
-    } catch (error) {
+  // Not an async function, which would make two more promises for each request.
+  return started(run).then(
+    () => lastly(() => settle(ctx.status, ctx, next, fail), end),
+    (error: unknown) => {
       // The application's own error handler is in use; routing-controllers' would have answered by now.
-      const settling = settle(statusOf(error), ctx, next, fail);
-      if (settling) await settling;
-      throw error;
-    }
-    const settling = settle(ctx.status, ctx, next, fail);
-    if (settling) await settling;
-  } finally {
-    end?.();
+      const settled = (): Eventual<void> => settle(statusOf(error), ctx, next, fail);
+      return lastly(() => after(settled(), () => rethrow(error)), end);
+    },
+  );
+}
+
+/** Runs what answers a request. Returns a promise in any case. */
+function started(run: () => unknown): Promise<unknown> {
+  try {
+    const running = run();
+    return running instanceof Promise ? running : Promise.resolve(running);
+  } catch (error) {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- whatever the application throws
+    return Promise.reject(error);
   }
+}
+
+function nothing(): void {
+  // There is nothing to take back.
 }
 
 /** Returns a promise only if there is something to save. */

@@ -1,5 +1,5 @@
 import type { SessionUnavailableError } from '../core/errors.js';
-import { after, type Eventual } from '../core/eventual.js';
+import { after, type Eventual, rescue } from '../core/eventual.js';
 import { cookieValues } from '../cookie/cookie-values.js';
 import type { SetCookie } from '../cookie/set-cookie.js';
 import type { TokenFault, Tokens, VerifiedToken } from '../cookie/tokens.js';
@@ -129,22 +129,25 @@ export class RequestSession<T extends object = object> {
   }
 
   /** Makes a session that replaces those that the request came with, after other log-ins of this request. */
-  logIn(create: (own: readonly SessionName[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
-    const run = (): Promise<LiveSession<T>> => this.#logIn(create);
-    return (this.#lastLogIn = this.#lastLogIn?.then(run, run) ?? run());
+  logIn(create: (own: readonly SessionName[]) => Eventual<LiveSession<T>>): Eventual<LiveSession<T>> {
+    const run = (): Eventual<LiveSession<T>> => this.#logIn(create);
+    const last = this.#lastLogIn;
+    const logIn = last ? last.then(run, run) : run();
+    if (logIn instanceof Promise) this.#lastLogIn = logIn;
+    return logIn;
   }
 
-  async #logIn(create: (own: readonly SessionName[]) => Promise<LiveSession<T>>): Promise<LiveSession<T>> {
-    const loading = this.#loadToReplace();
-    if (loading) await loading;
-    const session = await create(this.#own);
-    this.#session?.markEnded({ clear: false });
-    this.#session = session;
-    this.#others = [];
-    this.#loading = { done: undefined, authoritative: true };
-    this.#verdict = { ...this.#verdict, admitted: true };
-    this.#presented = NOTHING;
-    return session;
+  #logIn(create: (own: readonly SessionName[]) => Eventual<LiveSession<T>>): Eventual<LiveSession<T>> {
+    const created = after(this.#loadToReplace(), () => create(this.#own));
+    return after(created, session => {
+      this.#session?.markEnded({ clear: false });
+      this.#session = session;
+      this.#others = [];
+      this.#loading = { done: undefined, authoritative: true };
+      this.#verdict = { ...this.#verdict, admitted: true };
+      this.#presented = NOTHING;
+      return session;
+    });
   }
 
   /** Records that a session was ended by its id. */
@@ -185,8 +188,8 @@ export class RequestSession<T extends object = object> {
   async settle(mayExchange: boolean): Promise<void> {
     const session = this.current;
     if (!session) return;
-    if (mayExchange && session.isExchangeDue) await session.exchange(this.#isActivity);
-    else await session.commit();
+    const saving = mayExchange && session.isExchangeDue ? session.exchange(this.#isActivity) : session.commit();
+    if (saving) await saving;
     const token = this.#reissuable(session);
     if (token?.reissue === undefined) return;
     // Read again, because a rotation in another request may have replaced the cookie, and the old one must not come back.
@@ -212,15 +215,12 @@ export class RequestSession<T extends object = object> {
   }
 
   #loadToReplace(): Eventual<void> {
-    const ignoreUnknown = (error: unknown): void => {
-      if (error !== this.#unknown) throw error;
-    };
-    try {
-      const loading = this.load();
-      return loading instanceof Promise ? loading.catch(ignoreUnknown) : undefined;
-    } catch (error) {
-      return ignoreUnknown(error);
-    }
+    return rescue(
+      () => this.load(),
+      error => {
+        if (error !== this.#unknown) throw error;
+      },
+    );
   }
 
   /**

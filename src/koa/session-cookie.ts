@@ -129,7 +129,7 @@ export class SessionCookie<T extends object> {
    * @throws SessionUnavailableError when the backend fails; no cookie is set
    * @throws SessionHeadersSentError when the response has begun
    */
-  createSession(
+  async createSession(
     data: SessionInput<T>,
     ctx: Context,
     options: string | CreateSessionOptions<T> = {},

@@ -20,7 +20,7 @@ import {
   SessionGoneError,
   SessionUnavailableError,
 } from '../core/errors.js';
-import { after, type Eventual } from '../core/eventual.js';
+import { after, type Eventual, rescue } from '../core/eventual.js';
 import { assertFactors } from './factors.js';
 import { checkedOptions, type OptionTable } from '../core/checks.js';
 import { deepFreeze } from '../core/deep-freeze.js';
@@ -89,7 +89,7 @@ export class LiveSession<T extends object> implements Session<T> {
   #isRenewing = false;
   #sealed = false;
   /** The properties that the application assigned in this request. */
-  readonly #assigned = new Set<string>();
+  #assigned: Set<string> | undefined;
   /** `true` if the application made the instance. */
   #isGiven = false;
 
@@ -201,13 +201,14 @@ export class LiveSession<T extends object> implements Session<T> {
   }
 
   async update(change: Change<T>): Promise<T> {
-    await this.#save(change);
+    const saving = this.#save(change);
+    if (saving) await saving;
     return this.data;
   }
 
   /** Saves the assigned changes. Writes nothing if there are none. */
-  async commit(): Promise<void> {
-    await this.#save();
+  commit(): Eventual<void> {
+    return this.#save();
   }
 
   /**
@@ -222,8 +223,8 @@ export class LiveSession<T extends object> implements Session<T> {
     const { token, hash } = tokens.mint(this.id);
     const times = this.#exchangeTimes();
     const renew = (proof: string): string => exchangedProof(proof, this.#hash, hash, times);
-    const saving = this.#save(undefined, { renew, isRotation: false, isQuiet: !isActivity });
-    await (isChanged ? saving : tried(saving));
+    const save = (): Eventual<void> => this.#save(undefined, { renew, isRotation: false, isQuiet: !isActivity });
+    await (isChanged ? save() : tried(save));
     // Another request may have exchanged it first, and its answer has the cookie.
     if (!isNext(this.#stored.record.proof, hash) || !this.#canIssue) return;
     this.#isExchanged = true;
@@ -258,12 +259,12 @@ export class LiveSession<T extends object> implements Session<T> {
    *
    * @returns a promise only if there is something to note
    */
-  see(isActivity: boolean): Promise<void> | undefined {
+  see(isActivity: boolean): Eventual<void> {
     const hash = this.#hash;
     if (!isNext(this.#stored.record.proof, hash)) return undefined;
     const { now } = this.#parts.times.shared();
     const renew = (proof: string): string => seenProof(proof, hash, now);
-    return tried(this.#save(undefined, { renew, isRotation: false, isQuiet: !isActivity }));
+    return tried(() => this.#save(undefined, { renew, isRotation: false, isQuiet: !isActivity }));
   }
 
   get factors(): ReadonlyMap<string, Date> {
@@ -336,7 +337,7 @@ export class LiveSession<T extends object> implements Session<T> {
     Object.freeze(data);
     // The application may go on using an object that it assigned.
     if (this.#isGiven) return;
-    for (const key of Object.keys(data)) if (!this.#assigned.has(key)) deepFreeze(data[key]);
+    for (const key of Object.keys(data)) if (!this.#assigned?.has(key)) deepFreeze(data[key]);
   }
 
   /** Notes that something else ended it: a log-in that replaced it, or a revocation that this very request made. */
@@ -391,22 +392,23 @@ export class LiveSession<T extends object> implements Session<T> {
     return isLatest(this.#stored.record.proof, this.#hash);
   }
 
-  async #save(change?: Change<T>, renewal?: Renewal): Promise<void> {
-    try {
-      await this.#write(change, renewal);
-    } catch (error) {
-      if (error instanceof SessionGoneError) this.#ended = true;
-      throw error;
-    }
+  #save(change?: Change<T>, renewal?: Renewal): Eventual<void> {
+    return rescue(
+      () => this.#write(change, renewal),
+      error => {
+        if (error instanceof SessionGoneError) this.#ended = true;
+        throw error;
+      },
+    );
   }
 
   /** Stores the assigned changes, and `change` on top of them. */
-  async #write(change?: Change<T>, renewal?: Renewal): Promise<void> {
+  #write(change?: Change<T>, renewal?: Renewal): Eventual<void> {
     const { model, queue, events } = this.#parts;
     const known = this.#stored;
     const assigned = this.#data === undefined ? NO_CHANGES : model.changes(known.data, this.#data);
-    if (assigned.size === 0 && !change && !renewal) return;
-    for (const key of assigned.keys()) this.#assigned.add(key);
+    if (assigned.size === 0 && !change && !renewal) return undefined;
+    if (assigned.size > 0) this.#assigned = new Set([...(this.#assigned ?? []), ...assigned.keys()]);
     let overwritten: readonly string[] = [];
     const apply = (data: JsonObject): Eventual<JsonObject> => {
       if (this.#ended) throw new SessionGoneError();
@@ -419,10 +421,11 @@ export class LiveSession<T extends object> implements Session<T> {
       return change ? this.#changed(next, change) : next;
     };
     const write = { known, apply, decides: change !== undefined };
-    const stored = await queue.write(this.id, renewal ? { ...write, renewal } : write);
-    this.#adopt(stored, assigned);
-    if (overwritten.length > 0)
-      events.emit('conflict', { ...this.#parts.eventOf(stored.record), properties: overwritten });
+    return after(queue.write(this.id, renewal ? { ...write, renewal } : write), stored => {
+      this.#adopt(stored, assigned);
+      if (overwritten.length > 0)
+        events.emit('conflict', { ...this.#parts.eventOf(stored.record), properties: overwritten });
+    });
   }
 
   #changed(data: JsonObject, change: Change<T>): Eventual<JsonObject> {
@@ -459,13 +462,11 @@ export class LiveSession<T extends object> implements Session<T> {
 /** The reasons why a write is not done that the next request can do as well. */
 const FAILURES = [SessionGoneError, SessionConflictError, SessionUnavailableError];
 
-/** Waits for a write that a request does not depend on. The store has reported it if it failed. */
-async function tried(write: Promise<void>): Promise<void> {
-  try {
-    await write;
-  } catch (error) {
+/** Makes a write that a request does not depend on. The store has reported it if it failed. */
+function tried(write: () => Eventual<void>): Eventual<void> {
+  return rescue(write, error => {
     if (!FAILURES.some(failure => error instanceof failure)) throw error;
-  }
+  });
 }
 
 function ignore(): void {

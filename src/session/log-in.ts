@@ -1,11 +1,11 @@
 import { newProof, type Terms } from '../cookie/proof.js';
 import type { MintedToken } from '../cookie/tokens.js';
 import { SessionConflictError, SessionGoneError, SessionLimitError, SessionUnavailableError } from '../core/errors.js';
-import { after, type Eventual } from '../core/eventual.js';
+import { after, type Eventual, rescue } from '../core/eventual.js';
 import type { SessionInput } from '../model/session-input.js';
 import type { SessionRecord } from '../core/record.js';
 import type { JsonObject } from '../model/json.js';
-import type { Carry, Visited } from './carry.js';
+import type { Carry } from './carry.js';
 import { LiveSession } from './live-session.js';
 import type { Limits, OwnedRecord } from './limits.js';
 import type { SessionName, SessionParts } from './parts.js';
@@ -41,6 +41,13 @@ interface Content {
   principal: string | undefined;
 }
 
+/** A session that is stored, and has not reached the client yet. */
+interface Stored {
+  record: SessionRecord;
+  token: string;
+  hash: string;
+}
+
 /** A log-in that is not done yet. */
 interface UnderWay {
   done: Promise<unknown> | undefined;
@@ -69,10 +76,15 @@ export class LogIn<T extends object> {
    * @throws SessionLimitError when the principal has too many sessions, under `whenFull: 'refuse'`
    * @throws SessionUnavailableError when the backend fails
    */
-  create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
-    const underWay: UnderWay = { done: undefined };
+  create(data: SessionInput<T>, context: LogInContext): Eventual<LiveSession<T>> {
+    const creating = context.carry ? this.#carrying(data, context, context.carry) : this.#create(data, context);
+    if (!(creating instanceof Promise)) return creating;
+    const underWay: UnderWay = { done: creating };
     this.#underWay.add(underWay);
-    return (underWay.done = this.#create(data, context, underWay));
+    return creating.finally(() => {
+      this.#underWay.delete(underWay);
+      underWay.done = undefined;
+    });
   }
 
   /** Resolves when the log-ins that are under way now are done, or have failed. */
@@ -80,62 +92,87 @@ export class LogIn<T extends object> {
     await Promise.allSettled(Array.from(this.#underWay, async ({ done }) => done));
   }
 
-  async #create(data: SessionInput<T>, context: LogInContext, underWay: UnderWay): Promise<LiveSession<T>> {
-    const { model, store } = this.parts;
-    const { carry } = context;
+  #create(data: SessionInput<T>, context: LogInContext): Eventual<LiveSession<T>> {
+    return after(this.#contentOf(data), content =>
+      after(this.#store(content, context), stored =>
+        rescue(
+          () => after(this.#endEarlier(context), () => this.#handOver(stored, content, context)),
+          error => this.#takeBack(stored, error),
+        ),
+      ),
+    );
+  }
+
+  /** Takes a visitor's session over, once more if it was changed or ended since it was read. */
+  async #carrying(data: SessionInput<T>, context: LogInContext, carry: Carry): Promise<LiveSession<T>> {
     let remaining = context;
-    try {
-      for (let attempt = 0; attempt < MAX_TAKES; attempt++) {
-        const visited = carry && (await carry.read());
-        const creating = model.create(data, visited && ((draft: T) => carry.merge(visited.data, draft)));
-        const plain = creating instanceof Promise ? await creating : creating;
-        const settled = store.settled();
-        if (settled) await settled;
-        const content = { data: plain, encoded: model.encode(plain), principal: model.principalOf(plain) };
-        const session = await this.#store(content, remaining, visited);
-        if (session) return session;
-        remaining = withoutEnded(context);
+    for (let attempt = 0; attempt < MAX_TAKES; attempt++) {
+      const visited = await carry.read();
+      const content = await this.#contentOf(data, visited && (draft => carry.merge(visited.data, draft)));
+      const stored = await this.#store(content, remaining);
+      try {
+        await this.#endEarlier(remaining, visited && carry.id);
+        if (!visited || (await visited.take())) return this.#handOver(stored, content, remaining);
+      } catch (error) {
+        return this.#takeBack(stored, error);
       }
-    } finally {
-      this.#underWay.delete(underWay);
+      await this.parts.store.orphans.end(stored.record.id);
+      remaining = withoutEnded(context);
     }
     throw new SessionConflictError();
   }
 
-  /** @returns `undefined` when the visitor's session was changed or ended since it was read; nothing is stored then */
-  async #store(
-    content: Content,
-    context: LogInContext,
-    visited: Visited | undefined,
-  ): Promise<LiveSession<T> | undefined> {
-    const { tokens, store, events } = this.parts;
-    const { transport } = context;
-    if (context.requireFirst) await this.#assertAlive(context.earlier[0]);
-    transport.assertOpen();
-    const minted = tokens.mint();
-    const record = this.#recordOf(minted, content, context);
-    const creating = isOwned(record) ? this.#createWithin(record, content, context) : store.create(record);
-    // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
-    if (!(creating instanceof Promise ? await creating : creating))
-      throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
-    this.parts.records.rememberLogIn(record.id);
-    try {
-      for (const [index, earlier] of context.earlier.entries()) {
-        if (visited && earlier.id === context.carry?.id) continue;
-        const ended = await this.parts.end(earlier, 'replaced');
-        if (!ended && index === 0 && context.requireFirst) throw new SessionGoneError();
-      }
-      if (visited && !(await visited.take())) {
-        await store.orphans.end(record.id);
-        return undefined;
-      }
-      transport.issue(minted.token, record);
-    } catch (error) {
-      void store.orphans.end(record.id);
-      throw error;
+  /** @param complete changes the data before it is validated */
+  #contentOf(data: SessionInput<T>, complete?: (draft: T) => unknown): Eventual<Content> {
+    const { model, store } = this.parts;
+    return after(model.create(data, complete), plain =>
+      after<unknown, Content>(store.settled(), () => ({
+        data: plain,
+        encoded: model.encode(plain),
+        principal: model.principalOf(plain),
+      })),
+    );
+  }
+
+  #store(content: Content, context: LogInContext): Eventual<Stored> {
+    return after(context.requireFirst ? this.#assertAlive(context.earlier[0]) : undefined, () => {
+      const { tokens, store, records } = this.parts;
+      context.transport.assertOpen();
+      const { token, ...minted } = tokens.mint();
+      const record = this.#recordOf(minted, content, context);
+      const creating = isOwned(record) ? this.#createWithin(record, content, context) : store.create(record);
+      return after<boolean, Stored>(creating, isStored => {
+        // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
+        if (!isStored) throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
+        records.rememberLogIn(record.id);
+        return { record, token, hash: minted.hash };
+      });
+    });
+  }
+
+  /** @param exceptId the visitor's session, which is taken over */
+  #endEarlier(context: LogInContext, exceptId?: string): Eventual<void> {
+    return context.earlier.length === 0 ? undefined : this.#endEach(context, exceptId);
+  }
+
+  async #endEach({ earlier, requireFirst }: LogInContext, exceptId: string | undefined): Promise<void> {
+    for (const [index, session] of earlier.entries()) {
+      if (session.id === exceptId) continue;
+      const ended = await this.parts.end(session, 'replaced');
+      if (!ended && index === 0 && requireFirst) throw new SessionGoneError();
     }
-    events.emit('created', this.parts.eventOf(record));
-    return new LiveSession(this.parts, { record, data: content.data }, { transport, hash: minted.hash, isNew: true });
+  }
+
+  /** Gives the client its token. */
+  #handOver({ record, token, hash }: Stored, { data }: Content, { transport }: LogInContext): LiveSession<T> {
+    transport.issue(token, record);
+    this.parts.events.emit('created', this.parts.eventOf(record));
+    return new LiveSession(this.parts, { record, data }, { transport, hash, isNew: true });
+  }
+
+  #takeBack({ record }: Stored, error: unknown): never {
+    void this.parts.store.orphans.end(record.id);
+    throw error;
   }
 
   /** @throws SessionLimitError when the principal has too many sessions */
@@ -164,7 +201,7 @@ export class LogIn<T extends object> {
   }
 
   #recordOf(
-    { id, hash }: MintedToken,
+    { id, hash }: Pick<MintedToken, 'id' | 'hash'>,
     { encoded, principal }: Content,
     { client, terms, factors }: LogInContext,
   ): SessionRecord {

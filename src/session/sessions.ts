@@ -85,13 +85,12 @@ export class Sessions<T extends object> implements SessionParts<T> {
     return after(this.records.open(token, authoritative), stored => {
       if (isClosed(stored)) return stored;
       const session = new LiveSession<T>(this, stored, { transport, hash: token.hash, isNew: false });
-      const seeing = session.see(isActivity);
-      return seeing ? seeing.then(() => session) : session;
+      return after(session.see(isActivity), () => session);
     });
   }
 
   /** Makes a session. See {@link LogIn.create}. */
-  create(data: SessionInput<T>, context: LogInContext): Promise<LiveSession<T>> {
+  create(data: SessionInput<T>, context: LogInContext): Eventual<LiveSession<T>> {
     return this.#logIn.create(data, context);
   }
 

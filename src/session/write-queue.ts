@@ -1,5 +1,6 @@
+import type { WriteOutcome } from '../core/backend.js';
 import { SessionConflictError, SessionGoneError, SessionUnavailableError } from '../core/errors.js';
-import { after, type Eventual } from '../core/eventual.js';
+import { after, type Eventual, lastly } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
 import { isSameJson, type JsonObject } from '../model/json.js';
@@ -69,6 +70,26 @@ interface Content {
   principal: string | undefined;
 }
 
+/** A batch on its way into the store. */
+interface Batch {
+  id: string;
+  jobs: readonly (Job | Waiting)[];
+  since: number;
+  /** The state that the writes are applied to. */
+  base: StoredState;
+  /** `true` if that was read for this batch. */
+  isRead: boolean;
+  attempts: number;
+}
+
+/** What one attempt has come to so far. */
+interface Draft {
+  content: Content;
+  proof: string;
+  authenticatedAt: number;
+  isRotation: boolean;
+}
+
 /** The writes to one session in this process. */
 interface Queue {
   /** The batch that runs, and since when. */
@@ -117,23 +138,23 @@ export class WriteQueue<T extends object> {
    * @throws SessionUnavailableError when the backend fails, or the write waited too long for others
    * @throws what the write's own function or the model's validation throws
    */
-  write(id: string, write: Write): Promise<StoredState> {
+  write(id: string, write: Write): Eventual<StoredState> {
     const queue = this.#queues.get(id);
     return queue ? this.#wait(id, queue, write) : this.#lead(id, write);
   }
 
-  async #lead(id: string, write: Write): Promise<StoredState> {
+  #lead(id: string, job: Job): Eventual<StoredState> {
     const batch = {};
     const queue: Queue = { batch, since: monotonicNow(), waiting: [], latest: undefined, timer: undefined };
     this.#queues.set(id, queue);
-    const job: Job = write;
-    try {
-      const stored = await this.#run(id, [job], undefined);
-      if (job.failure) throw job.failure.error;
-      return (queue.latest = stored);
-    } finally {
+    const run = (): Eventual<StoredState> =>
+      after(this.#run(id, [job], undefined), stored => {
+        if (job.failure) throw job.failure.error;
+        return (queue.latest = stored);
+      });
+    return lastly(run, () => {
       if (queue.batch === batch) this.#beginNext(id, queue);
-    }
+    });
   }
 
   async #wait(id: string, queue: Queue, write: Write): Promise<StoredState> {
@@ -210,61 +231,78 @@ export class WriteQueue<T extends object> {
    *
    * @returns what is stored; writes that failed alone have a `failure`
    */
-  async #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Promise<StoredState> {
-    let base = newest(jobs, latest);
-    let isRead = false;
-    const since = monotonicNow();
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      let content: Content = { data: base.data, encoded: base.record.data, principal: base.record.principal };
-      let { proof, authenticatedAt } = base.record;
-      let isRotation = false;
-      for (const job of jobs) {
-        if (job.failure?.isFinal || 'aside' in job) continue;
-        delete job.failure;
-        if ('begin' in job) job.begin();
-        try {
-          const renewed = job.renewal ? job.renewal.renew(proof) : proof;
-          const applied = this.#applied(job, content);
-          const next = applied instanceof Promise ? await this.#inTurn(applied, jobs, since) : applied;
-          if (next) content = next;
-          else if ('begin' in job) job.aside = applied as Promise<Content>;
-          if (next && job.renewal) {
-            proof = renewed;
-            authenticatedAt = job.renewal.authenticatedAt ?? authenticatedAt;
-            isRotation ||= job.renewal.isRotation;
-          }
-        } catch (error) {
-          job.failure = { error };
+  #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Eventual<StoredState> {
+    return this.#attempt({ id, jobs, since: monotonicNow(), base: newest(jobs, latest), isRead: false, attempts: 0 });
+  }
+
+  #attempt(batch: Batch): Eventual<StoredState> {
+    const { record, data } = batch.base;
+    const content: Content = { data, encoded: record.data, principal: record.principal };
+    const draft: Draft = { content, proof: record.proof, authenticatedAt: record.authenticatedAt, isRotation: false };
+    return after(this.#apply(batch, draft), () => this.#store(batch, draft));
+  }
+
+  /** Applies the writes of a batch, from one on, each to what the one before left. */
+  #apply(batch: Batch, draft: Draft, from = 0): Eventual<void> {
+    const { jobs, since } = batch;
+    for (let at = from; at < jobs.length; at++) {
+      const job = jobs[at];
+      if (!job || job.failure?.isFinal || 'aside' in job) continue;
+      delete job.failure;
+      if ('begin' in job) job.begin();
+      try {
+        const proof = job.renewal ? job.renewal.renew(draft.proof) : draft.proof;
+        const applied = this.#applied(job, draft.content);
+        if (applied instanceof Promise) {
+          const take = (content: Content | undefined): void => {
+            if (content) takeOver(draft, job, content, proof);
+            else if ('begin' in job) job.aside = applied;
+          };
+          const fail = (error: unknown): void => void (job.failure = { error });
+          const turn = this.#inTurn(applied, jobs, since).then(take);
+          return turn.catch(fail).then(() => this.#apply(batch, draft, at + 1));
         }
+        takeOver(draft, job, applied, proof);
+      } catch (error) {
+        job.failure = { error };
       }
-      const { data, encoded, principal } = content;
-      const isUnchanged = data === base.data && proof === base.record.proof;
-      const isQuiet = data === base.data && jobs.every(({ renewal }) => renewal?.isQuiet);
-      if (isUnchanged && (isRead || !jobs.some(job => job.decides || isDoubtful(job)))) return base;
-      const now = this.times.now();
-      const isOver = this.times.expiryOf(base.record, now) !== undefined;
-      // A session that ran out while an action ran stays dead. Another request may have been seen in the meantime, though.
-      if (isOver && isRead) throw new SessionGoneError();
-      // A quiet write keeps "last seen", which a touch moves without a new version. So it needs the record as it is stored now.
-      if (!isUnchanged && !isOver && (isRead || !isQuiet)) {
-        const changed = { data: encoded, principal, proof, authenticatedAt };
-        const record = this.#next(base.record, changed, isQuiet ? undefined : now);
-        const { version } = base.record;
-        const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
-        const outcome = written instanceof Promise ? await written : written;
-        if (outcome === 'updated') {
-          this.records.remember(record, data);
-          return { record, data };
-        }
-        if (outcome === 'gone') throw new SessionGoneError();
-        await backOff(attempt);
-      }
-      const stored = await this.#read(id);
-      if (isUnchanged && stored.record.version === base.record.version) return base;
-      base = stored;
-      isRead = true;
     }
-    throw new SessionConflictError();
+    return undefined;
+  }
+
+  /** Stores what a batch has come to, or tries once more from what is stored now. */
+  #store(batch: Batch, { content, proof, authenticatedAt, isRotation }: Draft): Eventual<StoredState> {
+    const { jobs, base, isRead } = batch;
+    const { data, encoded, principal } = content;
+    const isUnchanged = data === base.data && proof === base.record.proof;
+    const isQuiet = data === base.data && jobs.every(({ renewal }) => renewal?.isQuiet);
+    if (isUnchanged && (isRead || !jobs.some(job => job.decides || isDoubtful(job)))) return base;
+    const now = this.times.now();
+    const isOver = this.times.expiryOf(base.record, now) !== undefined;
+    // A session that ran out while an action ran stays dead. Another request may have been seen in the meantime, though.
+    if (isOver && isRead) throw new SessionGoneError();
+    // A quiet write keeps "last seen", which a touch moves without a new version. So it needs the record as it is stored now.
+    if (isUnchanged || isOver || (isQuiet && !isRead)) return this.#again(batch, isUnchanged);
+    const changed = { data: encoded, principal, proof, authenticatedAt };
+    const record = this.#next(base.record, changed, isQuiet ? undefined : now);
+    const { version } = base.record;
+    const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
+    return after<WriteOutcome, StoredState>(written, outcome => {
+      if (outcome === 'gone') throw new SessionGoneError();
+      if (outcome === 'conflict') return backOff(batch.attempts).then(() => this.#again(batch, false));
+      this.records.remember(record, data);
+      return { record, data };
+    });
+  }
+
+  /** @param isUnchanged whether there is nothing to write if what is stored is what it was tried on */
+  async #again(batch: Batch, isUnchanged: boolean): Promise<StoredState> {
+    const { base } = batch;
+    const stored = await this.#read(batch.id);
+    if (isUnchanged && stored.record.version === base.record.version) return base;
+    const attempts = batch.attempts + 1;
+    if (attempts === MAX_ATTEMPTS) throw new SessionConflictError();
+    return this.#attempt({ ...batch, base: stored, isRead: true, attempts });
   }
 
   #applied(job: Job, content: Content): Eventual<Content> {
@@ -314,6 +352,15 @@ export class WriteQueue<T extends object> {
     if (isClosed(stored)) throw new SessionGoneError();
     return stored;
   }
+}
+
+/** Adds a write to what an attempt has come to. */
+function takeOver(draft: Draft, { renewal }: Job, content: Content, proof: string): void {
+  draft.content = content;
+  if (!renewal) return;
+  draft.proof = proof;
+  draft.authenticatedAt = renewal.authenticatedAt ?? draft.authenticatedAt;
+  draft.isRotation ||= renewal.isRotation;
 }
 
 /** Returns the newest state that this process knows. */

@@ -39,7 +39,7 @@ function sessionsOn(backend: InMemoryBackend): Sessions<Basket> {
 
 const client = new TokenClient();
 
-function logIn(sessions: Sessions<Basket>): Promise<LiveSession<Basket>> {
+async function logIn(sessions: Sessions<Basket>): Promise<LiveSession<Basket>> {
   return sessions.create({ apples: { count: 1 } }, { transport: client, client: {}, earlier: [] });
 }
 
@@ -128,7 +128,7 @@ test('a write in memory that fails is reported and answered like any other failu
   sessions.events.on('unavailable', ({ operation, error }) => failures.push(operation, String(error)));
 
   session.data.apples.count = 2;
-  await expect(session.commit()).rejects.toThrow(SessionUnavailableError);
+  await expect((async () => session.commit())()).rejects.toThrow(SessionUnavailableError);
   await expect(logIn(sessions)).rejects.toThrow(SessionUnavailableError);
   expect(failures).toEqual(['update', 'RangeError: no memory', 'create', 'RangeError: no memory']);
 });
