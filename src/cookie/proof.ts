@@ -113,8 +113,9 @@ export function isLatest(proof: string, hash: string): boolean {
 }
 
 /** Returns the proof of a new session. */
-export function newProof(hash: string, terms: Terms = NO_TERMS, factors: Factors = NO_FACTORS): string {
-  return proofOf(hash, NO_HISTORY, terms, factors);
+export function newProof(hash: string, terms?: Terms, factors?: Factors): string {
+  if (!terms && !factors) return hash;
+  return proofOf(hash, NO_HISTORY, terms ?? NO_TERMS, factors ?? NO_FACTORS);
 }
 
 /**

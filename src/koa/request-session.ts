@@ -144,7 +144,7 @@ export class RequestSession<T extends object = object> {
       this.#session = session;
       this.#others = [];
       this.#loading = { done: undefined, authoritative: true };
-      this.#verdict = { ...this.#verdict, admitted: true };
+      if (!this.#verdict.admitted) this.#verdict = { ...this.#verdict, admitted: true };
       this.#presented = NOTHING;
       return session;
     });

@@ -53,6 +53,8 @@ class SessionHeaders {
   readonly #writeHead: WriteHead;
   /** Cookies of this library that the response sets, by name: the whole header's value. */
   #cookies: Map<string, string> | undefined;
+  /** The cookies of the response as they were put there last. */
+  #present: readonly string[] | undefined;
 
   constructor(res: ServerResponse) {
     this.#res = res;
@@ -74,8 +76,20 @@ class SessionHeaders {
     if (res.headersSent) return;
     this.vary();
     if (!this.#cookies) return;
-    setCookies(res, this.#cookies);
-    res.setHeader('Cache-Control', 'no-store');
+    this.#setCookies(this.#cookies);
+    if (res.getHeader('Cache-Control') !== 'no-store') res.setHeader('Cache-Control', 'no-store');
+  }
+
+  /** Checks a header once, although it is put in place whenever the application may have removed it. */
+  #setCookies(issued: ReadonlyMap<string, string>): void {
+    const res = this.#res;
+    const present = res.getHeader('Set-Cookie');
+    const all = present === undefined ? [] : Array.isArray(present) ? present : [String(present)];
+    const values = [...issued.values()];
+    if (all === this.#present && values.every(value => all.includes(value))) return;
+    const others = all.filter(cookie => !issued.has(nameOf(cookie)));
+    this.#present = [...others, ...values];
+    res.setHeader('Set-Cookie', this.#present);
   }
 
   vary(): void {
@@ -119,13 +133,6 @@ function setHeaders(res: ServerResponse, given: object): void {
   }
   for (const [name, [first = '', ...others]] of values)
     res.setHeader(name, others.length === 0 ? first : [first, ...others]);
-}
-
-function setCookies(res: ServerResponse, issued: ReadonlyMap<string, string>): void {
-  const present = res.getHeader('Set-Cookie');
-  const all = present === undefined ? [] : Array.isArray(present) ? present : [String(present)];
-  const others = all.filter(cookie => !issued.has(nameOf(cookie)));
-  res.setHeader('Set-Cookie', [...others, ...issued.values()]);
 }
 
 function nameOf(cookie: string): string {

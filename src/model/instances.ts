@@ -206,7 +206,8 @@ export function withDefaults(shape: Shape, given: JsonObject): JsonObject {
 
 /** Returns the data with properties in an order, and others behind them. */
 function inOrder(data: JsonObject, names: readonly string[]): JsonObject {
-  if (names.length === 0) return data;
+  const given = Object.keys(data);
+  if (names.every((name, n) => given[n] === name)) return data;
   const ordered: JsonObject = {};
   for (const name of names) if (Object.hasOwn(data, name)) ordered[name] = data[name] ?? null;
   return Object.assign(ordered, data);

@@ -107,6 +107,12 @@ export class SessionEventHub {
     this.#listeners.get(name)?.delete(listener);
   }
 
+  /** Returns whether an event reaches anybody, so that it need not be made if not. */
+  isHeard(name: SessionEventName): boolean {
+    const told = TOLD[name];
+    return this.#listeners.has(name) || (told !== undefined && this.diagnostics.isHeard(told.channel));
+  }
+
   emit<E extends SessionEventName>(name: E, event: SessionEvents[E]): void {
     const told = TOLD[name];
     if (told && this.diagnostics.isHeard(told.channel))

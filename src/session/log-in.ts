@@ -44,8 +44,7 @@ interface Content {
 /** A session that is stored, and has not reached the client yet. */
 interface Stored {
   record: SessionRecord;
-  token: string;
-  hash: string;
+  minted: MintedToken;
 }
 
 /** A log-in that is not done yet. */
@@ -138,14 +137,14 @@ export class LogIn<T extends object> {
     return after(context.requireFirst ? this.#assertAlive(context.earlier[0]) : undefined, () => {
       const { tokens, store, records } = this.parts;
       context.transport.assertOpen();
-      const { token, ...minted } = tokens.mint();
+      const minted = tokens.mint();
       const record = this.#recordOf(minted, content, context);
       const creating = isOwned(record) ? this.#createWithin(record, content, context) : store.create(record);
       return after<boolean, Stored>(creating, isStored => {
         // 128 random bits that are taken mean a generator that repeats itself. What lies there is not ours to remove.
         if (!isStored) throw new SessionUnavailableError({ cause: new Error(`the session id ${record.id} is taken`) });
         records.rememberLogIn(record.id);
-        return { record, token, hash: minted.hash };
+        return { record, minted };
       });
     });
   }
@@ -164,9 +163,14 @@ export class LogIn<T extends object> {
   }
 
   /** Gives the client its token. */
-  #handOver({ record, token, hash }: Stored, { data }: Content, { transport }: LogInContext): LiveSession<T> {
+  #handOver(
+    { record, minted: { token, hash } }: Stored,
+    { data }: Content,
+    { transport }: LogInContext,
+  ): LiveSession<T> {
+    const { events } = this.parts;
     transport.issue(token, record);
-    this.parts.events.emit('created', this.parts.eventOf(record));
+    if (events.isHeard('created')) events.emit('created', this.parts.eventOf(record));
     return new LiveSession(this.parts, { record, data }, { transport, hash, isNew: true });
   }
 
@@ -201,7 +205,7 @@ export class LogIn<T extends object> {
   }
 
   #recordOf(
-    { id, hash }: Pick<MintedToken, 'id' | 'hash'>,
+    { id, hash }: MintedToken,
     { encoded, principal }: Content,
     { client, terms, factors }: LogInContext,
   ): SessionRecord {
