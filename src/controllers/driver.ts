@@ -58,7 +58,7 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
   );
 
   const injected = { controller: target, readers };
-  const guarded = guard(demands, fail);
+  const guarded = guard(demands, this.developmentMode, fail);
   const first = (ctx: Context, next: Next): unknown => {
     scopeOf(ctx).injected = injected;
     return guarded(ctx, next);

@@ -4,6 +4,21 @@ export abstract class SessionError extends Error {
   abstract readonly code: string;
 }
 
+/**
+ * Makes an error without the places of its stack. They take longer to find than all the rest of a refused request, and of a
+ * refusal they name this library alone.
+ */
+export function withoutPlaces<E extends Error>(make: () => E): E {
+  const { stackTraceLimit } = Error;
+  // Not an assignment, which would throw where the language's own objects are frozen.
+  Reflect.set(Error, 'stackTraceLimit', 0);
+  try {
+    return make();
+  } finally {
+    Reflect.set(Error, 'stackTraceLimit', stackTraceLimit);
+  }
+}
+
 /** An option, a registration or a decorator that cannot work. Thrown at start-up wherever it can be seen at start-up. */
 export class SessionConfigurationError extends SessionError {
   readonly code = 'ERR_SESSION_CONFIG';

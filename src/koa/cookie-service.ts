@@ -199,18 +199,23 @@ export class CookieService<T extends object = object> {
   }
 
   /**
-   * The rule of every door: guards, log-ins, and what routing-controllers asks for `@Authorized` and `@CurrentUser`.
+   * The rule of every door: guards, log-ins, and what routing-controllers asks for `@Authorized` and `@CurrentUser`. Returns
+   * whether a page of another origin sent an unsafe request, and reports it.
    *
    * @param trusted origins of this door, beside the service's; those of a guard around it, if it has none of its own
-   * @throws CrossOriginRequestError when a page of another origin sent an unsafe request
    */
-  assertSameOrigin(ctx: Context, trusted?: ReadonlySet<string>): void {
-    if (isSafeMethod(ctx.method)) return;
+  isCrossOrigin(ctx: Context, trusted?: ReadonlySet<string>): boolean {
+    if (isSafeMethod(ctx.method)) return false;
     const own = trusted ?? this.requestSession(ctx).trustedOrigins;
     const isTrusted = (origin: string) => this.settings.trustedOrigins.has(origin) || own.has(origin);
-    if (!isCrossOrigin(clientRequestOf(ctx), isTrusted)) return;
-    this.#reportCrossOrigin();
-    throw new CrossOriginRequestError();
+    const isForeign = isCrossOrigin(clientRequestOf(ctx), isTrusted);
+    if (isForeign) this.#reportCrossOrigin();
+    return isForeign;
+  }
+
+  /** @throws CrossOriginRequestError see {@link isCrossOrigin} */
+  assertSameOrigin(ctx: Context, trusted?: ReadonlySet<string>): void {
+    if (this.isCrossOrigin(ctx, trusted)) throw new CrossOriginRequestError();
   }
 
   /**

@@ -1,6 +1,13 @@
 import type { Context, Middleware, Next } from 'koa';
 
-import { type SessionError, SessionFactorError, SessionNotFreshError, SessionRequiredError } from '../core/errors.js';
+import {
+  CrossOriginRequestError,
+  type SessionError,
+  SessionFactorError,
+  SessionNotFreshError,
+  SessionRequiredError,
+  withoutPlaces,
+} from '../core/errors.js';
 import { after, type Eventual, lastly } from '../core/eventual.js';
 import { missingFactors } from '../session/factors.js';
 import { isStale } from '../session/times.js';
@@ -29,13 +36,14 @@ interface Rule {
   /** `undefined`: the guard around this one decides. */
   touch: boolean | undefined;
   trustedOrigins: ReadonlySet<string>;
+  isDevelopment: boolean;
 }
 
-function ruleOf({ service, options }: Demand): Rule {
+function ruleOf({ service, options }: Demand, isDevelopment: boolean): Rule {
   const { autoError = service.settings.autoError, check, maxAuthAge, authoritative = false, touch } = options;
   const factors = options.factors && listsOf(options.factors);
   const trustedOrigins = options.trustedOrigins ? originSet(options.trustedOrigins) : NO_ORIGINS;
-  return { service, autoError, check, factors, maxAuthAge, authoritative, touch, trustedOrigins };
+  return { service, autoError, check, factors, maxAuthAge, authoritative, touch, trustedOrigins, isDevelopment };
 }
 
 /** Handles an error; by default it is thrown on. */
@@ -45,9 +53,11 @@ export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
  * The guard around a route. Before anything of the route runs, each demand is met or the route fails. After it, before
  * the response leaves, what the action changed is saved. Guards may stand within each other, or follow one another: each is
  * judged by its own demands.
+ *
+ * @param isDevelopment whether the errors of refusals have the places of their stack, which development servers show
  */
-export function guard(demands: readonly Demand[], fail: Fail = rethrow): Middleware {
-  const rules = demands.map(ruleOf);
+export function guard(demands: readonly Demand[], isDevelopment: boolean, fail: Fail = rethrow): Middleware {
+  const rules = demands.map(demand => ruleOf(demand, isDevelopment));
   // An async function would make one more promise for each request.
   return (ctx, next) => {
     const scope = scopeOf(ctx);
@@ -190,7 +200,7 @@ function admitAll(rules: readonly Rule[], ctx: Context, undo: Undo[], from = 0):
 /** Returns a promise only if there is something to wait for. */
 function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
   const { service, trustedOrigins } = rule;
-  service.assertSameOrigin(ctx, trustedOrigins);
+  if (service.isCrossOrigin(ctx, trustedOrigins)) throw made(rule, () => new CrossOriginRequestError());
   const request = service.requestSession(ctx) as RequestSession;
   // A log-in below this guard is let in from where the guard lets in.
   if (trustedOrigins.size > 0) undo.push(request.trust(trustedOrigins));
@@ -200,9 +210,9 @@ function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
 function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void> {
   const { autoError, check, factors, maxAuthAge } = rule;
   const { unauthenticatedStatus, clock } = rule.service.settings;
-  // The error is made only when it is thrown, because its stack trace costs as much as the rest of a request.
+  // The error is made only when it is thrown, because it costs as much as the rest of a request.
   const refuse = (refusal: () => SessionError): void => {
-    if (autoError) throw refusal();
+    if (autoError) throw made(rule, refusal);
     undo.push(request.refuse());
   };
   const session = request.current;
@@ -215,6 +225,10 @@ function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void
     return refuse(() => new SessionNotFreshError());
   if (!check) return undefined;
   return pass(check(session.data, session), () => refuse(() => new SessionRequiredError(unauthenticatedStatus)));
+}
+
+function made({ isDevelopment }: Rule, refusal: () => SessionError): SessionError {
+  return isDevelopment ? refusal() : withoutPlaces(refusal);
 }
 
 /** Awaits the result of a `check`, including thenables that are not native promises. */

@@ -237,7 +237,7 @@ export class SessionCookie<T extends object> {
         `requireSession: cookie: ${cookie.name}; leave it out, and ask the ${cookie.name} itself: its requireSession()`,
       );
     }
-    return guard([{ service: this.#service, options: demand }]);
+    return guard([{ service: this.#service, options: demand }], process.env['NODE_ENV'] !== 'production');
   }
 
   /**
