@@ -30,3 +30,14 @@ export function lastly<A>(run: () => Eventual<A>, end: () => void): Eventual<A> 
     if (!isPending) end();
   }
 }
+
+/** Returns a promise of what a call returns or throws. An async function would make another one of a promise. */
+export function promised<A>(call: () => Eventual<A>): Promise<A> {
+  try {
+    const value = call();
+    return value instanceof Promise ? value : Promise.resolve(value);
+  } catch (error) {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- handed on as it is
+    return Promise.reject(error);
+  }
+}

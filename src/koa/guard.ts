@@ -8,7 +8,7 @@ import {
   SessionRequiredError,
   withoutPlaces,
 } from '../core/errors.js';
-import { after, type Eventual, lastly } from '../core/eventual.js';
+import { after, type Eventual, lastly, promised } from '../core/eventual.js';
 import { missingFactors } from '../session/factors.js';
 import { isStale } from '../session/times.js';
 import type { CookieService } from './cookie-service.js';
@@ -132,7 +132,7 @@ export function runAndSettle(
   end: () => void = nothing,
 ): Promise<void> {
   // Not an async function, which would make two more promises for each request.
-  return started(run).then(
+  return promised(run).then(
     () => lastly(() => settle(ctx.status, ctx, next, fail), end),
     (error: unknown) => {
       // The application's own error handler is in use; routing-controllers' would have answered by now.
@@ -140,17 +140,6 @@ export function runAndSettle(
       return lastly(() => after(settled(), () => rethrow(error)), end);
     },
   );
-}
-
-/** Runs what answers a request. Returns a promise in any case. */
-function started(run: () => unknown): Promise<unknown> {
-  try {
-    const running = run();
-    return running instanceof Promise ? running : Promise.resolve(running);
-  } catch (error) {
-    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- whatever the application throws
-    return Promise.reject(error);
-  }
 }
 
 function nothing(): void {
@@ -192,7 +181,8 @@ function admitAll(rules: readonly Rule[], ctx: Context, undo: Undo[], from = 0):
   for (let at = from; at < rules.length; at++) {
     const rule = rules[at];
     const admission = rule && admit(rule, ctx, undo);
-    if (admission) return admission.then(() => admitAll(rules, ctx, undo, at + 1));
+    if (admission)
+      return at === rules.length - 1 ? admission : admission.then(() => admitAll(rules, ctx, undo, at + 1));
   }
   return undefined;
 }

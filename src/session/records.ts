@@ -151,14 +151,17 @@ export class Records<T extends object> {
 
   /** Reports what is `later`, each time: the store may hold a living session, and this process cannot open it. */
   #look(id: string, hash: string | undefined): Eventual<StoredState | Closed> {
-    const judged = after(this.store.read(id), record => this.#judge(record, id, hash, this.times.now()));
-    return after(judged, stored => {
-      if (!isClosed(stored) || !stored.error) return stored;
-      const { error, closed: _later, ...session } = stored;
-      const time = new Date(this.times.now());
-      this.events.emit('unavailable', { ...session, operation: 'read', error: error.cause, time });
-      return stored;
-    });
+    return this.store
+      .read(id)
+      .then(record => after(this.#judge(record, id, hash, this.times.now()), stored => this.#reportLater(stored)));
+  }
+
+  #reportLater(stored: StoredState | Closed): StoredState | Closed {
+    if (!isClosed(stored) || !stored.error) return stored;
+    const { error, closed: _later, ...session } = stored;
+    const time = new Date(this.times.now());
+    this.events.emit('unavailable', { ...session, operation: 'read', error: error.cause, time });
+    return stored;
   }
 
   /**

@@ -3,7 +3,7 @@ import { SessionBackend, type WriteOutcome } from '../core/backend.js';
 import { SessionConfigurationError, SessionError, SessionUnavailableError } from '../core/errors.js';
 import { endsAll } from '../core/ends-all.js';
 import { engineClockOf } from '../core/engine-clock.js';
-import type { Eventual } from '../core/eventual.js';
+import { type Eventual, promised } from '../core/eventual.js';
 import type { SessionLimit } from '../core/limit.js';
 import { findingsOf, type StoreFinding, wrongClock } from '../core/findings.js';
 import { wantsNearCache } from '../core/near-cache.js';
@@ -344,7 +344,7 @@ export class Store {
    * @param onWatched see {@link Deadlines.within}
    * @throws SessionUnavailableError when it fails or takes too long; the engine's own error is its `cause`
    */
-  async #call<R>(
+  #call<R>(
     operation: BackendOperation,
     subject: Subject,
     run: (backend: SessionBackend) => Promise<R>,
@@ -353,17 +353,24 @@ export class Store {
   ): Promise<R> {
     const backend = this.#found();
     const begun = this.events.diagnostics.beginCall();
-    try {
-      const settled = this.clock.settled();
-      const answer = await this.#deadlines.within(run(backend), () => this.#late(operation), onLate, onWatched);
-      if (settled && !(await settled)) this.clock.doWithout();
+    const settled = this.clock.settled();
+    const done = (answer: R): R => {
       this.orphans.catchUp();
       if (begun !== undefined) this.#tell(begun, operation, subject, outcomeOf(operation, answer));
       return answer;
-    } catch (error) {
+    };
+    const fail = (error: unknown): never => {
       if (begun !== undefined) this.#tell(begun, operation, subject, outcomeOfFailure(error));
       throw this.#failure(operation, error);
-    }
+    };
+    // Not an async function, which would make two more promises for each call.
+    const called = promised(() => run(backend));
+    const answering = this.#deadlines.within(called, () => this.#late(operation), onLate, onWatched);
+    return answering.then(answer => (settled ? this.#settled(settled).then(() => done(answer)) : done(answer)), fail);
+  }
+
+  async #settled(settled: Promise<unknown>): Promise<void> {
+    if (!(await settled)) this.clock.doWithout();
   }
 
   #late(asked: string): Error {
