@@ -4,6 +4,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { SessionConfigurationError } from '../../core/errors.js';
 import { freeBytes } from '../free-bytes.js';
 import { EARLIER_FORMAT, FORMAT, LAYOUT } from './layout.js';
+import { mapSize } from './map-size.js';
 
 const ROOM_TO_OPEN = 1024 * 1024;
 
@@ -34,6 +35,7 @@ export function openFolder(folder: string): RootDatabase<string, Buffer> {
       ...LAYOUT,
       path: folder,
       noSubdir: false,
+      mapSize: mapSize(),
       // A commit is complete only when it has reached the disk.
       overlappingSync: false,
       // With batching, a commit that fails also rejects an internal promise of lmdb that cannot be caught: the process would
