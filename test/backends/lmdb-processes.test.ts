@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -78,5 +78,73 @@ describe('the memory map', () => {
     await backend.create(record);
     expect(await backend.read(record.id)).toEqual(record);
     await backend.close();
+  });
+});
+
+function anotherCopy(): typeof LmdbBackend {
+  let copy = LmdbBackend;
+  jest.isolateModules(() => {
+    copy = jest.requireActual<{ LmdbBackend: typeof LmdbBackend }>('../../src/backends/lmdb/backend.js').LmdbBackend;
+  });
+  return copy;
+}
+
+describe('a folder that is opened twice in one process', () => {
+  it.each(['the library', 'another copy of the library'])(
+    'by %s keeps its locks when another process opens it',
+    async by => {
+      const folder = newFolder();
+      const first = new LmdbBackend({ path: folder });
+      const record = sessionRecord({ principal: 'ada' });
+      await first.create(record);
+      expect(await first.read(record.id)).toEqual(record);
+      const Backend = by === 'the library' ? LmdbBackend : anotherCopy();
+      expect(Backend === LmdbBackend).toBe(by === 'the library');
+      const second = new Backend({ path: folder });
+      const elsewhere = await openInProcess(fork('serve-lmdb'), folder);
+      // It took the entry of the first one in the table of snapshots, which it had made anew.
+      for (const backend of [elsewhere, first, second]) {
+        expect(await backend.read(record.id)).toEqual(record);
+        expect(await backend.listByPrincipal('ada')).toEqual([record]);
+      }
+      for (const backend of [elsewhere, second, first]) await backend.close();
+    },
+  );
+});
+
+describe('a data file that has only the first of its two pages', () => {
+  const FIRST_PAGE = 4096;
+  /** Returns the folder and the whole file. */
+  async function cutShort(): Promise<[string, string, Buffer]> {
+    const folder = newFolder();
+    await new LmdbBackend({ path: folder }).close();
+    const file = path.join(folder, 'data.mdb');
+    const whole = readFileSync(file);
+    truncateSync(file, FIRST_PAGE);
+    return [folder, file, whole];
+  }
+
+  it('is waited for, because another process makes it', async () => {
+    const [folder, file, whole] = await cutShort();
+    const wait = jest.spyOn(Atomics, 'wait').mockImplementation(() => {
+      writeFileSync(file, whole);
+      return 'timed-out';
+    });
+    try {
+      await new LmdbBackend({ path: folder }).close();
+      expect(wait).toHaveBeenCalledTimes(1);
+    } finally {
+      wait.mockRestore();
+    }
+  });
+
+  it('is refused in the end, because LMDB would end the process', async () => {
+    const [folder] = await cutShort();
+    const wait = jest.spyOn(Atomics, 'wait').mockReturnValue('timed-out');
+    try {
+      expect(() => new LmdbBackend({ path: folder })).toThrow(/has a data.mdb that is no LMDB database/);
+    } finally {
+      wait.mockRestore();
+    }
   });
 });
