@@ -110,7 +110,34 @@ describe('a folder that is opened twice in one process', () => {
       for (const backend of [elsewhere, second, first]) await backend.close();
     },
   );
+
+  const TIMES = rounds(100);
+  it(`while a write is under way does not stop the process: ${counted(TIMES)} times`, async () => {
+    const child = fork('handle-lmdb');
+    expect(await answerOf(child, `open-again ${TIMES} ${newFolder()}`)).toBe(`stored ${TIMES}`);
+  }, 60_000);
+
+  it('has what a handle was told before it was closed, and is open for the others', async () => {
+    const folder = newFolder();
+    const [first, second] = [new LmdbBackend({ path: folder }), new LmdbBackend({ path: path.join(folder, '.') })];
+    const records = Array.from({ length: 20 }, () => sessionRecord());
+    const writes = records.map(record => first.create(record));
+    const closing = first.close();
+    const third = new LmdbBackend({ path: folder });
+    await closing;
+    expect(new Set(await Promise.all(writes))).toEqual(new Set([true]));
+    await second.close();
+    for (const record of records) expect(await third.read(record.id)).toEqual(record);
+    await expect(second.read('x')).rejects.toThrow('LmdbBackend is closed');
+    await third.close();
+  });
 });
+
+const BACKUPS = rounds(20);
+it(`close waits for a backup, and does not end the process: ${counted(BACKUPS)} times`, async () => {
+  const child = fork('handle-lmdb');
+  expect(await answerOf(child, `close-during-backup ${BACKUPS} ${newFolder()}`)).toBe(`copied ${BACKUPS}`);
+}, 120_000);
 
 describe('a data file that has only the first of its two pages', () => {
   const FIRST_PAGE = 4096;

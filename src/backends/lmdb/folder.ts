@@ -16,7 +16,7 @@ const PRIVATE = { permissionsMode: 0o600 };
  *
  * @throws SessionConfigurationError when the folder cannot be used, is on a full disk or holds other data
  */
-export function openFolder(folder: string): RootDatabase<string, Buffer> {
+export function openRoot(folder: string): RootDatabase<string, Buffer> {
   const refuse = (problem: string, cause?: unknown): never => {
     throw new SessionConfigurationError(`path: ${folder} ${problem}`, { cause });
   };
