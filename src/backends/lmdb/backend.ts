@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs';
 import path from 'node:path';
-import type { Database, RootDatabase } from 'lmdb';
 import { AT_ONCE, type AtOnce } from '../../core/at-once.js';
 import { SessionBackend, type WriteOutcome } from '../../core/backend.js';
 import { type Check, constructorOptions, type OptionTable, refusal, text } from '../../core/checks.js';
@@ -17,18 +16,9 @@ import { decodeRecord, encodeRecord, headsOf, isMadeBefore } from '../record-tex
 import { copyTo } from './backup.js';
 import { Changes } from './changes.js';
 import { findingsOfFolder } from './check.js';
-import { messageOf, openFolder } from './folder.js';
-import {
-  CHANGES,
-  expiryKey,
-  LAYOUT,
-  newestFirst,
-  partsOfExpiryKey,
-  principalKey,
-  recordKeyOf,
-  toId,
-  toKey,
-} from './layout.js';
+import { messageOf } from './folder.js';
+import { expiryKey, newestFirst, partsOfExpiryKey, principalKey, recordKeyOf, toId, toKey } from './layout.js';
+import { OpenFolder } from './open-folder.js';
 import { giveUpReserve, keepReserve } from './reserve.js';
 
 /** Options of {@link LmdbBackend}. */
@@ -75,14 +65,11 @@ const ROOM_TO_WRITE = 4 * 1024 * 1024;
  */
 export class LmdbBackend extends SessionBackend {
   readonly #folder: string;
-  readonly #root: RootDatabase<string, Buffer>;
-  readonly #records: Database<string, Buffer>;
-  /** Hash of the principal, the instant of the log-in, then the key of the record; no values. */
-  readonly #byPrincipal: Database<string, Buffer>;
-  /** Instant of expiry, then the key of the record; no values. */
-  readonly #byExpiry: Database<string, Buffer>;
+  readonly #store: OpenFolder;
   readonly #changes: Changes;
   readonly #looks: Looks<unknown>;
+  /** What is under way outside of the writes. */
+  readonly #underWay = new Set<Promise<unknown>>();
   #writes = 0;
   #closing: Promise<void> | undefined;
   #sweepPace: Pace | undefined;
@@ -99,12 +86,9 @@ export class LmdbBackend extends SessionBackend {
     const { path: folder } = constructorOptions(options, OPTIONS, 'LmdbBackend', EXAMPLE);
     if (folder === undefined) throw refusal('LmdbBackend', 'path', 'undefined', PATH.instead);
     this.#folder = path.resolve(folder);
-    this.#root = openFolder(this.#folder);
+    this.#store = OpenFolder.open(this.#folder);
     keepReserve(this.#folder);
-    this.#records = this.#root.openDB('records', LAYOUT);
-    this.#byPrincipal = this.#root.openDB('by-principal', LAYOUT);
-    this.#byExpiry = this.#root.openDB('by-expiry', LAYOUT);
-    this.#changes = new Changes(this.#root, this.#root.openDB('changes', CHANGES), read => this.#look(read));
+    this.#changes = new Changes(this.#store.root, this.#store.changes, read => this.#look(read));
     this.#looks = new Looks(this.#changes, error => error);
   }
 
@@ -120,7 +104,7 @@ export class LmdbBackend extends SessionBackend {
 
   /** @internal */
   [FINDINGS](): Promise<StoreFinding[]> {
-    return this.#read(() => findingsOfFolder(this.#folder, this.#root));
+    return this.#read(() => findingsOfFolder(this.#folder, this.#store.root));
   }
 
   /**
@@ -131,8 +115,8 @@ export class LmdbBackend extends SessionBackend {
    * @throws Error when the folder has something in it, or the copy cannot be written
    */
   async backup(folder: string): Promise<void> {
-    if (this.#closing) throw new Error('LmdbBackend is closed');
-    await copyTo(path.resolve(folder), to => this.#root.backup(to, true));
+    this.#assertOpen();
+    await this.#during(copyTo(path.resolve(folder), to => this.#store.root.backup(to, true)));
   }
 
   async create(record: SessionRecord, limit?: SessionLimit): Promise<boolean> {
@@ -189,7 +173,7 @@ export class LmdbBackend extends SessionBackend {
   listByPrincipal(principal: string, limit = Infinity): Promise<SessionRecord[]> {
     return this.#read(() => {
       const records: SessionRecord[] = [];
-      for (const entry of this.#byPrincipal.getKeys({ ...newestFirst(principal), limit })) {
+      for (const entry of this.#store.byPrincipal.getKeys({ ...newestFirst(principal), limit })) {
         const row = this.#find(recordKeyOf(entry));
         if (row) records.push(row.record);
       }
@@ -203,7 +187,7 @@ export class LmdbBackend extends SessionBackend {
     onEnded?: (ids: readonly string[]) => void,
   ): Promise<string[]> {
     const spared = exceptId === undefined ? undefined : toKey(exceptId);
-    const keys = await this.#keysOf(principal);
+    const keys = await this.#during(this.#keysOf(principal));
     const ended: string[] = [];
     for (let start = 0; start < keys.length; start += REVOCATION_BATCH) {
       const batch = keys.slice(start, start + REVOCATION_BATCH).filter(key => !spared?.equals(key));
@@ -264,7 +248,7 @@ export class LmdbBackend extends SessionBackend {
       if (!last) return ended;
       from = last;
       await pace.rest();
-      if (this.#closing) throw new Error('LmdbBackend is closed');
+      this.#assertOpen();
     }
   }
 
@@ -293,7 +277,7 @@ export class LmdbBackend extends SessionBackend {
       const rows: (Row & { bytes: number })[] = [];
       let bytes = 0;
       const range = { ...(from && { start: from, exclusiveStart: true }), limit: LOOK_BATCH };
-      for (const { key, value } of this.#records.getRange(range)) {
+      for (const { key, value } of this.#store.records.getRange(range)) {
         const copy = Buffer.from(key);
         rows.push({ key: copy, record: decodeRecord(toId(copy), value), bytes: Buffer.byteLength(value) });
         bytes += value.length;
@@ -310,8 +294,28 @@ export class LmdbBackend extends SessionBackend {
 
   close(): Promise<void> {
     this.#looks.close();
-    this.#closing ??= this.#root.close();
+    this.#closing ??= this.#endHandle();
     return this.#closing;
+  }
+
+  #assertOpen(): void {
+    if (this.#closing) throw new Error('LmdbBackend is closed');
+  }
+
+  async #endHandle(): Promise<void> {
+    // A backup that goes on to read a closed database ends the process.
+    await Promise.allSettled(this.#underWay);
+    await this.#store.close();
+  }
+
+  /** Does what `close` waits for. */
+  async #during<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#underWay.delete(work);
+    }
   }
 
   /**
@@ -323,22 +327,22 @@ export class LmdbBackend extends SessionBackend {
   }
 
   #look<T>(look: () => T): T {
-    if (this.#closing) throw new Error('LmdbBackend is closed');
-    this.#root.resetReadTxn();
+    this.#assertOpen();
+    this.#store.root.resetReadTxn();
     try {
       return look();
     } finally {
       // While a snapshot is open, LMDB uses no freed page again: it must not stay open where this process is stopped.
-      this.#root.resetReadTxn();
+      this.#store.root.resetReadTxn();
     }
   }
 
   /** Runs `change` as one transaction. No write of this or another process comes between its steps. */
   async #write<T>(change: () => T): Promise<T> {
-    if (this.#closing) throw new Error('LmdbBackend is closed');
-    if (++this.#writes % WRITES_TO_READER_CHECK === 0) this.#root.readerCheck();
+    this.#assertOpen();
+    if (++this.#writes % WRITES_TO_READER_CHECK === 0) this.#store.root.readerCheck();
     try {
-      return await this.#root.transaction(change);
+      return await this.#store.root.transaction(change);
     } catch (error) {
       throw await this.#explain(error);
     }
@@ -370,7 +374,7 @@ export class LmdbBackend extends SessionBackend {
   }
 
   #find(key: Buffer): Row | undefined {
-    const text = this.#records.get(key);
+    const text = this.#store.records.get(key);
     return text === undefined ? undefined : { key, record: decodeRecord(toId(key), text) };
   }
 
@@ -393,9 +397,9 @@ export class LmdbBackend extends SessionBackend {
   #counted(principal: string, limit: SessionLimit): Row[] {
     const range = newestFirst(principal);
     // So few entries decide nothing, whatever the records are.
-    if (this.#byPrincipal.getKeysCount({ ...range, limit: limit.most }) < limit.most) return [];
+    if (this.#store.byPrincipal.getKeysCount({ ...range, limit: limit.most }) < limit.most) return [];
     const rows: Row[] = [];
-    for (const entry of this.#byPrincipal.getKeys(range)) {
+    for (const entry of this.#store.byPrincipal.getKeys(range)) {
       const row = this.#find(recordKeyOf(entry));
       if (row && counts(row.record, limit) && rows.push(row) === mostCounted(limit)) break;
     }
@@ -408,17 +412,17 @@ export class LmdbBackend extends SessionBackend {
   }
 
   #add({ key, record }: Row): void {
-    void this.#records.put(key, encodeRecord(record));
-    void this.#byExpiry.put(expiryKey(record.expiresAt, key), '');
+    void this.#store.records.put(key, encodeRecord(record));
+    void this.#store.byExpiry.put(expiryKey(record.expiresAt, key), '');
     if (record.principal !== undefined)
-      void this.#byPrincipal.put(principalKey(record.principal, record.createdAt, key), '');
+      void this.#store.byPrincipal.put(principalKey(record.principal, record.createdAt, key), '');
   }
 
   #remove({ key, record }: Row): void {
-    void this.#records.remove(key);
-    void this.#byExpiry.remove(expiryKey(record.expiresAt, key));
+    void this.#store.records.remove(key);
+    void this.#store.byExpiry.remove(expiryKey(record.expiresAt, key));
     if (record.principal !== undefined)
-      void this.#byPrincipal.remove(principalKey(record.principal, record.createdAt, key));
+      void this.#store.byPrincipal.remove(principalKey(record.principal, record.createdAt, key));
   }
 
   /**
@@ -426,32 +430,33 @@ export class LmdbBackend extends SessionBackend {
    * keeps open over several turns.
    */
   async #keysOf(principal: string): Promise<Buffer[]> {
-    if (this.#closing) throw new Error('LmdbBackend is closed');
-    this.#root.resetReadTxn();
-    const transaction = this.#root.useReadTransaction();
+    this.#assertOpen();
+    this.#store.root.resetReadTxn();
+    const transaction = this.#store.root.useReadTransaction();
     try {
       const keys: Buffer[] = [];
       const range = newestFirst(principal);
       for (;;) {
         let last: Buffer | undefined;
-        for (const entry of this.#byPrincipal.getKeys({ ...range, limit: NAMES_AT_ONCE, transaction })) {
+        for (const entry of this.#store.byPrincipal.getKeys({ ...range, limit: NAMES_AT_ONCE, transaction })) {
           last = Buffer.from(entry);
           keys.push(recordKeyOf(last));
         }
         if (keys.length % NAMES_AT_ONCE !== 0 || !last) return keys;
         Object.assign(range, { start: last, exclusiveStart: true });
         await new Promise(resolve => setImmediate(resolve));
+        this.#assertOpen();
       }
     } finally {
       transaction.done();
-      this.#root.resetReadTxn();
+      this.#store.root.resetReadTxn();
     }
   }
 
   /** Returns copies of the first entries of expired records, because LMDB reuses its buffer. */
   #expired(now: number, limit: number): Buffer[] {
     const entries: Buffer[] = [];
-    for (const entry of this.#byExpiry.getKeys({ limit })) {
+    for (const entry of this.#store.byExpiry.getKeys({ limit })) {
       if (partsOfExpiryKey(entry).expiresAt > now) break;
       entries.push(Buffer.from(entry));
     }
@@ -465,7 +470,7 @@ export class LmdbBackend extends SessionBackend {
   #removeExpired(entries: readonly Buffer[], now: number): number {
     const removed: Buffer[] = [];
     for (const entry of entries) {
-      void this.#byExpiry.remove(entry);
+      void this.#store.byExpiry.remove(entry);
       const row = this.#find(partsOfExpiryKey(entry).recordKey);
       if (!row || row.record.expiresAt > now) continue;
       this.#remove(row);
