@@ -23,6 +23,7 @@ import { visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
 import { seed } from '../support/seed.js';
 import { sessionRecord } from '../support/session-record.js';
+import '../support/short-waits.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-moving-'));
 const children = [forkModule('serve-moving'), forkModule('serve-moving')] as const;

@@ -18,6 +18,7 @@ import { startRedisCluster, withClient } from '../support/redis-cluster.js';
 import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
 import { sessionRecord as record } from '../support/session-record.js';
 import { readsOn, usesNoCommand } from '../support/uses-no-command.js';
+import '../support/short-waits.js';
 
 let prefixes = 0;
 const prefixOf = new WeakMap<SessionBackend, string>();
