@@ -66,11 +66,14 @@ describeWith('redis', 'MovingBackend between engines', () => {
 
   describeSessionBackend(
     'from LMDB to Redis',
-    () =>
-      new MovingBackend({
+    async () => {
+      // A sweep scans all keys of the server.
+      await redis.flushAll();
+      return new MovingBackend({
         from: new LmdbBackend({ path: path.join(work, `store-${folders++}`) }),
         to: new RedisBackend({ client: redis, prefix: `moving-${folders++}:` }),
-      }),
+      });
+    },
     suite,
   );
 });

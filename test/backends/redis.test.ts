@@ -52,6 +52,8 @@ describeWith('redis', 'on one server', () => {
   describe.each(REDIS_PACKAGES)('with a client of $name', ({ name, single, sentinel }) => {
     let subject: OpenClient;
     beforeAll(async () => {
+      // A sweep scans all keys of the server, those of other tests, too.
+      await client.flushAll();
       subject = await single({ port: server.port });
     });
     afterAll(() => subject.destroy());
