@@ -25,13 +25,13 @@ const namesFiles = args.some(
 );
 const leavesOut = mode === undefined && !namesFiles;
 
-/** The slow ones wait for servers and browsers for half of their time. */
-const workers = Math.ceil(availableParallelism() * 1.5);
+/** The slow ones wait for servers and browsers for more than half of their time. */
+const workers = availableParallelism() * 2;
 
 if (leavesOut) args.push(...withoutSlowTests);
 else if (mode === '--rest') args.unshift(`--maxWorkers=${workers}`, ...Object.keys(slowTests));
 
-/** Random tests run a tenth of their rounds where a person waits for them. */
+/** Random tests run a tenth of their rounds, or fewer, where a person waits for them. */
 const fewerRounds = { ROUNDS: 'few' };
 const isShort = leavesOut && process.env.CI !== 'true';
 

@@ -19,9 +19,11 @@ const PATIENCE = 2_000;
 /** The most by which batches grow. The largest still takes a few milliseconds. */
 const MOST_GROWTH = 3;
 
-/** Milliseconds. Even the smallest batch is followed by several requests, and a slow engine still gets its sweep. */
-const SHORTEST_REST = 5;
-const LONGEST_REST = 1_000;
+/**
+ * The bounds of a rest, in milliseconds. Even the smallest batch is followed by several requests, and a slow engine still gets
+ * its sweep. They are not frozen, because tests shorten them.
+ */
+export const REST_TIMES = { shortest: 5, longest: 1_000 };
 
 /**
  * The pace of background work, done in small batches beside requests. The rest after each batch depends on how long the batch
@@ -49,7 +51,7 @@ export class Pace {
   async rest(): Promise<void> {
     const now = performance.now();
     const rests = Math.max(FEWEST_RESTS, this.rests / this.#growthAt(now));
-    await wait(Math.min(Math.max((now - this.#begun) * rests, SHORTEST_REST), LONGEST_REST));
+    await wait(Math.min(Math.max((now - this.#begun) * rests, REST_TIMES.shortest), REST_TIMES.longest));
     this.#begun = performance.now();
   }
 

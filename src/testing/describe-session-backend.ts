@@ -33,7 +33,10 @@ export interface DescribeSessionBackendOptions {
    * folder. If it is given, each method must reject from then on, instead of answering that what it cannot see is absent.
    */
   cutOff?: (backend: SessionBackend) => unknown;
-  /** The number of random races in the resurrection case, and ten times the number in the revocation case; 1,000. */
+  /**
+   * The number of random races in the resurrection case, and ten times the number in the revocation case; 1,000. With fewer,
+   * cases that go one step after another have fewer rounds, too.
+   */
   races?: number;
   /** Seed of the random choices; a new one in each run. A failure prints the one to give here. */
   seed?: number;

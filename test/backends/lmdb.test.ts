@@ -13,6 +13,7 @@ import { forkModule } from '../support/child.js';
 import { until } from '../support/engines.js';
 import { sessionRecord } from '../support/session-record.js';
 import { mountSmallDisk, unmountSmallDisks } from '../support/small-disk.js';
+import '../support/short-waits.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-lmdb-'));
 const children = [forkModule('serve-lmdb'), forkModule('serve-lmdb')];

@@ -23,6 +23,7 @@ import { visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
 import { seed } from '../support/seed.js';
 import { sessionRecord } from '../support/session-record.js';
+import '../support/short-waits.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-moving-'));
 const children = [forkModule('serve-moving'), forkModule('serve-moving')] as const;
@@ -65,11 +66,14 @@ describeWith('redis', 'MovingBackend between engines', () => {
 
   describeSessionBackend(
     'from LMDB to Redis',
-    () =>
-      new MovingBackend({
+    async () => {
+      // A sweep scans all keys of the server.
+      await redis.flushAll();
+      return new MovingBackend({
         from: new LmdbBackend({ path: path.join(work, `store-${folders++}`) }),
         to: new RedisBackend({ client: redis, prefix: `moving-${folders++}:` }),
-      }),
+      });
+    },
     suite,
   );
 });

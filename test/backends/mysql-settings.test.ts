@@ -10,6 +10,7 @@ import { describeSessionBackend } from '../../src/testing/index.js';
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { describeWith, mysqlUrl, until } from '../support/engines.js';
 import { sessionRecord } from '../support/session-record.js';
+import '../support/short-waits.js';
 
 /** Options of the driver that change what it sends, or what it makes of an answer. */
 const DRIVER: PoolOptions = {

@@ -8,6 +8,7 @@ import { describeSessionBackend, openInProcess } from '../../src/testing/index.j
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { describeWith, mysqlUrl } from '../support/engines.js';
+import '../support/short-waits.js';
 
 describeWith('mysql', 'on a real server', () => {
   const database = `rcs_test_${process.pid}`;

@@ -8,6 +8,7 @@ import { describeSessionBackend } from '../../src/testing/index.js';
 import { describeWith, startPgBouncer, startPostgres, type PrivateServer } from '../support/engines.js';
 import { interceptedPool } from '../support/intercepted-pool.js';
 import { sessionRecord } from '../support/session-record.js';
+import '../support/short-waits.js';
 
 /** Fewer than the clients have, so that each statement may reach another connection of the server. */
 const CONNECTIONS = 4;

@@ -20,6 +20,7 @@ import { interceptedPool } from '../support/intercepted-pool.js';
 import { SECRET, startApp } from '../support/app.js';
 import { UserSession } from '../support/life.js';
 import { sessionRecord } from '../support/session-record.js';
+import '../support/short-waits.js';
 
 @JsonController()
 class Guarded {

@@ -38,7 +38,16 @@ const codesOf = async (findings: ReturnType<typeof check>): Promise<string[]> =>
 const SOUND = ['--appendonly', 'yes'];
 
 describeWith('redis', 'check()', () => {
-  describe.each(REDIS_PACKAGES)('with a client of $name', ({ single, sentinel, cluster }) => {
+  /** A cluster for all tests of it. */
+  let nodes: PrivateServer[];
+  beforeAll(async () => {
+    nodes = await startRedisCluster();
+  });
+  afterAll(async () => {
+    for (const node of nodes) await node.stop();
+  });
+
+  describe.each(REDIS_PACKAGES)('with a client of $name', ({ single, sentinel }) => {
     const servers: PrivateServer[] = [];
     const clients: { destroy: () => unknown }[] = [];
     afterEach(async () => {
@@ -159,8 +168,6 @@ describeWith('redis', 'check()', () => {
     });
 
     it('refuses a plain client on a node of a cluster, and says what to write', async () => {
-      const nodes = await startRedisCluster();
-      servers.push(...nodes);
       const backend = new RedisBackend({ client: await connected(nodes[0]!) });
       const warnings: { code?: string; message: string }[] = [];
       const emitWarning = jest.spyOn(process, 'emitWarning').mockImplementation((message, options) => {
@@ -181,39 +188,41 @@ describeWith('redis', 'check()', () => {
     });
 
     it('explains a redirection where nobody has looked before', async () => {
-      const nodes = await startRedisCluster();
-      servers.push(...nodes);
       const backend = new RedisBackend({ client: await connected(nodes[0]!) });
       const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => backend.create(record())));
       const refused = outcomes.filter(outcome => outcome.status === 'rejected');
       expect(refused.length).toBeGreaterThan(0);
       for (const { reason } of refused) expect(reason).toMatchObject({ code: 'ERR_SESSION_CONFIG' });
     });
+  });
 
-    it('looks at each master of a cluster, and names the one with which something is wrong', async () => {
-      const nodes = await startRedisCluster();
-      servers.push(...nodes);
-      const opened = await cluster(nodes.map(({ port }) => port));
-      clients.push(opened);
+  // The last one, because a master is killed.
+  it('looks at each master of a cluster with either client, and names the one with which something is wrong', async () => {
+    const opened = await Promise.all(REDIS_PACKAGES.map(each => each.cluster(nodes.map(({ port }) => port))));
+    const checkByEach = () => Promise.all(opened.map(({ client }) => check(client)));
+    try {
       for (const node of nodes) await withClient(node, client => client.configSet('save', '3600 1'));
-      expect(await check(opened.client)).toEqual([]);
+      expect(await checkByEach()).toEqual([[], []]);
       const [, bad, poor] = nodes as [PrivateServer, PrivateServer, PrivateServer];
       await withClient(bad, client => client.configSet('maxmemory-policy', 'allkeys-random'));
       await withClient(poor, client => client.aclSetUser('default', ['-zadd']));
-      const findings = await check(opened.client);
-      expect(findings.map(({ code }) => code).sort()).toEqual(['REDIS_EVICTION', 'REDIS_RIGHTS']);
-      expect(findings.find(({ code }) => code === 'REDIS_EVICTION')?.message).toContain(`127.0.0.1:${bad.port}`);
+      for (const findings of await checkByEach()) {
+        expect(findings.map(({ code }) => code).sort()).toEqual(['REDIS_EVICTION', 'REDIS_RIGHTS']);
+        expect(findings.find(({ code }) => code === 'REDIS_EVICTION')?.message).toContain(`127.0.0.1:${bad.port}`);
+      }
       await withClient(poor, client => client.aclSetUser('default', ['+zadd']));
       await poor.kill('SIGKILL');
+      const messageOf = (findings: Awaited<ReturnType<typeof check>>, wanted: string) =>
+        findings.find(({ code }) => code === wanted)?.message;
       await until(
-        async () => (await codesOf(check(opened.client))).some(code => code === 'REDIS_CLUSTER_STATE'),
+        async () => (await checkByEach()).every(findings => messageOf(findings, 'REDIS_CLUSTER_STATE') !== undefined),
         'the cluster to notice',
-        20,
       );
-      expect((await check(opened.client)).find(({ code }) => code === 'REDIS_UNREACHABLE')?.message).toContain(
-        `${poor.port}`,
-      );
-    });
+      for (const findings of await checkByEach())
+        expect(messageOf(findings, 'REDIS_UNREACHABLE')).toContain(`${poor.port}`);
+    } finally {
+      for (const client of opened) client.destroy();
+    }
   });
 });
 

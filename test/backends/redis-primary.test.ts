@@ -13,7 +13,7 @@ import { describeWith, startRedis, until, type PrivateServer } from '../support/
 import { followPrimary } from '../support/follow-primary.js';
 import { contextFor, visit } from '../support/in-process.js';
 import { startClusterReplica, startRedisCluster, withClient } from '../support/redis-cluster.js';
-import { REDIS_PACKAGES } from '../support/redis-packages.js';
+import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
 import { startWithSentinel } from '../support/sentinel.js';
 import { sessionRecord as record } from '../support/session-record.js';
 import { endsMeanwhile } from '../support/watch-ledger.js';
@@ -196,8 +196,25 @@ describeWith('redis', 'a failover', () => {
     for (const server of servers.splice(0)) await server.stop();
   });
 
+  /** A backend with a client of one package, by its name. */
+  interface Subject {
+    name: string;
+    backend: RedisBackend;
+  }
+
+  /** A failover takes seconds: clients of all packages go through the same one. */
+  function withEachPackage(open: (each: (typeof REDIS_PACKAGES)[number]) => Promise<OpenClient>): Promise<Subject[]> {
+    return Promise.all(
+      REDIS_PACKAGES.map(async each => {
+        const opened = await open(each);
+        clients.push(opened);
+        return { name: each.name, backend: new RedisBackend({ client: opened.client }) };
+      }),
+    );
+  }
+
   /** Logs in, logs out and lists, again and again until all of it succeeds. What was ended is never alive. */
-  async function recovers(backend: RedisBackend): Promise<void> {
+  async function recovers({ name, backend }: Subject): Promise<void> {
     const survivors: unknown[] = [];
     const attempt = async (): Promise<void> => {
       const [kept, ended] = [record({ principal: 'ada' }), record({ principal: 'ada' })];
@@ -207,42 +224,44 @@ describeWith('redis', 'a failover', () => {
       expect(await backend.read(kept.id)).toEqual(kept);
       expect((await backend.listByPrincipal('ada')).map(({ id }) => id)).toContain(kept.id);
     };
-    await until(() => succeeds(attempt()), 'log-ins and log-outs', 60);
-    expect(survivors).toEqual([]);
+    await until(() => succeeds(attempt()), `log-ins and log-outs with ${name}`, 60);
+    expect([name, survivors]).toEqual([name, []]);
   }
 
   /** Watches what is ended during a failover. */
-  async function missesNoEnd(backend: RedisBackend, happens: () => Promise<void>): Promise<void> {
-    jest.replaceProperty(FEED_TIMES, 'beat', 10);
-    jest.replaceProperty(FEED_TIMES, 'retry', 50);
-    const { missed } = await endsMeanwhile(backend, backend, ENDS, happens);
-    expect(missed).toEqual([]);
+  async function missNoEnd(subjects: readonly Subject[], happens: () => Promise<unknown>): Promise<void> {
+    const [first, ...others] = subjects;
+    if (!first) {
+      await happens();
+      return;
+    }
+    const { missed } = await endsMeanwhile(first.backend, first.backend, ENDS, () => missNoEnd(others, happens));
+    expect([first.name, missed]).toEqual([first.name, []]);
   }
 
-  const failovers = REDIS_PACKAGES.flatMap(each => ['planned', 'after a crash'].map(kind => ({ ...each, kind })));
-  it.each(failovers)(
-    'that is $kind: a client of $name for Sentinel finds the new primary',
-    async ({ kind, ...each }) => {
-      const { primary, replica, watcher } = await startWithSentinel(servers, 500);
-      const sentinel = await each.sentinel(watcher.port);
-      clients.push(sentinel);
-      const backend = new RedisBackend({ client: sentinel.client });
-      const before = record();
-      expect(await backend.create(before)).toBe(true);
-      await until(
-        () => withClient(replica, async client => (await client.get(`session:r:${before.id}`)) !== null),
-        'the replica to have the session',
-      );
-      await missesNoEnd(backend, async () => {
-        if (kind === 'planned')
-          await withClient(watcher, client => client.sendCommand(['SENTINEL', 'FAILOVER', 'sessions']));
-        else await primary.kill('SIGKILL');
-        await until(() => isMaster(replica), 'a new primary');
-        await recovers(backend);
-      });
-      expect(await backend.read(before.id)).toEqual(before);
-    },
-  );
+  beforeEach(() => {
+    jest.replaceProperty(FEED_TIMES, 'beat', 10);
+    jest.replaceProperty(FEED_TIMES, 'retry', 50);
+  });
+
+  it.each(['planned', 'after a crash'])('that is %s: each client for Sentinel finds the new primary', async kind => {
+    const { primary, replica, watcher } = await startWithSentinel(servers, 500);
+    const subjects = await withEachPackage(each => each.sentinel(watcher.port));
+    const before = record();
+    expect(await subjects[0]!.backend.create(before)).toBe(true);
+    await until(
+      () => withClient(replica, async client => (await client.get(`session:r:${before.id}`)) !== null),
+      'the replica to have the session',
+    );
+    await missNoEnd(subjects, async () => {
+      if (kind === 'planned')
+        await withClient(watcher, client => client.sendCommand(['SENTINEL', 'FAILOVER', 'sessions']));
+      else await primary.kill('SIGKILL');
+      await until(() => isMaster(replica), 'a new primary');
+      await Promise.all(subjects.map(recovers));
+    });
+    for (const { name, backend } of subjects) expect([name, await backend.read(before.id)]).toEqual([name, before]);
+  });
 
   it('behind an address that moves: a plain client with the recipe of the document follows it', async () => {
     const recipe = readFileSync(path.join(__dirname, '../support/follow-primary.ts'), 'utf8');
@@ -261,31 +280,31 @@ describeWith('redis', 'a failover', () => {
     expect(await backend.create(record())).toBe(true);
     await withClient(primary, node => node.sendCommand(['REPLICAOF', '127.0.0.1', String(other.port)]));
     address.moveTo(other.port);
-    await recovers(backend);
+    await recovers({ name: 'redis', backend });
     expect(await withClient(other, node => node.dbSize())).toBeGreaterThan(0);
   });
 
-  it.each(REDIS_PACKAGES)('of a master in a cluster: a client of $name finds the replica in its place', async each => {
+  it('of a master in a cluster: each client finds the replica in its place', async () => {
     const masters = await startRedisCluster();
     servers.push(...masters);
     const failing = masters[1]!;
     const replica = await startClusterReplica(failing, masters[0]!);
     servers.push(replica);
-    const opened = await each.cluster(servers.map(({ port }) => port));
-    clients.push(opened);
-    const backend = new RedisBackend({ client: opened.client });
+    const subjects = await withEachPackage(each => each.cluster(servers.map(({ port }) => port)));
     const before = Array.from({ length: 30 }, () => record({ principal: 'ada' }));
-    for (const one of before) await backend.create(one);
+    for (const one of before) await subjects[0]!.backend.create(one);
     const keys = () => withClient(failing, node => node.dbSize());
     const copied = await keys();
     expect(copied).toBeGreaterThan(0);
     await until(() => withClient(replica, async node => (await node.dbSize()) === copied), 'the copies');
-    await missesNoEnd(backend, async () => {
+    await missNoEnd(subjects, async () => {
       await failing.kill('SIGKILL');
       await until(() => isMaster(replica), 'a new master');
-      for (let n = 0; n < 10; n++) await recovers(backend);
+      for (let n = 0; n < 10; n++) await Promise.all(subjects.map(recovers));
     });
-    await backend.close();
-    for (const one of before) expect(await backend.read(one.id)).toEqual(one);
+    for (const { name, backend } of subjects) {
+      await backend.close();
+      for (const one of before) expect([name, await backend.read(one.id)]).toEqual([name, one]);
+    }
   });
 });

@@ -18,6 +18,7 @@ import { startRedisCluster, withClient } from '../support/redis-cluster.js';
 import { REDIS_PACKAGES, type OpenClient } from '../support/redis-packages.js';
 import { sessionRecord as record } from '../support/session-record.js';
 import { readsOn, usesNoCommand } from '../support/uses-no-command.js';
+import '../support/short-waits.js';
 
 let prefixes = 0;
 const prefixOf = new WeakMap<SessionBackend, string>();
@@ -51,6 +52,8 @@ describeWith('redis', 'on one server', () => {
   describe.each(REDIS_PACKAGES)('with a client of $name', ({ name, single, sentinel }) => {
     let subject: OpenClient;
     beforeAll(async () => {
+      // A sweep scans all keys of the server, those of other tests, too.
+      await client.flushAll();
       subject = await single({ port: server.port });
     });
     afterAll(() => subject.destroy());

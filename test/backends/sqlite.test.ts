@@ -7,6 +7,7 @@ import { describeSessionBackend, openInProcess } from '../../src/testing/index.j
 import { RACES, raceTimeout } from '../support/campaign.js';
 import { forkModule } from '../support/child.js';
 import { openSqlite, type OpenDatabase, SQLITE_DRIVER } from '../support/open-sqlite.js';
+import '../support/short-waits.js';
 
 const work = mkdtempSync(path.join(tmpdir(), 'rcs-sqlite-'));
 const children = [forkModule('serve-sqlite'), forkModule('serve-sqlite')];

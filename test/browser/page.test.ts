@@ -1,7 +1,6 @@
 import 'reflect-metadata';
 
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
 
 import type { Page } from 'playwright-core';
 
@@ -15,12 +14,12 @@ import {
   live,
   logIn,
   PHONE,
+  picture,
   says,
   usePlayground,
   wire,
 } from './use-playground.js';
 
-const SCREENSHOTS = path.resolve(__dirname, '../../build/screenshots');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 describeInBrowser("the playground's page", () => {
@@ -406,7 +405,7 @@ describeInBrowser("the playground's page", () => {
         expect([state, await overflow(page)]).toEqual([state, 0]);
         expect([state, await objections(page)]).toEqual([state, []]);
         await page.evaluate('scrollTo(0, 0)');
-        await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-${state}-session.png`), fullPage: true });
+        await picture(page, `${name}-${state}-session`, { fullPage: true });
       }
     });
 
@@ -421,7 +420,7 @@ describeInBrowser("the playground's page", () => {
       expect(await overflow(page)).toBe(0);
       const ground = await page.evaluate('getComputedStyle(document.body).backgroundColor');
       expect(ground).toBe(options.colorScheme === 'dark' ? 'rgb(28, 32, 34)' : 'rgba(0, 0, 0, 0)');
-      await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-docs.png`) });
+      await picture(page, `${name}-docs`);
     });
   });
 

@@ -1,19 +1,14 @@
 import 'reflect-metadata';
 
-import path from 'node:path';
-
 import type { Page } from 'playwright-core';
 
 import { describeInBrowser } from './chromium.js';
-import { bar, click, live, logIn, says, trail, usePlayground, wire } from './use-playground.js';
-
-const SCREENSHOTS = path.resolve(__dirname, '../../build/screenshots');
+import { bar, click, live, logIn, picture as pictureOf, says, trail, usePlayground, wire } from './use-playground.js';
 
 describeInBrowser('the page shows', () => {
   const kit = usePlayground();
 
-  const picture = (page: Page, step: string) =>
-    page.locator(`#${step}`).screenshot({ path: path.join(SCREENSHOTS, `${step}.png`) });
+  const picture = (page: Page, step: string) => pictureOf(page.locator(`#${step}`), step);
 
   test('the title, the link to the documentation, and the store of the sessions', async () => {
     const page = await kit.open();

@@ -1,3 +1,5 @@
+import path from 'node:path';
+
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
 
 import { launch } from './chromium.js';
@@ -73,6 +75,13 @@ export async function logIn(page: Page, name = 'ada'): Promise<void> {
 /** Waits until a step says something. */
 export async function says(page: Page, step: string, text: string): Promise<void> {
   await page.locator(`#${step}-result`, { hasText: text }).waitFor();
+}
+
+const SCREENSHOTS = path.resolve(__dirname, '../../build/screenshots');
+
+/** Takes a picture for people to look at. A hurried run takes none: the pictures are half of the time of its test. */
+export async function picture(of: Page | Locator, name: string, options: { fullPage?: boolean } = {}): Promise<void> {
+  if (process.env['ROUNDS'] !== 'few') await of.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`), ...options });
 }
 
 /** What stands beside a step. */

@@ -121,8 +121,15 @@ async function disturb(
   expect({ letIn, left }).toEqual({ letIn: 0, left: 0 });
 }
 
+/** What happens to the servers of an engine while sessions are ended: how the test calls it, and its report. */
+interface Accident {
+  name: string;
+  short: string;
+  happens: () => Promise<void>;
+}
+
 /** Everything that an engine has to hold. */
-function itClosesEverywhere(name: string, engine: string, options: { open: () => Engine }): void {
+function itClosesEverywhere(name: string, engine: string, options: { open: () => Engine; accident?: Accident }): void {
   let site: LiveSite;
   let at: Engine;
   beforeAll(async () => {
@@ -177,6 +184,14 @@ function itClosesEverywhere(name: string, engine: string, options: { open: () =>
     },
     TIMEOUT,
   );
+
+  const { accident } = options;
+  if (accident)
+    it(
+      accident.name,
+      () => disturb(`${name} ${accident.short}`, site, { begin: accident.happens, end: () => undefined, count: 20 }),
+      TIMEOUT,
+    );
 }
 
 for (const engine of ['lmdb', 'sqlite'])
@@ -223,46 +238,22 @@ describeWith('redis', 'a cluster', () => {
   afterAll(async () => {
     for (const server of [...servers, replica]) await server.stop();
   });
-  itClosesEverywhere('a cluster', 'redis', { open: () => ({ address }) });
-
-  it(
-    'whose master is killed: its replica takes over, and everything is closed',
-    async () => {
-      const site = await LiveSite.start('redis', [address, address], { nearCache: true });
-      await disturb('a cluster, a master killed', site, {
-        begin: () => servers[0]!.kill('SIGKILL'),
-        end: () => undefined,
-        count: 20,
-      });
-      await site.stop();
+  itClosesEverywhere('a cluster', 'redis', {
+    open: () => ({ address }),
+    accident: {
+      name: 'whose master is killed: its replica takes over, and everything is closed',
+      short: 'whose master is killed',
+      happens: () => servers[0]!.kill('SIGKILL'),
     },
-    TIMEOUT,
-  );
+  });
 });
 
-/** Two nodes with a near-cache on a server that is killed, and started again, while sessions are ended. */
-function itSurvivesRestart(
-  name: string,
-  kind: Parameters<typeof LiveSite.start>[0],
-  started: () => { server: PrivateServer; engine: Engine },
-): void {
-  it(
-    'that is restarted meanwhile',
-    async () => {
-      const { server, engine } = started();
-      const site = await LiveSite.start(kind, [engine.address, engine.address], { nearCache: true });
-      await disturb(`${name} restarted`, site, {
-        begin: async () => {
-          await server.kill('SIGKILL');
-          await server.start();
-        },
-        end: () => undefined,
-        count: 20,
-      });
-      await site.stop();
-    },
-    TIMEOUT,
-  );
+function restart(started: () => PrivateServer): Accident {
+  const happens = async (): Promise<void> => {
+    await started().kill('SIGKILL');
+    await started().start();
+  };
+  return { name: 'that is restarted meanwhile', short: 'restarted', happens };
 }
 
 describeWith('postgres', 'PostgreSQL', () => {
@@ -279,9 +270,7 @@ describeWith('postgres', 'PostgreSQL', () => {
     await engine.proxied.proxy.stop();
     await server.stop();
   });
-  itClosesEverywhere('PostgreSQL', 'postgres', { open: () => engine });
-
-  itSurvivesRestart('PostgreSQL', 'postgres', () => ({ server, engine }));
+  itClosesEverywhere('PostgreSQL', 'postgres', { open: () => engine, accident: restart(() => server) });
 });
 
 describeWith('mariadb', 'MariaDB', () => {
@@ -298,7 +287,5 @@ describeWith('mariadb', 'MariaDB', () => {
     await engine.proxied.proxy.stop();
     await server.stop();
   });
-  itClosesEverywhere('MariaDB', 'mysql', { open: () => engine });
-
-  itSurvivesRestart('MariaDB', 'mysql', () => ({ server, engine }));
+  itClosesEverywhere('MariaDB', 'mysql', { open: () => engine, accident: restart(() => server) });
 });

@@ -7,7 +7,15 @@ import { InMemoryBackend } from '../../src/backends/memory/backend.js';
 import { MysqlBackend } from '../../src/backends/mysql/backend.js';
 import { migrate } from '../../src/backends/postgres/backend.js';
 import { PROCESS_RACES as RACES, raceTimeout } from '../support/campaign.js';
-import { describeWith, startPostgres, startRedis, until, mariadbUrl, startMariadb } from '../support/engines.js';
+import {
+  describeWith,
+  mariadbUrl,
+  type PrivateServer,
+  startMariadb,
+  startPostgres,
+  startRedis,
+  until,
+} from '../support/engines.js';
 import { SQLITE_DRIVER } from '../support/open-sqlite.js';
 import { startRedisCluster } from '../support/redis-cluster.js';
 import { raceProcesses, raceWithin, type RaceResult } from './race-campaign.js';
@@ -79,20 +87,24 @@ describe('sessions that are logged out, revoked, spared and evicted while others
       TIMEOUT,
     );
 
-    it.each(['redis', 'ioredis'])(
-      'in a cluster of three nodes, from four processes with %s: none comes back, none is lost',
-      async engine => {
-        const servers = await startRedisCluster();
-        try {
+    describe('in a cluster of three nodes', () => {
+      let servers: PrivateServer[];
+      beforeAll(async () => {
+        servers = await startRedisCluster();
+      });
+      afterAll(async () => {
+        for (const server of servers) await server.stop();
+      });
+      it.each(['redis', 'ioredis'])(
+        'from four processes with %s: none comes back, none is lost',
+        async engine => {
           const address = servers.map(({ port }) => `redis://127.0.0.1:${port}`).join();
           const result = await raceProcesses(engine, address, RACES, seed);
           expectNoSurvivors(`Redis cluster by ${engine}, four processes`, result);
-        } finally {
-          for (const server of servers) await server.stop();
-        }
-      },
-      TIMEOUT,
-    );
+        },
+        TIMEOUT,
+      );
+    });
   });
 
   describeWith('mariadb', 'in MariaDB', () => {

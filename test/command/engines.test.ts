@@ -120,18 +120,24 @@ describeWith('redis', 'on Redis', () => {
 
   describe('as a cluster', () => {
     let servers: PrivateServer[];
-    const open = async (nodes: (urls: string[]) => string[]): Promise<Store> => {
+    beforeAll(async () => {
       servers = await startRedisCluster();
+    });
+    afterAll(async () => {
+      for (const server of servers) await server.stop();
+    });
+    const open = async (nodes: (urls: string[]) => string[]): Promise<Store> => {
       const urls = servers.map(({ port }) => `redis://127.0.0.1:${port}`);
       const client = createCluster({ rootNodes: urls.map(url => ({ url })) });
       client.on('error', () => undefined);
       await client.connect();
       const address = nodes(urls).join(',');
+      const backend = new RedisBackend({ client });
       const close = async (): Promise<void> => {
+        await backend.deleteAll(Number.MAX_SAFE_INTEGER);
         client.destroy();
-        for (const server of servers) await server.stop();
       };
-      return { address, shown: address, options: [], backend: new RedisBackend({ client }), close };
+      return { address, shown: address, options: [], backend, close };
     };
     describe('named by several of its nodes', () => itIsLookedAfter(() => open(urls => urls)));
     describe('named by one of its nodes', () => itIsLookedAfter(() => open(urls => urls.slice(1, 2))));

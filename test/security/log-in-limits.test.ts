@@ -25,10 +25,11 @@ import { startEngine } from '../support/every-engine.js';
 import { visit } from '../support/in-process.js';
 import { UserSession } from '../support/life.js';
 import { openSqlite } from '../support/open-sqlite.js';
+import { counted, rounds } from '../support/rounds.js';
 
 const POLICIES = ['evict', 'refuse'] as const;
 const LIMITS = [1, 2, 3, 10];
-const ROUNDS = 3;
+const ROUNDS = rounds(3);
 const AT_ONCE = 60;
 
 /** Opens a backend for each of several processes on one new store, and closes what is not theirs. */
@@ -127,7 +128,7 @@ for (const { name, start } of ENGINES) {
     });
 
     const tries = ROUNDS * AT_ONCE * LIMITS.length * POLICIES.length;
-    test(`LC-8: ${tries.toLocaleString('en')} log-ins that race: never more than allowed, and none wrongly refused`, async () => {
+    test(`LC-8: ${counted(tries)} log-ins that race: never more than allowed, and none wrongly refused`, async () => {
       const counts = { tried: 0, over: 0, lost: 0, refusedWrongly: 0, storedWrongly: 0, failed: 0, deadAtOnce: 0 };
       for (const whenFull of POLICIES)
         for (const most of LIMITS)

@@ -23,7 +23,7 @@ import { counted, rounds } from '../support/rounds.js';
 import { seed } from '../support/seed.js';
 
 const EVERY = 60;
-const RACES = rounds(500);
+const RACES = rounds(500, 25);
 const TABS = 8;
 
 /** What happens in a race: how often several processes exchange one token at once, and what that did. */

@@ -74,7 +74,7 @@ function isWrong({ isLoggedIn, sentAt, loadedAt, error }: Visited, all: readonly
   return !isLoggedIn && !isRotated;
 }
 
-const honest = rounds(10_000);
+const honest = rounds(10_000, 300);
 test(`ID-9: ${counted(honest)} lives of an honest browser: nobody is logged out`, async () => {
   let exchanges = 0;
   for (let n = 0; n < honest; n++) {

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 
 import type { SessionBackend } from 'routing-controllers-sessions';
 
+import { endsAll } from '../../src/core/ends-all.js';
 import { engineClockOf } from '../../src/core/engine-clock.js';
 import { SeededRandom } from '../../src/testing/random.js';
 import { type Engine, EVERY_ENGINE, startEngine } from '../support/every-engine.js';
@@ -68,14 +69,17 @@ describe.each(EVERY_ENGINE)('%s', name => {
   const hasClock = !OF_ONE_MACHINE.includes(name);
   let engine: Engine;
   let backend: SessionBackend;
-  beforeEach(async () => {
+  beforeAll(async () => {
     engine = await startEngine(name, 'clocks');
     backend = engine.backends[0]!;
-    jest.spyOn(Date, 'now').mockImplementation(shownNow);
   });
+  afterAll(() => engine.stop());
+  beforeEach(() => void jest.spyOn(Date, 'now').mockImplementation(shownNow));
   afterEach(async () => {
     jest.restoreAllMocks();
-    await engine.stop();
+    // Each test begins with an empty store. To start a server for each takes most of the time.
+    if (!endsAll(backend)) throw new Error(`${name} cannot be emptied`);
+    await backend.deleteAll(Number.MAX_SAFE_INTEGER);
   });
   const hundred = async (node: Node) => {
     const lives: Life[] = [];

@@ -3,18 +3,19 @@
  * to the whole.
  */
 import { numberFromEnv } from './number-from-env.js';
+import { rounds } from './rounds.js';
 
 /** Random races of one session for each way to open a backend; a tenth as many of a revocation. */
-export const RACES = numberFromEnv('RACES', 1000, 1);
+export const RACES = numberFromEnv('RACES', rounds(1000), 1);
 
 /** Random races on each backend from several processes. */
-export const PROCESS_RACES = numberFromEnv('RACES', 400, 1);
+export const PROCESS_RACES = numberFromEnv('RACES', rounds(400), 1);
 
 /** How often a process is killed for each engine. */
-export const KILLS = numberFromEnv('KILLS', 3, 1);
+export const KILLS = numberFromEnv('KILLS', rounds(3), 1);
 
 /** How many sessions are ended on each engine while they have a connection open. */
-export const REVOCATIONS = numberFromEnv('REVOCATIONS', 30, 10);
+export const REVOCATIONS = numberFromEnv('REVOCATIONS', rounds(30, 10), 10);
 
 /** How many sessions there are in a large store. */
 export const SESSIONS = numberFromEnv('SESSIONS', 2_000, 1);

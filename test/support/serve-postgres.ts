@@ -1,6 +1,7 @@
 import { Pool } from 'pg';
 import { PostgresBackend } from '../../src/backends/postgres/backend.js';
 import { serveSessionBackends } from '../../src/testing/remote-backend.js';
+import './short-waits.js';
 
 /** Told by its parent: the address of the server. */
 const pool = new Pool({ connectionString: process.argv[2] ?? '', max: 5 });

@@ -5,8 +5,11 @@ import type { Send } from './connection.js';
 import { isOff } from './layout.js';
 import { KEPT, LAST_GENERATION, MOST_NEWS, type Table } from './table.js';
 
-/** Milliseconds during which a look counts. */
-const INTERVAL = 250;
+/** The times of the looks, in milliseconds. They are not frozen, because tests shorten them. */
+export const LOOK_TIMES = {
+  /** During which a look counts. */
+  interval: 250,
+};
 
 /** Milliseconds after which a generation that has news is over, so that they are not read any more. */
 const GENERATION = 1_000;
@@ -57,7 +60,7 @@ export class NewsLooks implements NewsSource {
 
   knownUntil(): number {
     const now = monotonicNow();
-    if (!this.#isLooking && now - this.#begun >= INTERVAL) {
+    if (!this.#isLooking && now - this.#begun >= LOOK_TIMES.interval) {
       this.#isLooking = true;
       this.#begun = now;
       this.#look(now)

@@ -26,6 +26,15 @@ export async function inParallel(count: number, atOnce: number, work: (index: nu
   await Promise.all(Array.from({ length: Math.min(atOnce, count) }, lane));
 }
 
+/** The most rounds of a case that goes one step after another, and the fewest. */
+const MOST_ROUNDS = 200;
+const FEWEST_ROUNDS = 20;
+
+/** Returns the number of such rounds: a fifth of the races, as far as they make sense. */
+export function roundsOf({ races }: Pick<Bench, 'races'>): number {
+  return Math.ceil(Math.min(MOST_ROUNDS, Math.max(FEWEST_ROUNDS, races / 5)));
+}
+
 /** Spreads calls over the handles, round robin. */
 export function inTurn<T>(handles: readonly T[], n: number): T {
   const handle = handles[n % handles.length];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SessionBackend } from '../../core/backend.js';
 import type { SessionRecord } from '../../core/record.js';
-import { inParallel, inTurn, nextTurn, type Sections } from './case.js';
+import { inParallel, inTurn, nextTurn, roundsOf, type Sections } from './case.js';
 import {
   assertAbsent,
   assertListed,
@@ -89,11 +89,9 @@ export const expiry: Sections = {
         500,
       );
     },
-    'racing touches that prolong it ends no session that was told it lives on: 200 rounds': async ({
-      backend,
-      handles,
-    }) => {
-      for (let round = 0; round < 20; round++) {
+    'racing touches that prolong it ends no session that was told it lives on': async ({ backend, handles, races }) => {
+      // Of ten sessions each.
+      for (let round = 0; round < roundsOf({ races }) / 10; round++) {
         const records = await Promise.all(Array.from({ length: 10 }, () => create(backend, { principal: 'ada' })));
         const sweeping = inTurn(handles, round).deleteExpired(START + HOUR);
         const touched = await Promise.all(

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { inTurn, type Sections } from './case.js';
+import { inTurn, roundsOf, type Sections } from './case.js';
 import { assertNoneDenied, storeOneForEach } from './failures.js';
 import {
   assertAbsent,
@@ -16,8 +16,8 @@ import {
 
 export const handles: Sections = {
   'several handles on one store': {
-    'what one was told is done, each other sees at once: 200 rounds': async ({ handles }) => {
-      for (let round = 0; round < 200; round++) {
+    'what one was told is done, each other sees at once': async ({ handles, races }) => {
+      for (let round = 0; round < roundsOf({ races }); round++) {
         const [writer, reader] = [inTurn(handles, round), inTurn(handles, round + 1)];
         const record = newRecord({ principal: 'ada' });
         await assertAbsent(reader, record.id);
@@ -36,10 +36,8 @@ export const handles: Sections = {
         await assertListed(reader, 'ada', []);
       }
     },
-    'a session ended by one is dead for an update, touch or rotation of each other: 200 rounds': async ({
-      handles,
-    }) => {
-      for (let round = 0; round < 200; round++) {
+    'a session ended by one is dead for an update, touch or rotation of each other': async ({ handles, races }) => {
+      for (let round = 0; round < roundsOf({ races }); round++) {
         const [ender, writer] = [inTurn(handles, round), inTurn(handles, round + 1)];
         const record = await create(writer, { principal: 'ada' });
         assert.deepEqual(await endAll(ender, 'ada'), [record.id]);
