@@ -10,6 +10,7 @@ import {
   SessionCookie,
   SessionData,
 } from 'routing-controllers-sessions';
+import { OPTIONS } from '../../src/koa/options.js';
 import { startApp } from '../support/app.js';
 import { HttpServer } from '../support/http-server.js';
 
@@ -76,8 +77,8 @@ export async function startOutageApp(backend: SessionBackend): Promise<HttpServe
     controllers: [OutageController],
     dataModel: OutageSession,
     backend,
-    // The time of the engines, and no clock of the test's.
-    cookie: { clock: Date.now, sweepInterval: 0 },
+    // The time of the engines and the deadline of a service, and nothing of the test's.
+    cookie: { clock: Date.now, sweepInterval: 0, backendTimeout: OPTIONS.backendTimeout.default },
   });
   const handle = koa.callback();
   return HttpServer.start((request, response) => void handle(request, response));
