@@ -1,4 +1,3 @@
-import type { BoundResult } from './bounds.js';
 import type { CrowdResult } from './crowds.js';
 import { spread, table, versionList } from './markdown.js';
 import { SCENARIOS, type Scenario } from './measure.js';
@@ -24,7 +23,7 @@ export function reportOf(results: Results): string {
     ...(results.quick ? ['A quick run: one short round, good for ratios at best.'] : []),
     ...(skipped.length > 0 ? [`Left out: ${skipped.join('; ')}.`] : []),
     ...(measured.length > 0 ? subjectTables(measured) : []),
-    ...boundsTable(results.bounds, '## '),
+    ...boundsSection(results),
     ...crowdsTable(results.crowds),
     ...(importTime ? [`Loading the root entry, once its peers are loaded: ${spread(importTime, 1)} ms.`] : []),
     ...growthTable(measured),
@@ -108,28 +107,34 @@ function noiseTable(subjects: readonly SubjectResult[]): string[] {
   ];
 }
 
-/** The comparison with hand-written sessions, under a heading if a level is given. */
-export function boundsTable(bounds: readonly BoundResult[], level = ''): string[] {
-  if (bounds.length === 0) return [];
-  const rows = bounds.flatMap(({ subject, bound, byLoad }) =>
+function boundsSection(results: Results): string[] {
+  if (results.bounds.length === 0) return [];
+  return [
+    '## An authenticated read beside a hand-written session on the same store',
+    'CPU time that an authenticated read adds, beside a signature that is checked, one call of the driver, and nothing else. Requests are ' +
+      'sent within the servers’ processes, in short rounds in turn. Medians; in brackets the quartiles.',
+    ...boundsTable(results, spread),
+  ];
+}
+
+const LEAST: typeof spread = (value, digits) => (value ? value.median.toFixed(digits) : '');
+
+/** The comparison with hand-written sessions, and when it was made. */
+export function boundsTable({ bounds, date, versions }: Results, shown: typeof spread = LEAST): string[] {
+  const rows = bounds.flatMap(({ subject, byLoad }) =>
     Object.entries(byLoad).map(([atOnce, { ours, hand, call, ratio, control }]) => [
-      subject.title,
-      bound.title,
+      subject.title.replace('this library, ', ''),
       atOnce,
-      ...[ours, hand, call].map(figure => (level === '' ? figure.median.toFixed(0) : spread(figure, 1))),
-      ...[ratio, control].map(figure => (level === '' ? figure.median.toFixed(2) : spread(figure, 2))),
+      ...[ours, hand, call].map(figure => shown(figure, 1)),
+      ...[ratio, control].map(figure => shown(figure, 2)),
     ]),
   );
   return [
-    ...(level === '' ? [] : [`${level}An authenticated read beside a hand-written session on the same store`]),
-    'CPU time that an authenticated read adds, in microseconds, beside a hand-written session on the same store: a signature that is ' +
-      'checked, one call of the driver, and nothing else. Both are asked in one process each, without a network between, in short ' +
-      'rounds in turn; medians' +
-      (level === '' ? '.' : ', and the quartiles.'),
     table(
-      ['', 'hand-written', 'at a time', 'this library', 'hand-written', 'the driver’s call alone', 'ratio', 'control'],
+      ['', 'at a time', 'this library, µs', 'hand-written, µs', 'the driver’s call alone, µs', 'ratio', 'control'],
       rows,
     ),
+    ...(shown === LEAST ? [`Measured on ${date.slice(0, 10)} with Node ${versions['node']}.`] : []),
   ];
 }
 
