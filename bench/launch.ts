@@ -1,12 +1,15 @@
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
+import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 
 import type { Order, Questions } from './server.js';
 import type { Engines, Subject } from './subject.js';
 
-/** The core that servers run on; the load generator runs on the other one. */
-const SERVER_CORE = 0;
+/** The core of the load generator. Servers run on the first one, or on all but that of the generator in turn. */
 const GENERATOR_CORE = 1;
+const SERVER_CORES = cpus()
+  .map((_, core) => core)
+  .filter(core => core !== GENERATOR_CORE);
 
 const ANSWER_WITHIN = 120_000;
 
@@ -25,22 +28,33 @@ export class Launch<Q extends Asked<Q> = Questions> {
     return Launch.start('server', order);
   }
 
+  /** Launches several processes of one server, which share a store. */
+  static async several({ module, store }: Subject, engines: Engines, count: number): Promise<Launch[]> {
+    const order: Order = { module, store, engines: { ...engines, shared: String(process.pid) } };
+    const launches: Launch[] = [];
+    while (launches.length < count)
+      launches.push(await Launch.start('server', order, ANSWER_WITHIN, [], launches.length));
+    return launches;
+  }
+
   /**
    * @param module the module's path from here, without its extension
    * @param within the time limit of each answer, in milliseconds
    * @param flags further options of Node
+   * @param nth the number of the process, of those that run at once
    */
   static async start<Q extends Asked<Q>>(
     module: string,
     order: object,
     within: number = ANSWER_WITHIN,
     flags: readonly string[] = [],
+    nth = 0,
   ): Promise<Launch<Q>> {
     const child = fork(resolve(__dirname, `${module}.js`), [JSON.stringify(order)], {
       execArgv: ['--expose-gc', ...flags],
       env: { ...process.env, NODE_ENV: 'production' },
     });
-    if (child.pid !== undefined) pin(child.pid, SERVER_CORE);
+    if (child.pid !== undefined) pin(child.pid, SERVER_CORES[nth % SERVER_CORES.length] ?? 0);
     const port = await answerOf<number>(child, within);
     return new Launch(child, within, `http://127.0.0.1:${port}`);
   }

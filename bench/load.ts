@@ -24,12 +24,13 @@ interface LoadOptions {
   amount?: number;
   /** Cookie headers; each connection has its share of them, so that no two send the same one at once. */
   cookies?: readonly string[];
+  /** {@link CONNECTIONS} by default. */
+  connections?: number;
 }
 
-/** Sends one kind of request over {@link CONNECTIONS} connections of 127.0.0.1, one after the other on each. */
+/** Sends one kind of request over some connections of 127.0.0.1, one after the other on each. */
 export async function load(url: string, { method, path }: Route, options: LoadOptions): Promise<LoadResult> {
-  const { duration, amount, cookies = [] } = options;
-  const connections = CONNECTIONS;
+  const { duration, amount, cookies = [], connections = CONNECTIONS } = options;
   const times: number[] = [];
   let nextConnection = 0;
   const started = process.hrtime.bigint();

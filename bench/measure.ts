@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
+import type { BoundExtent } from './bounds.js';
+import type { CrowdExtent } from './crowds.js';
 import type { PrivateRedis } from './engines.js';
 import { Launch } from './launch.js';
 import { cookieOf, load, logIn, type Route, spoil } from './load.js';
@@ -16,10 +18,28 @@ export interface Extent {
   /** The number of sessions over which the memory of one is averaged. */
   sessions: number;
   imports: number;
+  bounds: BoundExtent;
+  crowds: CrowdExtent;
 }
 
-export const FULL: Extent = { rounds: 3, warmUp: 4_000, window: 0.7, sessions: 100_000, imports: 11 };
-export const QUICK: Extent = { rounds: 1, warmUp: 1_000, window: 0.3, sessions: 10_000, imports: 3 };
+export const FULL: Extent = {
+  rounds: 3,
+  warmUp: 4_000,
+  window: 0.7,
+  sessions: 100_000,
+  imports: 11,
+  bounds: { launches: 2, rounds: 25 },
+  crowds: { rounds: 3, warmUp: 5_000, window: 1 },
+};
+export const QUICK: Extent = {
+  rounds: 1,
+  warmUp: 1_000,
+  window: 0.3,
+  sessions: 10_000,
+  imports: 3,
+  bounds: { launches: 1, rounds: 6 },
+  crowds: { rounds: 1, warmUp: 1_000, window: 0.3 },
+};
 
 export const SCENARIOS = ['read', 'bad', 'none', 'login', 'update'] as const;
 export type Scenario = (typeof SCENARIOS)[number];

@@ -1,3 +1,4 @@
+import type { CrowdResult } from './crowds.js';
 import { spread, table, versionList } from './markdown.js';
 import { SCENARIOS, type Scenario } from './measure.js';
 import type { Results, SubjectResult } from './results.js';
@@ -13,9 +14,7 @@ const HEADINGS: Record<Scenario, string> = {
 /** The tables, as Markdown. */
 export function reportOf(results: Results): string {
   const { machine, versions, subjects, importTime, rounds, skipped } = results;
-  const controls = subjects.filter(({ subject }) => subject.controlOf !== undefined);
   const measured = subjects.filter(({ subject }) => subject.controlOf === undefined);
-  const names = SCENARIOS.map(scenario => HEADINGS[scenario]);
   return [
     `# Benchmark of ${results.date.slice(0, 10)}`,
     `${machine.cores} cores (${machine.cpu}), ${machine.platform}, ${versionList(versions)}. ${rounds} interleaved rounds, each server a fresh ` +
@@ -23,6 +22,19 @@ export function reportOf(results: Results): string {
       'Medians; in brackets the least and the most of the rounds. Made by `npm run bench`.',
     ...(results.quick ? ['A quick run: one short round, good for ratios at best.'] : []),
     ...(skipped.length > 0 ? [`Left out: ${skipped.join('; ')}.`] : []),
+    ...(measured.length > 0 ? subjectTables(measured) : []),
+    ...boundsSection(results),
+    ...crowdsTable(results.crowds),
+    ...(importTime ? [`Loading the root entry, once its peers are loaded: ${spread(importTime, 1)} ms.`] : []),
+    ...growthTable(measured),
+    ...noiseTable(subjects),
+    '',
+  ].join('\n\n');
+}
+
+function subjectTables(measured: readonly SubjectResult[]): string[] {
+  const names = SCENARIOS.map(scenario => HEADINGS[scenario]);
+  return [
     '## CPU added by the session, microseconds a request',
     'Against the same route on the same stack without a session, round by round.',
     table(
@@ -68,24 +80,94 @@ export function reportOf(results: Results): string {
         ]),
     ),
     'What Redis was sent includes the commands that a script ran (`evalsha`: one message).',
-    `Loading the root entry, once its peers are loaded: ${spread(importTime, 1)} ms.`,
-    ...growthTable(measured),
+  ];
+}
+
+/** How much a server that was launched twice differs from itself, by scenario: the noise. */
+export function differencesOf(subjects: readonly SubjectResult[]): { title: string; differences: number[] }[] {
+  return subjects
+    .filter(({ subject }) => subject.controlOf !== undefined)
+    .map(control => {
+      const original = subjects.find(({ subject }) => subject.id === control.subject.controlOf);
+      const cpu = (result: SubjectResult | undefined, name: Scenario) => result?.scenarios[name].cpu.median ?? NaN;
+      const differences = SCENARIOS.map(name => cpu(control, name) / cpu(original, name) - 1);
+      return { title: control.subject.title, differences };
+    });
+}
+
+function noiseTable(subjects: readonly SubjectResult[]): string[] {
+  const rows = differencesOf(subjects).map(({ title, differences }) => [
+    title,
+    ...differences.map(difference => `${difference < 0 ? '' : '+'}${(difference * 100).toFixed(1)} %`),
+  ]);
+  if (rows.length === 0) return [];
+  return [
     '## Noise: the same server, launched once more in each round',
+    table(['session', ...SCENARIOS.map(name => HEADINGS[name])], rows),
+  ];
+}
+
+function boundsSection(results: Results): string[] {
+  if (results.bounds.length === 0) return [];
+  return [
+    '## An authenticated read beside a hand-written session on the same store',
+    'CPU time that an authenticated read adds, beside a signature that is checked, one call of the driver, and nothing else. Requests are ' +
+      'sent within the servers’ processes, in short rounds in turn. Medians; in brackets the quartiles.',
+    ...boundsTable(results, spread),
+  ];
+}
+
+const LEAST: typeof spread = (value, digits) => (value ? value.median.toFixed(digits) : '');
+
+/** The comparison with hand-written sessions, and when it was made. */
+export function boundsTable({ bounds, date, versions }: Results, shown: typeof spread = LEAST): string[] {
+  const rows = bounds.flatMap(({ subject, byLoad }) =>
+    Object.entries(byLoad).map(([atOnce, { ours, hand, call, ratio, control }]) => [
+      subject.title.replace('this library, ', ''),
+      atOnce,
+      ...[ours, hand, call].map(figure => shown(figure, 1)),
+      ...[ratio, control].map(figure => shown(figure, 2)),
+    ]),
+  );
+  return [
     table(
-      ['session', ...names],
-      controls.map(control => {
-        const original = subjects.find(({ subject }) => subject.id === control.subject.controlOf);
-        return [
-          control.subject.title,
-          ...SCENARIOS.map(name => {
-            const difference = control.scenarios[name].cpu.median / (original?.scenarios[name].cpu.median ?? NaN) - 1;
-            return `${difference < 0 ? '' : '+'}${(difference * 100).toFixed(1)} %`;
-          }),
-        ];
-      }),
+      ['', 'at a time', 'this library, µs', 'hand-written, µs', 'the driver’s call alone, µs', 'ratio', 'control'],
+      rows,
     ),
-    '',
-  ].join('\n\n');
+    ...(shown === LEAST ? [`Measured on ${date.slice(0, 10)} with Node ${versions['node']}.`] : []),
+  ];
+}
+
+function crowdsTable(crowds: readonly CrowdResult[]): string[] {
+  if (crowds.length === 0) return [];
+  return [
+    '## An authenticated read with more connections, and more processes',
+    'All processes share one Redis server or one PostgreSQL server, and the connections in equal parts. CPU time is that of the ' +
+      'servers’ processes. On two cores all of them run on one, and the load and the engine on the other: so the table shows ' +
+      'what a request costs then, and not how far throughput grows.',
+    table(
+      [
+        'session',
+        'connections',
+        'processes',
+        'CPU a request, µs',
+        'to the hand-written',
+        'requests a second',
+        'p50, ms',
+        'p99, ms',
+      ],
+      crowds.map(({ subject, crowd, figures: { cpu, ratio, throughput, p50, p99 } }) => [
+        subject.title,
+        String(crowd.connections),
+        String(crowd.processes),
+        spread(cpu, 1),
+        spread(ratio, 2),
+        throughput.median.toFixed(0),
+        p50.median.toFixed(1),
+        p99.median.toFixed(1),
+      ]),
+    ),
+  ];
 }
 
 function growthTable(measured: readonly SubjectResult[]): string[] {

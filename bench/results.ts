@@ -1,3 +1,5 @@
+import type { BoundResult } from './bounds.js';
+import type { CrowdResult } from './crowds.js';
 import type { Machine } from './machine.js';
 import type { Sample, Scenario } from './measure.js';
 import type { Spread } from './statistics.js';
@@ -26,6 +28,8 @@ export interface Results {
   versions: Record<string, string>;
   rounds: number;
   subjects: SubjectResult[];
-  importTime: Spread;
+  bounds: BoundResult[];
+  crowds: CrowdResult[];
+  importTime?: Spread;
   skipped: string[];
 }

@@ -2,6 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { measureBounds } from './bounds.js';
+import { measureCrowds } from './crowds.js';
 import { findEngines, isThere, PrivateRedis } from './engines.js';
 import { BENCH, RAW_RESULTS } from './folders.js';
 import { pinGenerator } from './launch.js';
@@ -19,20 +21,26 @@ import {
   SCENARIOS,
   type Scenario,
 } from './measure.js';
+import { writeFigures } from './figures.js';
 import { reportOf } from './report.js';
 import type { Results, SubjectResult } from './results.js';
 import { spreadOf } from './statistics.js';
 import { type Engines, type Subject, SUBJECTS } from './subject.js';
-import { peers, versions } from './versions.js';
+import { drivers, peers, versions } from './versions.js';
 
 const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 
 type Round = Map<string, Record<Scenario, Sample>>;
 
 async function main(options: readonly string[]): Promise<void> {
-  const unknown = options.find(option => !/^(--quick|--growth|--only=.+)$/.test(option));
+  const unknown = options.find(option => !/^(--quick|--growth|--bounds|--crowds|--write|--only=.+)$/.test(option));
   if (unknown !== undefined)
-    throw new Error(`${unknown}: no such option; there are --quick, --growth and --only=ID,ID`);
+    throw new Error(
+      `${unknown}: no such option; there are --quick, --growth, --bounds, --crowds, --write and --only=ID,ID`,
+    );
+  const isPart = options.includes('--bounds') || options.includes('--crowds');
+  if (options.includes('--write') && (isPart || options.some(option => option.startsWith('--only='))))
+    throw new Error('--write takes a run of everything');
   const only = options
     .find(option => option.startsWith('--only='))
     ?.slice('--only='.length)
@@ -47,22 +55,27 @@ async function main(options: readonly string[]): Promise<void> {
     if (only) skipped.push(`all but ${only.join(', ')}`);
     if (!engines.postgres) skipped.push('what needs PostgreSQL, for none answers here');
     if (!engines.mysql) skipped.push('what needs MySQL or MariaDB, for none answers here');
-    const subjects = SUBJECTS.filter(({ id }) => only?.includes(id) ?? true).filter(({ store }) =>
-      isThere(store, engines),
-    );
+    const wanted = ({ id }: Subject) => only?.includes(id) ?? true;
+    const subjects = SUBJECTS.filter(wanted).filter(({ store }) => isThere(store, engines));
+    const growing = options.includes('--growth');
     const machine = thisMachine();
     pinGenerator();
+    const importTime = isPart ? undefined : spreadOf(importTimes(extent));
     const results: Results = {
       date: new Date().toISOString(),
       quick: extent === QUICK,
       machine,
-      versions: versions(peers(), servers),
+      versions: versions({ ...peers(), ...drivers() }, servers),
       rounds: extent.rounds,
-      subjects: await measureAll(subjects, engines, extent, redis, options.includes('--growth')),
-      importTime: spreadOf(importTimes(extent)),
+      subjects: isPart ? [] : await measureAll(subjects, engines, extent, redis, growing),
+      bounds: isPart && !options.includes('--bounds') ? [] : await measureBounds(engines, extent.bounds, wanted, say),
+      crowds:
+        growing || options.includes('--crowds') ? await measureCrowds(engines, extent.crowds, redis, wanted, say) : [],
+      ...(importTime && { importTime }),
       skipped,
     };
-    write(results);
+    write(results, isPart);
+    if (options.includes('--write')) writeFigures(results, nameOf(results));
   } finally {
     await redis?.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -128,16 +141,21 @@ function summary(subject: Subject, rounds: readonly Round[]): SubjectResult {
   return { subject, scenarios, added: subject.store === 'none' ? undefined : added };
 }
 
-function write(results: Results): void {
+function nameOf({ date, quick }: Results): string {
+  return `${date.slice(0, 10)}${quick ? '-quick' : ''}`;
+}
+
+/** @param isPart of a part, only the figures are kept */
+function write(results: Results, isPart: boolean): void {
   const report = reportOf(results);
   process.stdout.write(report);
-  const name = `${results.date.slice(0, 10)}${results.quick ? '-quick' : ''}`;
+  const name = `${nameOf(results)}${isPart ? '-part' : ''}`;
   const tables = join(BENCH, 'results', `${name}.md`);
   const raw = join(RAW_RESULTS, `${name}.json`);
   mkdirSync(RAW_RESULTS, { recursive: true });
-  writeFileSync(tables, report);
+  if (!isPart) writeFileSync(tables, report);
   writeFileSync(raw, `${JSON.stringify(results, undefined, 2)}\n`);
-  say(`written to ${tables} and ${raw}`);
+  say(`written to ${isPart ? '' : `${tables} and `}${raw}`);
 }
 
 function say(what: string): void {

@@ -2,11 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
+import { writeInto } from './document.js';
 import { findEngines, isThere, PrivateRedis } from './engines.js';
 import { RAW_RESULTS, ROOT } from './folders.js';
 import { Launch, pinGenerator } from './launch.js';
 import { thisMachine } from './machine.js';
-import { writeInto } from './scale/document.js';
 import { figuresOfAll, reportOf } from './scale/report.js';
 import type { ScaleResults, StoreResult, SweepEffect } from './scale/results.js';
 import { SteadyLoad } from './scale/steady-load.js';
@@ -56,7 +56,7 @@ async function main(options: readonly string[]): Promise<void> {
     }
     const figures = figuresOfAll(results);
     process.stdout.write(reportOf(figures));
-    if (options.includes('--write')) writeInto(DOCUMENT, reportOf(figures));
+    if (options.includes('--write')) writeInto(DOCUMENT, 'a million sessions', reportOf(figures));
     if (results.stores.some(({ violations }) => violations.length > 0)) process.exitCode = 1;
   } finally {
     await redis?.stop();

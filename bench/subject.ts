@@ -31,6 +31,8 @@ export interface Subject {
   module: string;
   /** The id of the subject that this one repeats, to measure the noise. */
   controlOf?: string;
+  /** The id of the hand-written session on the same store. */
+  bound?: string;
 }
 
 /** The addresses of the engines. */
@@ -40,6 +42,8 @@ export interface Engines {
   mysql: boolean;
   /** A temporary folder. */
   folder: string;
+  /** What distinguishes the tables of processes that share them. Without it, each process has its own. */
+  shared?: string;
 }
 
 /** A request listener that is ready, and its controls. */
@@ -47,6 +51,8 @@ export interface Opened {
   listener: (request: IncomingMessage, response: ServerResponse) => unknown;
   /** Statements sent to PostgreSQL so far. */
   statements?: () => number;
+  /** The driver's own call for the session of a Cookie header. */
+  readOf?: (cookie: string) => unknown;
   /** Fills the store with this many more sessions, without their cookies. */
   grow?: (count: number) => Promise<void>;
   close?: () => Promise<void>;
@@ -59,24 +65,32 @@ export interface ServerModule {
 
 const rc = 'routing-controllers';
 
+function bound(id: string, what: string, store: Store): Subject {
+  return { id, title: `hand-written ${what}`, stack: rc, store, module: 'bound' };
+}
+
+function ours(id: string, backend: string, store: Store, bound?: string): Subject {
+  const title = `this library, ${backend}`;
+  return { id: `ours-${id}`, title, stack: rc, store, module: 'ours', ...(bound !== undefined && { bound }) };
+}
+
 /** Every subject, in the order of the tables. */
 export const SUBJECTS: readonly Subject[] = [
   { id: 'plain', title: 'no session', stack: rc, store: 'none', module: 'plain' },
-  { id: 'bound', title: 'hand-written HMAC + Map', stack: rc, store: 'memory', module: 'bound' },
-  { id: 'ours-memory', title: 'this library, InMemory', stack: rc, store: 'memory', module: 'ours' },
-  { id: 'ours-lmdb', title: 'this library, LMDB', stack: rc, store: 'lmdb', module: 'ours' },
-  { id: 'ours-sqlite', title: 'this library, SQLite', stack: rc, store: 'sqlite', module: 'ours' },
-  { id: 'ours-redis', title: 'this library, Redis', stack: rc, store: 'redis', module: 'ours' },
-  {
-    id: 'ours-redis-near',
-    title: 'this library, Redis with a near-cache',
-    stack: rc,
-    store: 'redis with a near-cache',
-    module: 'ours',
-  },
-  { id: 'ours-ioredis', title: 'this library, Redis by ioredis', stack: rc, store: 'redis by ioredis', module: 'ours' },
-  { id: 'ours-postgres', title: 'this library, PostgreSQL', stack: rc, store: 'postgres', module: 'ours' },
-  { id: 'ours-mysql', title: 'this library, MySQL', stack: rc, store: 'mysql', module: 'ours' },
+  bound('bound', 'HMAC + Map', 'memory'),
+  ours('memory', 'InMemory', 'memory', 'bound'),
+  bound('bound-lmdb', 'HMAC + LMDB `get`', 'lmdb'),
+  ours('lmdb', 'LMDB', 'lmdb', 'bound-lmdb'),
+  bound('bound-sqlite', 'HMAC + prepared SELECT of SQLite', 'sqlite'),
+  ours('sqlite', 'SQLite', 'sqlite', 'bound-sqlite'),
+  bound('bound-redis', 'HMAC + Redis GET', 'redis'),
+  ours('redis', 'Redis', 'redis', 'bound-redis'),
+  bound('bound-redis-near', 'HMAC + Map before Redis', 'redis with a near-cache'),
+  ours('redis-near', 'Redis with a near-cache', 'redis with a near-cache', 'bound-redis-near'),
+  ours('ioredis', 'Redis by ioredis', 'redis by ioredis'),
+  bound('bound-postgres', 'HMAC + prepared SELECT of PostgreSQL', 'postgres'),
+  ours('postgres', 'PostgreSQL', 'postgres', 'bound-postgres'),
+  ours('mysql', 'MySQL', 'mysql'),
   { id: 'koa-memory', title: 'koa-session, memory', stack: rc, store: 'memory', module: 'koa-session' },
   { id: 'koa-redis', title: 'koa-session, Redis', stack: rc, store: 'redis', module: 'koa-session' },
   { id: 'iron', title: 'iron-session', stack: rc, store: 'cookie', module: 'iron-session' },
@@ -87,12 +101,5 @@ export const SUBJECTS: readonly Subject[] = [
   { id: 'fastify-memory', title: '@fastify/session, memory', stack: 'fastify', store: 'memory', module: 'fastify' },
   { id: 'fastify-redis', title: '@fastify/session, Redis', stack: 'fastify', store: 'redis', module: 'fastify' },
   { id: 'plain-again', title: 'no session, again', stack: rc, store: 'none', module: 'plain', controlOf: 'plain' },
-  {
-    id: 'ours-memory-again',
-    title: 'this library, InMemory, again',
-    stack: rc,
-    store: 'memory',
-    module: 'ours',
-    controlOf: 'ours-memory',
-  },
+  { ...ours('memory-again', 'InMemory, again', 'memory'), controlOf: 'ours-memory' },
 ];

@@ -17,7 +17,8 @@ class SilentSocket extends Duplex {
   }
 }
 
-const socket = new SilentSocket() as unknown as Socket;
+/** Those without a request: one is enough unless requests overlap. */
+const idle: Socket[] = [];
 
 /** Sends one request to a listener, with no network between, and resolves once the response is over. */
 export function request(
@@ -26,6 +27,7 @@ export function request(
   path: string,
   cookie: string | undefined,
 ): Promise<ServerResponse> {
+  const socket = idle.pop() ?? (new SilentSocket() as unknown as Socket);
   const incoming = new IncomingMessage(socket);
   incoming.method = method;
   incoming.url = path;
@@ -37,6 +39,7 @@ export function request(
     response.on('finish', () => {
       // As Node's server does.
       response.detachSocket(socket);
+      idle.push(socket);
       process.nextTick(() => {
         response.emit('close');
         resolve(response);

@@ -41,9 +41,9 @@ export async function openBackend(store: Store, engines: Engines): Promise<Opene
       return { backend: new RedisBackend({ client }), close: () => client.quit() };
     }
     case 'postgres':
-      return openPostgres();
+      return openPostgres(engines);
     case 'mysql':
-      return openMysql();
+      return openMysql(engines);
     default:
       throw new Error(`this library has no backend for ${store}`);
   }
@@ -56,7 +56,7 @@ class PromisingBackend extends InMemoryBackend {
   }
 }
 
-async function openPostgres(): Promise<OpenedBackend> {
+async function openPostgres(engines: Engines): Promise<OpenedBackend> {
   const { Pool } = await import('pg');
   const { PostgresBackend } = await import('routing-controllers-sessions/postgres');
   const pool = new Pool(POSTGRES);
@@ -68,28 +68,33 @@ async function openPostgres(): Promise<OpenedBackend> {
       return query(...args);
     }) as typeof client.query;
   });
-  const table = `bench_sessions_${process.pid}`;
+  const table = tableOf('bench_sessions', engines);
   const backend = new PostgresBackend({ pool, table });
   await backend.migrate();
   const close = async () => {
-    await pool.query(`DROP TABLE ${table}`);
+    await pool.query(`DROP TABLE IF EXISTS ${table}`);
     await pool.end();
   };
   return { backend, statements: () => statements, close };
 }
 
-async function openMysql(): Promise<OpenedBackend> {
+async function openMysql(engines: Engines): Promise<OpenedBackend> {
   const { createPool } = await import('mysql2/promise');
   const { MysqlBackend } = await import('routing-controllers-sessions/mysql');
   const pool = createPool(MYSQL);
-  const table = `bench_sessions_${process.pid}`;
+  const table = tableOf('bench_sessions', engines);
   const backend = new MysqlBackend({ pool, table });
   await backend.migrate();
   const close = async () => {
-    await pool.query(`DROP TABLE ${table}`);
+    await pool.query(`DROP TABLE IF EXISTS ${table}`);
     await pool.end();
   };
   return { backend, close };
+}
+
+/** A table for this process alone, unless several share one. */
+export function tableOf(name: string, { shared }: Engines): string {
+  return `${name}_${shared ?? process.pid}`;
 }
 
 /** The local server, unless `MYSQL_URL` names another one. */

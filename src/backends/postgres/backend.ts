@@ -162,7 +162,7 @@ export class PostgresBackend extends SessionBackend {
 
   async read(id: string): Promise<SessionRecord | undefined> {
     const { rows } = await this.#run('read', this.#table.read, [toColumn(id)]);
-    return rows[0] && toRecord(rows[0]);
+    return rows[0] && toReadRecord(id, rows[0]);
   }
 
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
@@ -311,16 +311,20 @@ export class PostgresBackend extends SessionBackend {
     values: unknown[],
     run: Query = statement => this.#connections.run(statement),
   ): Promise<Result> {
-    const send = (name?: string): Promise<Result> =>
-      again(() => run({ ...(name !== undefined && { name }), text, values }));
-    try {
-      return await (this.#prepares ? send(this.#table.statementName(operation)) : send());
-    } catch (error) {
-      if (!isPoolersError(error)) return explain(this.#table.name)(error);
+    for (let attempt = 1, isFirst = true; ; attempt++) {
+      try {
+        return await run(
+          this.#prepares ? { name: this.#table.statementName(operation), text, values } : { text, values },
+        );
+      } catch (error) {
+        if (attempt < ATTEMPTS && isRolledBack(error)) continue;
+        if (!isFirst || !isPoolersError(error)) return explain(this.#table.name)(error);
+      }
+      if (this.#prepares) process.emitWarning(POOLER, 'SessionPoolerWarning');
+      this.#prepares = false;
+      isFirst = false;
+      attempt = 0;
     }
-    if (this.#prepares) process.emitWarning(POOLER, 'SessionPoolerWarning');
-    this.#prepares = false;
-    return send().catch(explain(this.#table.name));
   }
 
   #parameters(record: SessionRecord): unknown[] {
@@ -365,10 +369,14 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const state = sqlStateOf(error);
-      if (attempt === ATTEMPTS || (state !== SERIALIZATION_FAILURE && state !== DEADLOCK)) throw error;
+      if (attempt === ATTEMPTS || !isRolledBack(error)) throw error;
     }
   }
+}
+
+function isRolledBack(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state === SERIALIZATION_FAILURE || state === DEADLOCK;
 }
 
 /** Returns the ids in a column that is `NULL` where there is none. */
@@ -392,6 +400,26 @@ function toRecord(row: unknown[]): SessionRecord {
   if (principal !== null) record.principal = fromColumn(principal);
   if (ip !== null) record.ip = fromColumn(ip);
   if (userAgent !== null) record.userAgent = fromColumn(userAgent);
+  return record;
+}
+
+/** Returns the record of a row of {@link Table.read}. */
+function toReadRecord(id: string, row: unknown[]): SessionRecord {
+  const [data, proof, principal, ip, userAgent, numbers] = row as [string, string, ...(string | null)[]];
+  const [version, createdAt, authenticatedAt, lastSeenAt, expiresAt] = (numbers ?? '').split(' ').map(Number);
+  const record: SessionRecord = {
+    id,
+    data: fromColumn(data),
+    proof: fromColumn(proof),
+    version: version ?? NaN,
+    createdAt: createdAt ?? NaN,
+    authenticatedAt: authenticatedAt ?? NaN,
+    lastSeenAt: lastSeenAt ?? NaN,
+    expiresAt: expiresAt ?? NaN,
+  };
+  if (typeof principal === 'string') record.principal = fromColumn(principal);
+  if (typeof ip === 'string') record.ip = fromColumn(ip);
+  if (typeof userAgent === 'string') record.userAgent = fromColumn(userAgent);
   return record;
 }
 

@@ -1,5 +1,6 @@
 import { SessionConfigurationError } from '../../core/errors.js';
 import type { RedisNodeClient, ScanOptions, ScriptOptions } from './client.js';
+import { quickGet } from './quick-get.js';
 
 /** Milliseconds between two questions to a server that is not a primary, or was not when it was last asked. */
 const ASK_AGAIN = 1_000;
@@ -26,6 +27,7 @@ const UNSURE: State = { is: 'unsure' };
  */
 export class PrimaryOnly implements RedisNodeClient {
   readonly #client: RedisNodeClient;
+  readonly #get: (key: string) => Promise<unknown>;
   readonly #key: string;
   readonly #onUnsure = new Set<() => void>();
   #state = PRIMARY;
@@ -36,6 +38,7 @@ export class PrimaryOnly implements RedisNodeClient {
   /** @param key of the keys that the client may write, one that nothing else uses */
   constructor(client: RedisNodeClient, key: string) {
     this.#client = client;
+    this.#get = quickGet(client);
     this.#key = key;
     const { on } = client as { on?: (event: string, listener: (what?: { type?: unknown }) => void) => unknown };
     const moved = (): void => {
@@ -64,7 +67,7 @@ export class PrimaryOnly implements RedisNodeClient {
   }
 
   get(key: string): Promise<unknown> {
-    return this.#state === PRIMARY ? this.#client.get(key) : this.#run(() => this.#client.get(key));
+    return this.#state === PRIMARY ? this.#get(key) : this.#run(() => this.#client.get(key));
   }
 
   evalSha(sha1: string, options: ScriptOptions): Promise<unknown> {
