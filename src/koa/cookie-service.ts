@@ -168,7 +168,7 @@ export class CookieService<T extends object = object> {
       return undefined;
     }
     // The connection may stay open for hours, so the session is read from the store itself.
-    const found = this.#makeRequestSession(client, this.#setCookieFor(client), socketTransport(request));
+    const found = this.#makeRequestSession(client.headers.cookie, this.#setCookieFor(client), socketTransport(request));
     const session = await found.get(true);
     // No response comes that would save what is assigned.
     session?.seal();
@@ -188,13 +188,10 @@ export class CookieService<T extends object = object> {
     this.serve(ctx.app);
     const client = clientRequestOf(ctx);
     const setCookie = this.#setCookieFor(client);
-    const transport = new KoaTransport(
-      ctx,
-      setCookie,
-      lifetime => this.#maxAgeOf(lifetime),
-      () => request.withdraw(),
-    );
-    const request = scope.add(this.#makeRequestSession(client, setCookie, transport));
+    const transport = new KoaTransport(ctx, setCookie, this.#maxAgeOf, () => request.withdraw());
+    // Koa's own way to it takes as long as looking up a session.
+    const { cookie } = ctx.req.headers;
+    const request = scope.add(this.#makeRequestSession(cookie, setCookie, transport));
     return request;
   }
 
@@ -205,7 +202,7 @@ export class CookieService<T extends object = object> {
    * @param trusted origins of this door, beside the service's; those of a guard around it, if it has none of its own
    */
   isCrossOrigin(ctx: Context, trusted?: ReadonlySet<string>): boolean {
-    if (isSafeMethod(ctx.method)) return false;
+    if (isSafeMethod(ctx.req.method ?? 'GET')) return false;
     const own = trusted ?? this.requestSession(ctx).trustedOrigins;
     const isTrusted = (origin: string) => this.settings.trustedOrigins.has(origin) || own.has(origin);
     const isForeign = isCrossOrigin(clientRequestOf(ctx), isTrusted);
@@ -271,9 +268,9 @@ export class CookieService<T extends object = object> {
     return scope && !scope.isOver ? (scope.find(this) as RequestSession<T> | undefined) : undefined;
   }
 
-  #makeRequestSession(client: ClientRequest, setCookie: () => SetCookie, transport: Transport): RequestSession<T> {
+  #makeRequestSession(cookie: string | undefined, setCookie: () => SetCookie, transport: Transport): RequestSession<T> {
     const parts = { sessions: this.#sessions, tokens: this.#tokens, setCookie, transport };
-    return new RequestSession(this, client.headers.cookie, parts);
+    return new RequestSession(this, cookie, parts);
   }
 
   /** Decided once for each request, and not at all for one that has no cookie and gets none. */
@@ -283,14 +280,14 @@ export class CookieService<T extends object = object> {
     return () => (found ??= secure.name !== plain.name && isPlainLoopback(client) ? plain : secure);
   }
 
-  #maxAgeOf(lifetime: Lifetime): number | undefined {
+  readonly #maxAgeOf = (lifetime: Lifetime): number | undefined => {
     const { persistent = this.settings.persistent } = termsOf(lifetime.proof);
     if (!persistent) return undefined;
     const { times } = this.#sessions;
     const remaining = times.lastEnd(lifetime) - times.now();
     // Rounded up: a cookie that outlives its session by less than a second opens nothing.
     return Math.max(0, Math.ceil(remaining / 1000));
-  }
+  };
 
   #clientOf(ctx: Context): ClientInfo {
     if (!this.settings.recordClient) return {};

@@ -62,24 +62,36 @@ export function guard(demands: readonly Demand[], isDevelopment: boolean, fail: 
   return (ctx, next) => {
     const scope = scopeOf(ctx);
     const undo: Undo[] = [];
-    const enter = (): Promise<void> => {
-      // The outermost guard settles for all.
-      const isWithin = scope.isRunning && runningScope.getStore() === scope;
-      return isWithin ? runWithin(next, undo) : runInScope(scope, next, next, fail, undo);
-    };
-    const refuse = async (error: unknown): Promise<void> => {
-      undoAll(undo);
-      scope.finish();
-      await fail(error, ctx, next);
-    };
     let admission: Eventual<void>;
     try {
       admission = admitAll(rules, ctx, undo);
     } catch (error) {
-      return refuse(error);
+      return refuse(scope, next, fail, undo, error);
     }
-    return admission ? admission.then(enter, refuse) : enter();
+    if (!admission) return enter(scope, next, fail, undo);
+    return admission.then(
+      () => enter(scope, next, fail, undo),
+      (error: unknown) => refuse(scope, next, fail, undo, error),
+    );
   };
+}
+
+function enter(scope: RequestScope, next: Next, fail: Fail, undo: readonly Undo[]): Promise<void> {
+  // The outermost guard settles for all.
+  const isWithin = scope.isRunning && runningScope.getStore() === scope;
+  return isWithin ? runWithin(next, undo) : runInScope(scope, next, next, fail, undo);
+}
+
+async function refuse(
+  scope: RequestScope,
+  next: Next,
+  fail: Fail,
+  undo: readonly Undo[],
+  error: unknown,
+): Promise<void> {
+  undoAll(undo);
+  scope.finish();
+  await fail(error, scope.ctx, next);
 }
 
 /** Takes back what a guard decided, because what follows it on the same context is judged anew. */
@@ -133,7 +145,7 @@ export function runAndSettle(
 ): Promise<void> {
   // Not an async function, which would make two more promises for each request.
   return promised(run).then(
-    () => lastly(() => settle(ctx.status, ctx, next, fail), end),
+    () => lastly(() => settle(ctx.res.statusCode, ctx, next, fail), end),
     (error: unknown) => {
       // The application's own error handler is in use; routing-controllers' would have answered by now.
       const settled = (): Eventual<void> => settle(statusOf(error), ctx, next, fail);
@@ -198,23 +210,25 @@ function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
 }
 
 function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void> {
-  const { autoError, check, factors, maxAuthAge } = rule;
+  const { check, factors, maxAuthAge } = rule;
   const { unauthenticatedStatus, clock } = rule.service.settings;
-  // The error is made only when it is thrown, because it costs as much as the rest of a request.
-  const refuse = (refusal: () => SessionError): void => {
-    if (autoError) throw made(rule, refusal);
-    undo.push(request.refuse());
-  };
+  const required = (): SessionError => new SessionRequiredError(unauthenticatedStatus);
   const session = request.current;
-  if (!session) return refuse(() => new SessionRequiredError(unauthenticatedStatus));
+  if (!session) return deny(rule, request, undo, required);
   if (factors) {
     const isOld = (at: number): boolean => maxAuthAge !== undefined && isStale(at, maxAuthAge * 1000, clock());
     const missing = missingFactors(factors, session.factors, isOld);
-    if (missing) return refuse(() => new SessionFactorError(factors, missing, maxAuthAge));
+    if (missing) return deny(rule, request, undo, () => new SessionFactorError(factors, missing, maxAuthAge));
   } else if (maxAuthAge !== undefined && isStale(session.authenticatedAt.getTime(), maxAuthAge * 1000, clock()))
-    return refuse(() => new SessionNotFreshError());
+    return deny(rule, request, undo, () => new SessionNotFreshError());
   if (!check) return undefined;
-  return pass(check(session.data, session), () => refuse(() => new SessionRequiredError(unauthenticatedStatus)));
+  return pass(check(session.data, session), () => deny(rule, request, undo, required));
+}
+
+/** @param refusal makes the error only when it is thrown, because it costs as much as the rest of a request */
+function deny(rule: Rule, request: RequestSession, undo: Undo[], refusal: () => SessionError): void {
+  if (rule.autoError) throw made(rule, refusal);
+  undo.push(request.refuse());
 }
 
 function made({ isDevelopment }: Rule, refusal: () => SessionError): SessionError {

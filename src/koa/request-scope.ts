@@ -43,7 +43,8 @@ export class RequestScope {
   }
 
   find(owner: object): RequestSession | undefined {
-    return this.#sessions.find(session => session.owner === owner);
+    for (const session of this.#sessions) if (session.owner === owner) return session;
+    return undefined;
   }
 
   enter(): void {
@@ -76,7 +77,8 @@ export class RequestScope {
 
   /** `true` if there is anything to save. Checked first, so that a request that changed nothing waits for nothing. */
   get isUnsettled(): boolean {
-    return this.#sessions.some(session => session.isUnsettled);
+    for (const session of this.#sessions) if (session.isUnsettled) return true;
+    return false;
   }
 
   /**

@@ -199,8 +199,9 @@ export class RequestSession<T extends object = object> {
 
   /** Returns the session's token from the request, if it was issued last and needs a new signature. */
   #reissuable(session: LiveSession<T>): VerifiedToken | undefined {
-    const token = this.#presented?.find(presented => presented.reissue !== undefined && session.isOpenedBy(presented));
-    return token && session.hasCurrentToken ? token : undefined;
+    for (const token of this.#presented ?? NOTHING)
+      if (token.reissue !== undefined && session.isOpenedBy(token)) return session.hasCurrentToken ? token : undefined;
+    return undefined;
   }
 
   #load(authoritative: boolean): Eventual<void> {
