@@ -265,8 +265,8 @@ describe.each([
 
   it('looks with one read when nothing has changed, and not at all within some milliseconds', async () => {
     const at = newPath();
-    const other = engine.open(at);
     const { backend, reads } = engine.counted(at);
+    const other = engine.open(at);
     const { watch } = watching(backend);
     const record = sessionRecord();
     await other.create(record);
