@@ -11,11 +11,11 @@ afterEach(async () => {
 });
 
 describeWith('redis', 'a quick GET', () => {
-  async function start() {
+  async function start(timeout = 60_000) {
     const server = await startRedis();
     opened.push(() => server.stop());
     const socket = { host: '127.0.0.1', port: server.port };
-    const client = createClient({ socket, commandOptions: { timeout: 50 } }).on('error', () => undefined);
+    const client = createClient({ socket, commandOptions: { timeout } }).on('error', () => undefined);
     await client.connect();
     opened.push(() => client.destroy());
     await client.set('name', 'Ada');
@@ -32,7 +32,7 @@ describeWith('redis', 'a quick GET', () => {
   });
 
   test('has the deadline of the client while there is no connection, so that its queue does not grow', async () => {
-    const { server, client, get } = await start();
+    const { server, client, get } = await start(50);
     const lost = new Promise(resolve => client.once('reconnecting', resolve));
     await server.stop();
     await lost;
