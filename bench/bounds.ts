@@ -108,7 +108,7 @@ async function readingsOf(
     for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
       const reading: Reading = { plain: 0, ours: 0, hand: 0, again: 0, call: 0 };
       for (const name of round % 2 === 0 ? names : names.toReversed())
-        reading[name] = await servers[name].ask('request', atOnce);
+        reading[name] = await servers[name].ask('request', { atOnce, route: 'read' });
       reading.call = await servers.again.ask('call', atOnce);
       if (round >= 0) readings.push(reading);
     }

@@ -2,12 +2,9 @@ import { join } from 'node:path';
 
 import { replaceIn, writeInto } from './document.js';
 import { ROOT } from './folders.js';
-import { table, versionList } from './markdown.js';
-import { differencesOf, boundsTable } from './report.js';
-import type { Results, SubjectResult } from './results.js';
-
-/** The scenarios of the table in the documents. A request without a cookie costs too little to be told from nothing. */
-const SHOWN = ['read', 'bad', 'login', 'update'] as const;
+import { versionList } from './markdown.js';
+import { boundsTable, costTable } from './report.js';
+import type { Results } from './results.js';
 
 /** The rows of the short table in the README: the last is the control, the same server launched twice. */
 const IN_README = [
@@ -18,33 +15,50 @@ const IN_README = [
   'express-memory',
   'ours-redis',
   'koa-redis',
-  'memory-again',
+  'ours-memory-again',
 ];
 
-/** Writes the figures of a run into the documents that quote them. */
-export function writeFigures(results: Results, report: string): void {
-  const page = (name: string) => join(ROOT, name);
-  const rows = results.subjects.filter(({ subject, added }) => added && subject.controlOf === undefined);
-  const reads = rows
-    .filter(({ subject }) => subject.module === 'ours')
-    .map(({ added }) => whole(added?.read.median ?? NaN));
-  const range = `${Math.min(...reads)} to ${Math.max(...reads)}`;
-  const cores = [Math.min(...reads), Math.max(...reads)].map(read => String(Math.round(read) / 10)).join(' to ');
+/**
+ * Writes the figures of a run into the documents that quote them.
+ *
+ * @param report the name of the report that has all figures, if it was a run of everything
+ */
+export function writeFigures(results: Results, report: string | undefined): void {
+  if (results.costs.length > 0) writeCosts(results);
+  if (results.bounds.length > 0) writeInto(page('docs/comparison.md'), 'bounds', boundsTable(results).join('\n\n'));
+  if (report !== undefined)
+    replaceIn(
+      page('docs/comparison.md'),
+      /\[All figures\]\([^)]*\)/,
+      () => `[All figures](../bench/results/${report}.md)`,
+    );
+}
 
-  const brief = IN_README.flatMap(id => results.subjects.find(({ subject }) => subject.id === id) ?? []);
+function page(name: string): string {
+  return join(ROOT, name);
+}
+
+function writeCosts(results: Results): void {
+  const { costs } = results;
+  const readOf = (id: string): string =>
+    whole(costs.find(({ subject }) => subject.id === id)?.added.read.median ?? NaN);
+  const reads = costs
+    .filter(({ subject }) => subject.module === 'ours')
+    .map(({ added }) => Math.round(added.read.median));
+  const range = `${Math.min(...reads)} to ${Math.max(...reads)}`;
+  const cores = [Math.min(...reads), Math.max(...reads)].map(read => String(read / 10)).join(' to ');
+
+  const brief = IN_README.flatMap(id => costs.find(({ subject }) => subject.id === id) ?? []);
   writeInto(page('README.md'), 'cost', costTable(brief));
-  writeInto(page('docs/comparison.md'), 'cost', costs(results, rows));
-  writeInto(page('docs/comparison.md'), 'bounds', boundsTable(results).join('\n\n'));
-  replaceIn(
-    page('docs/comparison.md'),
-    /\[All figures\]\([^)]*\)/,
-    () => `[All figures](../bench/results/${report}.md)`,
-  );
+  const { machine, versions, date } = results;
+  const circumstances =
+    `Medians of the run of ${date.slice(0, 10)}: ${machine.cores} cores (${machine.cpu}), ${versionList(versions)}. The control is the last ` +
+    'row: the same server, launched once more.';
+  writeInto(page('docs/comparison.md'), 'cost', `${costTable(costs)}\n\n${circumstances}`);
   replaceIn(
     page('README.md'),
     /\[[-\d]+ µs of CPU time\](\([^)]*\)\s+in memory and) [-\d]+ µs with Redis/,
-    (_, between = '') =>
-      `[${readOf(rows, 'ours-memory')} µs of CPU time]${between} ${readOf(rows, 'ours-redis')} µs with Redis`,
+    (_, between = '') => `[${readOf('ours-memory')} µs of CPU time]${between} ${readOf('ours-redis')} µs with Redis`,
   );
   replaceIn(page('docs/not-offered.md'), /\[[-\d]+ to \d+ µs\]/, () => `[${range} µs]`);
   replaceIn(
@@ -54,30 +68,7 @@ export function writeFigures(results: Results, report: string): void {
   );
 }
 
-function costTable(rows: readonly SubjectResult[]): string {
-  const cells = ({ added }: SubjectResult): string[] => SHOWN.map(name => String(whole(added?.[name].median ?? NaN)));
-  return table(
-    ['', 'authenticated read', 'badly signed cookie', 'log-in', 'read-modify-write'],
-    rows.map(row => [row.subject.title, ...cells(row)]),
-  );
-}
-
-function costs(results: Results, rows: readonly SubjectResult[]): string {
-  const { machine, versions, rounds, date } = results;
-  const worst = Math.max(...differencesOf(results.subjects).flatMap(({ differences }) => differences.map(Math.abs)));
-  return [
-    costTable(rows),
-    `Medians of ${rounds} rounds over HTTP on ${date.slice(0, 10)}: ${machine.cores} cores (${machine.cpu}), ${versionList(versions)}. ` +
-      `The control: the same server, launched twice in each round, differed by up to ${Math.round(worst * 100)} %. ` +
-      'Where an engine is waited for, requests meet and share what a turn of the event loop costs, so that a difference may be below zero.',
-  ].join('\n\n');
-}
-
-function readOf(rows: readonly SubjectResult[], id: string): number {
-  return whole(rows.find(({ subject }) => subject.id === id)?.added?.read.median ?? NaN);
-}
-
 /** Rounded, without a negative zero. */
-function whole(value: number): number {
-  return Math.round(value) + 0;
+function whole(value: number): string {
+  return String(Math.round(value) + 0);
 }

@@ -19,6 +19,7 @@ export interface Extent {
   sessions: number;
   imports: number;
   bounds: BoundExtent;
+  costs: BoundExtent;
   crowds: CrowdExtent;
 }
 
@@ -29,6 +30,7 @@ export const FULL: Extent = {
   sessions: 100_000,
   imports: 11,
   bounds: { launches: 2, rounds: 25 },
+  costs: { launches: 2, rounds: 12 },
   crowds: { rounds: 3, warmUp: 5_000, window: 1 },
 };
 export const QUICK: Extent = {
@@ -38,13 +40,18 @@ export const QUICK: Extent = {
   sessions: 10_000,
   imports: 3,
   bounds: { launches: 1, rounds: 6 },
+  costs: { launches: 1, rounds: 3 },
   crowds: { rounds: 1, warmUp: 1_000, window: 0.3 },
 };
 
 export const SCENARIOS = ['read', 'bad', 'none', 'login', 'update'] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
-const ROUTES: Record<Scenario, Route> = {
+/** Those whose cost is told from nothing within the process. A request without a cookie costs too little. */
+export const COSTED = ['read', 'bad', 'login', 'update'] as const satisfies readonly Scenario[];
+export type Costed = (typeof COSTED)[number];
+
+export const ROUTES: Record<Scenario, Route> = {
   read: { method: 'GET', path: '/me' },
   bad: { method: 'GET', path: '/hello' },
   none: { method: 'GET', path: '/hello' },

@@ -1,11 +1,12 @@
+import type { CostResult } from './costs.js';
 import type { CrowdResult } from './crowds.js';
 import { spread, table, versionList } from './markdown.js';
-import { SCENARIOS, type Scenario } from './measure.js';
+import { COSTED, SCENARIOS, type Scenario } from './measure.js';
 import type { Results, SubjectResult } from './results.js';
 
 const HEADINGS: Record<Scenario, string> = {
   read: 'authenticated read',
-  bad: 'badly signed',
+  bad: 'badly signed cookie',
   none: 'no cookie',
   login: 'log-in',
   update: 'read-modify-write',
@@ -23,6 +24,7 @@ export function reportOf(results: Results): string {
     ...(results.quick ? ['A quick run: one short round, good for ratios at best.'] : []),
     ...(skipped.length > 0 ? [`Left out: ${skipped.join('; ')}.`] : []),
     ...(measured.length > 0 ? subjectTables(measured) : []),
+    ...costsSection(results),
     ...boundsSection(results),
     ...crowdsTable(results.crowds),
     ...(importTime ? [`Loading the root entry, once its peers are loaded: ${spread(importTime, 1)} ms.`] : []),
@@ -105,6 +107,22 @@ function noiseTable(subjects: readonly SubjectResult[]): string[] {
     '## Noise: the same server, launched once more in each round',
     table(['session', ...SCENARIOS.map(name => HEADINGS[name])], rows),
   ];
+}
+
+function costsSection({ costs }: Results): string[] {
+  if (costs.length === 0) return [];
+  return [
+    '## CPU added by the session, microseconds a request, within the process',
+    'Requests are sent within the servers’ processes, 50 at a time, in short rounds in turn. Medians; in brackets the quartiles.',
+    costTable(costs, spread),
+  ];
+}
+
+export function costTable(costs: readonly CostResult[], shown: typeof spread = LEAST): string {
+  return table(
+    ['', ...COSTED.map(name => HEADINGS[name])],
+    costs.map(({ subject, added }) => [subject.title, ...COSTED.map(name => shown(added[name], 0))]),
+  );
 }
 
 function boundsSection(results: Results): string[] {

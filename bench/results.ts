@@ -1,4 +1,5 @@
 import type { BoundResult } from './bounds.js';
+import type { CostResult } from './costs.js';
 import type { CrowdResult } from './crowds.js';
 import type { Machine } from './machine.js';
 import type { Sample, Scenario } from './measure.js';
@@ -28,6 +29,7 @@ export interface Results {
   versions: Record<string, string>;
   rounds: number;
   subjects: SubjectResult[];
+  costs: CostResult[];
   bounds: BoundResult[];
   crowds: CrowdResult[];
   importTime?: Spread;

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { measureBounds } from './bounds.js';
+import { measureCosts } from './costs.js';
 import { measureCrowds } from './crowds.js';
 import { findEngines, isThere, PrivateRedis } from './engines.js';
 import { BENCH, RAW_RESULTS } from './folders.js';
@@ -33,14 +34,18 @@ const SIZES = [1_000, 10_000, 100_000, 1_000_000];
 type Round = Map<string, Record<Scenario, Sample>>;
 
 async function main(options: readonly string[]): Promise<void> {
-  const unknown = options.find(option => !/^(--quick|--growth|--bounds|--crowds|--write|--only=.+)$/.test(option));
+  const unknown = options.find(
+    option => !/^(--quick|--growth|--costs|--bounds|--crowds|--write|--only=.+)$/.test(option),
+  );
   if (unknown !== undefined)
     throw new Error(
-      `${unknown}: no such option; there are --quick, --growth, --bounds, --crowds, --write and --only=ID,ID`,
+      `${unknown}: no such option; there are --quick, --growth, --costs, --bounds, --crowds, --write and --only=ID,ID`,
     );
-  const isPart = options.includes('--bounds') || options.includes('--crowds');
-  if (options.includes('--write') && (isPart || options.some(option => option.startsWith('--only='))))
-    throw new Error('--write takes a run of everything');
+  const parts = ['--costs', '--bounds', '--crowds'].filter(part => options.includes(part));
+  const isPart = parts.length > 0;
+  const has = (part: string): boolean => !isPart || parts.includes(part);
+  if (options.includes('--write') && options.some(option => option.startsWith('--only=')))
+    throw new Error('--write takes a run of every server');
   const only = options
     .find(option => option.startsWith('--only='))
     ?.slice('--only='.length)
@@ -68,14 +73,15 @@ async function main(options: readonly string[]): Promise<void> {
       versions: versions({ ...peers(), ...drivers() }, servers),
       rounds: extent.rounds,
       subjects: isPart ? [] : await measureAll(subjects, engines, extent, redis, growing),
-      bounds: isPart && !options.includes('--bounds') ? [] : await measureBounds(engines, extent.bounds, wanted, say),
+      costs: has('--costs') ? await measureCosts(engines, extent.costs, wanted, say) : [],
+      bounds: has('--bounds') ? await measureBounds(engines, extent.bounds, wanted, say) : [],
       crowds:
         growing || options.includes('--crowds') ? await measureCrowds(engines, extent.crowds, redis, wanted, say) : [],
       ...(importTime && { importTime }),
       skipped,
     };
     write(results, isPart);
-    if (options.includes('--write')) writeFigures(results, nameOf(results));
+    if (options.includes('--write')) writeFigures(results, isPart ? undefined : nameOf(results));
   } finally {
     await redis?.stop();
     rmSync(folder, { recursive: true, force: true });
