@@ -47,7 +47,7 @@ export const QUICK: Extent = {
 export const SCENARIOS = ['read', 'bad', 'none', 'login', 'update'] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
-/** Those whose cost is told from nothing within the process. A request without a cookie costs too little. */
+/** The routes whose cost is measured within the process. A request without a cookie costs too little to be told from nothing. */
 export const COSTED = ['read', 'bad', 'login', 'update'] as const satisfies readonly Scenario[];
 export type Costed = (typeof COSTED)[number];
 

@@ -189,7 +189,7 @@ export class CookieService<T extends object = object> {
     const client = clientRequestOf(ctx);
     const setCookie = this.#setCookieFor(client);
     const transport = new KoaTransport(ctx, setCookie, this.#maxAgeOf, () => request.withdraw());
-    // Koa's own way to it takes as long as looking up a session.
+    // From Node's request, because Koa's accessors take as long as looking up a session.
     const { cookie } = ctx.req.headers;
     const request = scope.add(this.#makeRequestSession(cookie, setCookie, transport));
     return request;

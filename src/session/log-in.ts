@@ -82,6 +82,7 @@ export class LogIn<T extends object> {
     this.#underWay.add(underWay);
     return creating.finally(() => {
       this.#underWay.delete(underWay);
+      // The tables that a Set outgrows keep its former entries alive until the next full collection.
       underWay.done = undefined;
     });
   }
@@ -93,12 +94,14 @@ export class LogIn<T extends object> {
 
   #create(data: SessionInput<T>, context: LogInContext): Eventual<LiveSession<T>> {
     return after(this.#contentOf(data), content =>
-      after(this.#store(content, context), stored =>
-        rescue(
-          () => after(this.#endEarlier(context), () => this.#handOver(stored, content, context)),
-          error => this.#takeBack(stored, error),
-        ),
-      ),
+      after(this.#store(content, context), stored => this.#complete(stored, content, context)),
+    );
+  }
+
+  #complete(stored: Stored, content: Content, context: LogInContext): Eventual<LiveSession<T>> {
+    return rescue(
+      () => after(this.#endEarlier(context), () => this.#handOver(stored, content, context)),
+      error => this.#takeBack(stored, error),
     );
   }
 

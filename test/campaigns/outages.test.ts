@@ -159,6 +159,18 @@ describeWith('redis', 'a Redis', () => {
   describeOutages(Object.fromEntries(opens));
 });
 
+function stopping(
+  server: HttpServer,
+  pools: readonly { end(): Promise<void> }[],
+  ...rest: readonly { stop(): Promise<void> }[]
+): () => Promise<void> {
+  return async () => {
+    await server.close();
+    await Promise.all(pools.map(pool => pool.end()));
+    for (const one of rest) await one.stop();
+  };
+}
+
 describeWith('postgres', 'a PostgreSQL', () => {
   describeOutages({
     PostgreSQL: async () => {
@@ -177,12 +189,7 @@ describeWith('postgres', 'a PostgreSQL', () => {
         'the server to be ready',
       );
       const server = await startOutageApp(new PostgresBackend({ pool }));
-      const stop = async (): Promise<void> => {
-        await server.close();
-        await Promise.all([pool.end(), direct.end()]);
-        await proxy.stop();
-        await engine.stop();
-      };
+      const stop = stopping(server, [pool, direct], proxy, engine);
       return { proxy, server, store, stop };
     },
   });
@@ -199,12 +206,7 @@ describeWith('mariadb', 'a MariaDB', () => {
       const store = new MysqlBackend({ pool: direct });
       await store.migrate();
       const server = await startOutageApp(new MysqlBackend({ pool, statementTimeout: 1 }));
-      const stop = async (): Promise<void> => {
-        await server.close();
-        await Promise.all([pool.end(), direct.end()]);
-        await proxy.stop();
-        await engine.stop();
-      };
+      const stop = stopping(server, [pool, direct], proxy, engine);
       return { proxy, server, store, stop };
     },
   });

@@ -308,7 +308,7 @@ export class LmdbBackend extends SessionBackend {
     await this.#store.close();
   }
 
-  /** Does what `close` waits for. */
+  /** Runs work that `close` waits for. */
   async #during<T>(work: Promise<T>): Promise<T> {
     this.#underWay.add(work);
     try {

@@ -46,7 +46,7 @@ export class OpenFolder {
 
   /** Ends one handle, which writes no more, when its writes are done. The last one closes the folder. */
   async close(): Promise<void> {
-    // Before the folder can be opened anew: see above.
+    // Until they are done, another opening would stop the thread that has to finish them.
     await Promise.allSettled([this.root.committed]);
     if (--this.#handles > 0) return;
     folders.delete(this.#identity);
