@@ -58,9 +58,30 @@ async function live(random: SeededRandom): Promise<{ wrong: unknown; exchanges: 
   await timeline.run();
   timeline.after(pause(random, every), () => browser.send(read(random.integer(3))));
   await timeline.run();
-  const wrong = browser.visited.find(visited => isWrong(visited, browser.visited)) ?? fleet.ended[0];
+  const overtaken = browser.visited.find(visited => isOvertaken(visited, browser.visited));
+  const seen = browser.visited.filter(({ loadedAt }) => !overtaken || loadedAt < overtaken.loadedAt);
+  const wrong = seen.find(visited => isWrong(visited, browser.visited)) ?? (overtaken ? undefined : fleet.ended[0]);
   const exchanges = browser.visited.filter(({ token }) => token !== undefined).length;
   return { wrong, exchanges };
+}
+
+/**
+ * A rotation overtook the answer that brought the request's token: that one was over when it arrived, and took the place of the new
+ * one in the jar. What is asked from then on is as good as stolen.
+ */
+function isOvertaken({ sent, loadedAt }: Visited, all: readonly Visited[]): boolean {
+  const brought = all.find(({ token }) => token !== undefined && token === sent);
+  return (
+    brought !== undefined &&
+    all.some(
+      ({ visit, token, answeredAt, arrivedAt }) =>
+        (visit.does === 'rotates' || visit.does === 'proves') &&
+        token !== undefined &&
+        brought.answeredAt <= answeredAt &&
+        answeredAt <= loadedAt &&
+        arrivedAt <= brought.arrivedAt,
+    )
+  );
 }
 
 /** A request is anonymous only if a rotation that was asked for came first while it was under way. */
