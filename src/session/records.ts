@@ -51,8 +51,11 @@ const LOG_INS = 10_000;
 const LOOKS = 4;
 const MOST_LOOKS = 10_000;
 
-/** The number of records whose data is kept decoded, and the longest text of one: some megabytes in the worst case. */
-const DECODED = 1_000;
+/**
+ * The characters of the records whose data is kept decoded, and the longest text of one. Twice as many are kept, and their data
+ * takes about three times as much: some ten megabytes, for about ten thousand sessions of 300 bytes.
+ */
+const DECODED_CHARS = 2_000_000;
 const MAX_DECODED_CHARS = 2_048;
 
 interface Decoded {
@@ -74,7 +77,7 @@ export class Records<T extends object> {
   readonly #first: string[] = [];
   #count = 0;
   /** The data of the records that were read lately, so that each text is decoded once. */
-  readonly #decoded = new Recent<Decoded>(DECODED);
+  readonly #decoded = new Recent<Decoded>(DECODED_CHARS, ({ text }) => text.length);
 
   constructor(
     private readonly model: Model<T>,
