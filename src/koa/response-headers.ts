@@ -26,11 +26,11 @@ export function finishHeaders(ctx: Context): void {
 }
 
 /**
- * Says that the answer depends on the cookie: for caches in between. Also where the action itself writes the answer, or
- * sets a Vary of its own later.
+ * Says, when the answer leaves, that it depends on the cookie: for caches in between. Also where the action itself writes the
+ * answer, or sets a Vary of its own.
  */
 export function varyByCookie(res: ServerResponse): void {
-  if (!res.headersSent) headersOf(res).vary();
+  if (!res.headersSent) headersOf(res);
 }
 
 function headersOf(res: Response): SessionHeaders {
@@ -74,7 +74,7 @@ class SessionHeaders {
   apply(): void {
     const res = this.#res;
     if (res.headersSent) return;
-    this.vary();
+    this.#vary();
     if (!this.#cookies) return;
     this.#setCookies(this.#cookies);
     if (res.getHeader('Cache-Control') !== 'no-store') res.setHeader('Cache-Control', 'no-store');
@@ -92,7 +92,7 @@ class SessionHeaders {
     res.setHeader('Set-Cookie', this.#present);
   }
 
-  vary(): void {
+  #vary(): void {
     const res = this.#res;
     const vary = res.getHeader('Vary');
     if (vary === 'Cookie') return;
