@@ -23,15 +23,18 @@ export function changesBetween(before: JsonObject, after: JsonObject, stored = b
   return changes;
 }
 
-/** Returns a copy of a state with the changes made to it. Other properties stay as they are there. */
+/** Returns a state with the changes made to it: a copy, or the state itself if they are in it already. */
 export function applyChanges(state: JsonObject, changes: Changes): JsonObject {
-  const result: JsonObject = { ...state };
+  let result: JsonObject | undefined;
   for (const [key, value] of changes) {
-    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- the copy was made a line above
+    const isIn = Object.hasOwn(state, key) ? isSameJson(state[key], value) : value === undefined;
+    if (isIn) continue;
+    result ??= { ...state };
+    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- of the copy
     if (value === undefined) delete result[key];
     else result[key] = value;
   }
-  return result;
+  return result ?? state;
 }
 
 /**

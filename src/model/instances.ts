@@ -1,5 +1,6 @@
 import { TransformationType } from 'class-transformer';
 
+import { type Changes, NO_CHANGES } from './changes.js';
 import {
   arrayToJson,
   assertName,
@@ -97,6 +98,38 @@ export function plainOf(shape: Shape, data: object, path = '', depth = 0): JsonO
     throw new NotJsonError(path, `not an object: an instance of ${shape.model.name} is needed`);
   assertObject(source, path);
   return propertiesOf(shape, source, path, depth);
+}
+
+/**
+ * Returns the difference between stored data and an instance, without a copy of what is the same.
+ *
+ * @returns `undefined` if the instance has more in it than plain properties that are declared
+ * @throws NotJsonError with the path of a value that JSON cannot carry
+ */
+export function plainChanges(shape: Shape, stored: JsonObject, instance: object): Changes | undefined {
+  if (Object.prototype.toString.call(instance) !== '[object Object]') return undefined;
+  const names = Object.keys(instance);
+  const storedNames = Object.keys(stored);
+  let changes: Map<string, Json | undefined> | undefined;
+  let unmatched = storedNames.length;
+  let at = 0;
+  for (const name of names) {
+    const isInPlace = storedNames[at++] === name;
+    const value = (instance as Bag)[name];
+    if (value === undefined) continue;
+    if (isInPlace || Object.hasOwn(stored, name)) {
+      unmatched--;
+      if (stored[name] === value || isSameJson(stored[name], value)) continue;
+    }
+    if (typeof value === 'function' || !shape.property(name)?.isPlain) return undefined;
+    (changes ??= new Map()).set(name, toJson(value, name, 1));
+  }
+  if (unmatched === 0) return changes ?? NO_CHANGES;
+  for (const name of storedNames) {
+    const isThere = Object.hasOwn(instance, name) && (instance as Bag)[name] !== undefined;
+    if (!isThere && shape.property(name)) (changes ??= new Map()).set(name, undefined);
+  }
+  return changes ?? NO_CHANGES;
 }
 
 /** Like {@link plainOf}, but reads the object's own properties and accessors even if it has a `toJSON`. */

@@ -14,7 +14,7 @@ import {
   versionOf,
 } from './encoding.js';
 import { fingerprintOf } from './fingerprint.js';
-import { instanceOf, plainOf, refreshed, withDefaults } from './instances.js';
+import { instanceOf, plainChanges, plainOf, refreshed, withDefaults } from './instances.js';
 import {
   copyJson,
   cycleIn,
@@ -138,7 +138,11 @@ export class Model<T extends object> {
    * @throws InvalidSessionDataError naming the property that JSON cannot carry
    */
   changes(stored: JsonObject, data: T | SessionInput<T>): Changes {
-    if (this.#description.isDirect && isSameJson(stored, data)) return NO_CHANGES;
+    const { shape, isDirect, isPlain } = this.#description;
+    if (isDirect && isPlain && data instanceof this.#class) {
+      const changes = asSessionData(data, () => plainChanges(shape, stored, data));
+      if (changes) return changes;
+    } else if (isDirect && isSameJson(stored, data)) return NO_CHANGES;
     const now = data instanceof this.#class ? this.toPlain(data) : this.#withDefaults(data);
     return isSameJson(stored, now) ? NO_CHANGES : changesBetween(this.visible(stored), now, stored);
   }
@@ -168,6 +172,19 @@ export class Model<T extends object> {
   refreshed(data: T, stored: JsonObject): T {
     if (this.#description.isDirect && isSameJson(stored, data)) return data;
     return asSessionData(data, () => refreshed(this.#description.shape, data, this.instantiate(stored)));
+  }
+
+  /**
+   * Returns data that was changed, once it is known to be valid.
+   *
+   * @param instance of what it was before, on which the changes were made
+   * @throws InvalidSessionDataError naming each property that breaks a rule of the model
+   */
+  validChanges(plain: JsonObject, changes: Changes, instance: T): Eventual<JsonObject> {
+    // Then it is what another instance of the data would be.
+    for (const [name, value] of changes) if ((instance as JsonObject)[name] !== value) return this.validated(plain);
+    const { isPlain, rules } = this.#description;
+    return isPlain && rules.hold(instance) ? plain : this.validated(plain);
   }
 
   /** @throws InvalidSessionDataError naming each property that breaks a rule of the model */

@@ -30,12 +30,12 @@ interface PropertyChecks {
  * class-validator itself describes the failures.
  */
 export class Rules {
-  readonly #model: Function;
+  readonly #modelName: string;
   /** `undefined`: some rules need class-validator itself. */
   #properties: readonly PropertyChecks[] | undefined;
 
   constructor(model: Function) {
-    this.#model = model;
+    this.#modelName = model.name;
     this.#properties = checksOf(rulesOf(model));
   }
 
@@ -56,7 +56,7 @@ export class Rules {
   }
 
   #checkHolds({ constraint, constraints, each }: Check, object: object, property: string, value: unknown): boolean {
-    const place: ValidationArguments = { targetName: this.#model.name, property, object, value, constraints };
+    const place: ValidationArguments = { targetName: this.#modelName, property, object, value, constraints };
     if (!each) return this.#isTrue(constraint.validate(value, place));
     for (const item of itemsOf(value)) if (!this.#isTrue(constraint.validate(item, place))) return false;
     return true;

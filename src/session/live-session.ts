@@ -172,13 +172,14 @@ export class LiveSession<T extends object> implements Session<T> {
   touch(): void {
     const { times } = this.#parts;
     if (this.#ended) return;
-    if (times.expiryOf(this.#stored.record, times.now())) this.#renew();
-    else this.#touchNow();
+    const now = times.now();
+    if (times.expiryOf(this.#stored.record, now)) this.#renew();
+    else this.#touchAt(now);
   }
 
-  #touchNow(): void {
+  #touchAt(now: number): void {
     const { record, isMisfiled } = this.#stored;
-    const seen = this.#parts.touches.touch(record, isMisfiled);
+    const seen = this.#parts.touches.touch(record, now, isMisfiled);
     if (seen === undefined) return;
     record.lastSeenAt = seen;
     record.expiresAt = this.#parts.times.expiresAt(record, seen);
@@ -193,7 +194,7 @@ export class LiveSession<T extends object> implements Session<T> {
         if (isClosed(stored)) this.#ended = true;
         else {
           this.#adopt(stored, NO_CHANGES);
-          this.#touchNow();
+          this.#touchAt(this.#parts.times.now());
         }
       })
       .catch(ignore)
@@ -417,8 +418,9 @@ export class LiveSession<T extends object> implements Session<T> {
           key => !isSameJson(known.data[key], data[key]) && !isSameJson(data[key], assigned.get(key)),
         );
       }
-      const next = assigned.size === 0 ? data : applyChanges(data, assigned);
-      return change ? this.#changed(next, change) : next;
+      const next = applyChanges(data, assigned);
+      if (change) return this.#changed(data, next, change);
+      return next === data ? data : model.validated(next);
     };
     const write = { known, apply, decides: change !== undefined };
     return after(queue.write(this.id, renewal ? { ...write, renewal } : write), stored => {
@@ -428,11 +430,18 @@ export class LiveSession<T extends object> implements Session<T> {
     });
   }
 
-  #changed(data: JsonObject, change: Change<T>): Eventual<JsonObject> {
+  /** @param assigned the data with what was assigned in this request */
+  #changed(data: JsonObject, assigned: JsonObject, change: Change<T>): Eventual<JsonObject> {
     const { model } = this.#parts;
-    const draft = model.instantiate(data);
-    const changed = (result: unknown) =>
-      applyChanges(data, model.changes(data, isReplacement(result, draft) ? (result as SessionInput<T>) : draft));
+    const draft = model.instantiate(assigned);
+    const changed = (result: unknown): Eventual<JsonObject> => {
+      const isReplaced = isReplacement(result, draft);
+      const changes = model.changes(assigned, isReplaced ? (result as SessionInput<T>) : draft);
+      const next = applyChanges(assigned, changes);
+      // What the function does may take back what was assigned.
+      if (next === data || (assigned !== data && isSameJson(data, next))) return data;
+      return isReplaced ? model.validated(next) : model.validChanges(next, changes, draft);
+    };
     const result: unknown = change(draft);
     return isThenable(result) ? Promise.resolve(result).then(changed) : changed(result);
   }

@@ -23,9 +23,8 @@ export class Touches {
    *   comes first, the next request tries again.
    * @returns the new "last seen" time; `undefined` when no touch is due
    */
-  touch(record: SessionRecord, isMisfiled = false): number | undefined {
+  touch(record: SessionRecord, now: number, isMisfiled = false): number | undefined {
     const { id, proof, lastSeenAt } = record;
-    const now = this.times.now();
     if (!this.times.isTouchDue(proof, lastSeenAt, now) || this.#wasTouched(record, now)) return undefined;
     // A touch moves the expiry forwards, so it must not revive a session that has just expired.
     if (this.times.expiryOf(record, now)) return undefined;

@@ -3,7 +3,7 @@ import { SessionConflictError, SessionGoneError, SessionUnavailableError } from 
 import { after, type Eventual, lastly } from '../core/eventual.js';
 import type { SessionRecord } from '../core/record.js';
 import { monotonicNow, startTimer, stopTimer, type Timer } from '../core/timers.js';
-import { isSameJson, type JsonObject } from '../model/json.js';
+import type { JsonObject } from '../model/json.js';
 import type { Model } from '../model/model.js';
 import { Deadlines } from './deadlines.js';
 import { tooBusy } from './locks.js';
@@ -41,7 +41,12 @@ export interface Renewal {
 export interface Write {
   /** The state that the request knows. */
   known: StoredState;
-  /** Returns the new state of the data. Called again on newer data when another process's write comes first. */
+  /**
+   * Returns the new state of the data, which is valid, or the data itself if nothing changes. Called again on newer data when
+   * another process's write comes first.
+   *
+   * @throws InvalidSessionDataError when the new state breaks the model
+   */
   apply(data: JsonObject): Eventual<JsonObject>;
   /** `true` if `apply` depends on the data, so that "nothing to write" counts only on the stored state. */
   decides: boolean;
@@ -145,10 +150,11 @@ export class WriteQueue<T extends object> {
 
   #lead(id: string, job: Job): Eventual<StoredState> {
     const batch = {};
-    const queue: Queue = { batch, since: monotonicNow(), waiting: [], latest: undefined, timer: undefined };
+    const since = monotonicNow();
+    const queue: Queue = { batch, since, waiting: [], latest: undefined, timer: undefined };
     this.#queues.set(id, queue);
     const run = (): Eventual<StoredState> =>
-      after(this.#run(id, [job], undefined), stored => {
+      after(this.#run(id, [job], undefined, since), stored => {
         if (job.failure) throw job.failure.error;
         return (queue.latest = stored);
       });
@@ -190,7 +196,7 @@ export class WriteQueue<T extends object> {
     queue.since = monotonicNow();
     let stored: StoredState | undefined;
     try {
-      stored = queue.latest = await this.#run(id, jobs, queue.latest);
+      stored = queue.latest = await this.#run(id, jobs, queue.latest, queue.since);
     } catch (error) {
       queue.latest = undefined;
       for (const job of jobs) job.failure ??= { error: job === jobs[0] ? error : another(error) };
@@ -208,7 +214,7 @@ export class WriteQueue<T extends object> {
     delete job.aside;
     let stored: StoredState | undefined;
     try {
-      stored = await this.#run(id, [job], latest);
+      stored = await this.#run(id, [job], latest, monotonicNow());
     } catch (error) {
       job.failure ??= { error };
     }
@@ -218,8 +224,7 @@ export class WriteQueue<T extends object> {
   #beginNext(id: string, queue: Queue): void {
     stopTimer(queue.timer);
     queue.timer = undefined;
-    const jobs = queue.waiting.splice(0);
-    if (jobs.length > 0) void this.#batch(id, queue, jobs);
+    if (queue.waiting.length > 0) void this.#batch(id, queue, queue.waiting.splice(0));
     else if (this.#queues.get(id) === queue) this.#queues.delete(id);
   }
 
@@ -231,8 +236,13 @@ export class WriteQueue<T extends object> {
    *
    * @returns what is stored; writes that failed alone have a `failure`
    */
-  #run(id: string, jobs: readonly (Job | Waiting)[], latest: StoredState | undefined): Eventual<StoredState> {
-    return this.#attempt({ id, jobs, since: monotonicNow(), base: newest(jobs, latest), isRead: false, attempts: 0 });
+  #run(
+    id: string,
+    jobs: readonly (Job | Waiting)[],
+    latest: StoredState | undefined,
+    since: number,
+  ): Eventual<StoredState> {
+    return this.#attempt({ id, jobs, since, base: newest(jobs, latest), isRead: false, attempts: 0 });
   }
 
   #attempt(batch: Batch): Eventual<StoredState> {
@@ -248,7 +258,7 @@ export class WriteQueue<T extends object> {
     for (let at = from; at < jobs.length; at++) {
       const job = jobs[at];
       if (!job || job.failure?.isFinal || 'aside' in job) continue;
-      delete job.failure;
+      if (job.failure) delete job.failure;
       if ('begin' in job) job.begin();
       try {
         const proof = job.renewal ? job.renewal.renew(draft.proof) : draft.proof;
@@ -283,9 +293,11 @@ export class WriteQueue<T extends object> {
     if (isOver && isRead) throw new SessionGoneError();
     // A quiet write keeps "last seen", which a touch moves without a new version. So it needs the record as it is stored now.
     if (isUnchanged || isOver || (isQuiet && !isRead)) return this.#again(batch, isUnchanged);
-    const changed = { data: encoded, principal, proof, authenticatedAt };
-    const record = this.#next(base.record, changed, isQuiet ? undefined : now);
     const { version } = base.record;
+    const record: SessionRecord = { ...base.record, data: encoded, proof, authenticatedAt, version: version + 1 };
+    if (principal !== undefined) record.principal = principal;
+    else if (record.principal !== undefined) delete record.principal;
+    if (!isQuiet) this.#see(record, now);
     const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
     return after<WriteOutcome, StoredState>(written, outcome => {
       if (outcome === 'gone') throw new SessionGoneError();
@@ -307,11 +319,9 @@ export class WriteQueue<T extends object> {
 
   #applied(job: Job, content: Content): Eventual<Content> {
     return after(job.apply(content.data), next => {
-      if (isSameJson(content.data, next)) return content;
-      return after(this.model.validated(next), () => {
-        const encoded = this.model.encode(next, content.encoded);
-        return { data: next, encoded, principal: this.model.principalOf(next, content) };
-      });
+      if (next === content.data) return content;
+      const encoded = this.model.encode(next, content.encoded);
+      return { data: next, encoded, principal: this.model.principalOf(next, content) };
     });
   }
 
@@ -329,22 +339,9 @@ export class WriteQueue<T extends object> {
     }
   }
 
-  #next(
-    base: SessionRecord,
-    {
-      principal,
-      ...content
-    }: { principal: string | undefined } & Pick<SessionRecord, 'data' | 'proof' | 'authenticatedAt'>,
-    seenAt: number | undefined,
-  ): SessionRecord {
-    const record: SessionRecord = { ...base, ...content, version: base.version + 1 };
-    if (seenAt !== undefined) {
-      record.lastSeenAt = Math.max(base.lastSeenAt, seenAt);
-      record.expiresAt = this.times.expiresAt(base, record.lastSeenAt);
-    }
-    if (principal === undefined) delete record.principal;
-    else record.principal = principal;
-    return record;
+  #see(record: SessionRecord, now: number): void {
+    record.lastSeenAt = Math.max(record.lastSeenAt, now);
+    record.expiresAt = this.times.expiresAt(record, record.lastSeenAt);
   }
 
   async #read(id: string): Promise<StoredState> {

@@ -58,6 +58,19 @@ export class Group<K extends Grouped<K>> {
     else this.last = before;
   }
 
+  /** Makes the last of a member. */
+  moveToEnd(member: Member<K>): void {
+    const { before, after } = member;
+    if (!after) return;
+    if (before) before.after = after;
+    else this.first = after;
+    after.before = before;
+    if (this.last) this.last.after = member;
+    member.before = this.last;
+    member.after = undefined;
+    this.last = member;
+  }
+
   /** The least recently seen of the first ones, of which a user's own may be one that is in use. */
   get leastSeen(): K | undefined {
     let least = this.first?.kept;
@@ -141,12 +154,10 @@ export class Groups<K extends Grouped<K>> {
     this.#byName.of(name).set(name, rest.kept);
   }
 
-  /** Notes that a session was seen. */
+  /** Notes that a session was seen, where the order is that. */
   seen(kept: K): void {
     const member = kept[this.kind];
-    if (!member || member.group.last === member) return;
-    member.group.remove(member);
-    member.group.add(kept, this.isLater);
+    member?.group.moveToEnd(member);
   }
 
   /** Ends a group. What is added under its name from now on goes to another one. */
