@@ -4,7 +4,7 @@ import { type Action, type ActionMetadata, KoaDriver, type ParamMetadata, type U
 
 import { type ErrorHeaders, SessionConfigurationError, SessionHttpError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
-import { guard, type Demand, type Fail, runAndSettle, runInScope } from '../koa/guard.js';
+import { guard, type Demand, type Fail, type Run, runAndSettle, runInScope } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
 import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { isTripwire, unguarded } from './fail-closed.js';
@@ -59,14 +59,23 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
 
   const injected = { controller: target, readers };
   const guarded = guard(demands, this.developmentMode, fail);
-  const first = (ctx: Context, next: Next): unknown => {
+  const first = (ctx: Context, next: Next, run?: Run): unknown => {
     scopeOf(ctx).injected = injected;
-    return guarded(ctx, next);
+    return guarded(ctx, next, run);
   };
-  const view = viewOf(action, first, [...readers.keys()]);
+  const isAlone = isOnlyMiddleware(action);
+  const view = viewOf(action, isAlone ? [] : [first], [...readers.keys()]);
   injectParameters(action, view, bound);
-  registerAction.call(this, view, execute);
+  const alone: Execute = options => first(options.context as Context, options.next as Next, () => execute(options));
+  registerAction.call(this, view, isAlone ? alone : execute);
 };
+
+/** Returns whether nothing runs before or after an action but its guard, which is then called without the router's way around. */
+function isOnlyMiddleware(action: ActionMetadata): boolean {
+  const { controllerMetadata, uses, isAuthorizedUsed, isFileUsed, isFilesUsed } = action;
+  const others = [...controllerMetadata.uses, ...uses].filter(use => !isTripwire(use));
+  return others.length === 0 && !isAuthorizedUsed && !isFileUsed && !isFilesUsed;
+}
 
 /** The last step of making a server: now every controller and action is known. */
 KoaDriver.prototype.registerRoutes = function (this: KoaDriver) {
@@ -112,19 +121,16 @@ function settling(action: ActionMetadata, execute: Execute, fail: Fail): Execute
 }
 
 /**
- * Returns one action's own view of the metadata: the guard runs before all other middleware, the tripwire is removed, and the
- * controller's instances show their injected properties. The controller's metadata itself stays as it is, because its other
- * actions share it and may have other requirements.
+ * Returns one action's own view of the metadata: the guard, where it is given, runs before all other middleware, the tripwire
+ * is removed, and the controller's instances show their injected properties. The controller's metadata itself stays as it is,
+ * because its other actions share it and may have other requirements.
  */
-function viewOf(
-  action: ActionMetadata,
-  first: (ctx: Context, next: Next) => unknown,
-  properties: readonly string[],
-): ActionMetadata {
+function viewOf(action: ActionMetadata, first: readonly Function[], properties: readonly string[]): ActionMetadata {
   const { controllerMetadata: controller } = action;
-  const use = { target: action.target, middleware: first, afterAction: false } as unknown as UseMetadata;
+  const use = { target: action.target, afterAction: false };
+  const uses = first.map(middleware => ({ ...use, middleware }) as unknown as UseMetadata);
   const ownController = {
-    uses: [use, ...controller.uses.filter(one => !isTripwire(one))],
+    uses: [...uses, ...controller.uses.filter(one => !isTripwire(one))],
     ...(properties.length > 0 && {
       getInstance: (request: Action) => uncover(controller.getInstance(request) as object, properties),
     }),
@@ -174,8 +180,14 @@ function injectParameters(
     })
     .sort((a, b) => a.at - b.at);
   action.params = others;
+  const areAllOurs = others.length === 0 && places.every(({ at }, index) => at === index);
   action.callMethod = (values: unknown[], request: Action): unknown => {
     const scope = scopeOf(request.context as Context);
+    if (areAllOurs)
+      return callMethod(
+        places.map(({ read }) => read(scope)),
+        request,
+      ) as unknown;
     const all = [...values];
     for (const { at, read } of places) {
       while (all.length < at) all.push(undefined);

@@ -4,6 +4,8 @@
  */
 const MAX_VALUES = 256;
 
+const NONE: readonly string[] = [];
+
 const SPACE = 0x20;
 const TAB = 0x09;
 
@@ -13,23 +15,38 @@ const TAB = 0x09;
  * One pass over the header, with nothing decoded: names match byte for byte, so that `%73ession`, `Session` or a name with
  * odd white space before it are other cookies. Only spaces and tabs between the pairs are passed over (RFC 6265bis, 5.6).
  */
-export function cookieValues(header: string, name: string): string[] {
-  const values: string[] = [];
-  const wanted = name + '=';
+export function cookieValues(header: string, name: string): readonly string[] {
+  let values: string[] | undefined;
+  const wanted = pairOf(name);
   let at = header.indexOf(wanted);
   while (at !== -1) {
     const start = at + wanted.length;
     if (startsPair(header, at)) {
       let end = header.indexOf(';', start);
       if (end === -1) end = header.length;
-      values.push(header.slice(start, endOfValue(header, start, end)));
+      const value = header.slice(start, endOfValue(header, start, end));
+      // An array that grows takes room for many more.
+      if (values) values.push(value);
+      else values = [value];
       if (values.length === MAX_VALUES) break;
       at = header.indexOf(wanted, end);
     } else {
       at = header.indexOf(wanted, start);
     }
   }
-  return values;
+  return values ?? NONE;
+}
+
+let knownName = '';
+let knownPair = '=';
+
+/** Returns the beginning of a pair. An application has few cookies, and putting two texts together costs as much as the search. */
+function pairOf(name: string): string {
+  if (name !== knownName) {
+    knownName = name;
+    knownPair = `${name}=`;
+  }
+  return knownPair;
 }
 
 function startsPair(header: string, at: number): boolean {

@@ -1,4 +1,4 @@
-import { createHash, createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
+import * as crypto from 'node:crypto';
 
 import { Recent } from '../core/recent.js';
 import { RandomPool } from './random-pool.js';
@@ -56,7 +56,7 @@ export function isSessionId(id: string): boolean {
  * id and secret, so that a token is valid for one cookie only.
  */
 export class Tokens {
-  readonly #keys: readonly KeyObject[];
+  readonly #keys: readonly crypto.KeyObject[];
   readonly #prefix: string;
   readonly #ids = new RandomPool(ID_BYTES);
   readonly #secrets = new RandomPool(SECRET_BYTES);
@@ -67,7 +67,7 @@ export class Tokens {
    * @param cookieName without prefix, so that it is the same over HTTP on a developer's machine and over HTTPS
    */
   constructor(secretKeys: readonly string[], cookieName: string) {
-    this.#keys = secretKeys.map(key => createSecretKey(Buffer.from(key, 'utf8')));
+    this.#keys = secretKeys.map(key => crypto.createSecretKey(Buffer.from(key, 'utf8')));
     this.#prefix = `${PURPOSE}\0${cookieName}\0`;
   }
 
@@ -113,8 +113,9 @@ export class Tokens {
   }
 
   /** Returns text, because each buffer would be memory outside of the heap. */
-  #mac(key: KeyObject, signed: string): string {
-    return createHmac('sha256', key)
+  #mac(key: crypto.KeyObject, signed: string): string {
+    return crypto
+      .createHmac('sha256', key)
       .update(this.#prefix + signed)
       .digest('base64url');
   }
@@ -127,12 +128,14 @@ const given = Buffer.alloc(MAC_CHARS);
 function isSameMac(one: string, other: string): boolean {
   computed.write(one, 'latin1');
   given.write(other, 'latin1');
-  return timingSafeEqual(computed, given);
+  return crypto.timingSafeEqual(computed, given);
 }
 
-function hashOf(secret: Buffer): string {
-  return createHash('sha256').update(secret).digest('base64url');
-}
+/** In one call where Node has it (20.12): it takes a third of the time. */
+const { hash } = crypto as Partial<typeof crypto>;
+const hashOf: (secret: Buffer) => string = hash
+  ? secret => hash('sha256', secret, 'base64url')
+  : secret => crypto.createHash('sha256').update(secret).digest('base64url');
 
 function toText(bytes: Buffer): string {
   return bytes.toString('base64url');

@@ -51,7 +51,19 @@ function isLoopbackAddress(ip: string): boolean {
   return ip === '::1' || /^(::ffff:)?127\./.test(ip);
 }
 
+let knownHost = '';
+let isKnownLoopback = false;
+
+/** Most requests ask for the host that the one before asked for. */
 function isLoopbackHost(host: string): boolean {
+  if (host !== knownHost) {
+    isKnownLoopback = namesLoopback(host);
+    knownHost = host;
+  }
+  return isKnownLoopback;
+}
+
+function namesLoopback(host: string): boolean {
   const name = host.replace(/:\d*$/, '').toLowerCase();
   return name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name);
 }

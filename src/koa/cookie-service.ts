@@ -16,7 +16,7 @@ import { requiredPrincipalOf } from '../model/principal.js';
 import { Diagnostics } from '../session/diagnostics.js';
 import { type Carry, carryOf } from '../session/carry.js';
 import { SessionEventHub } from '../session/events.js';
-import type { Session, SessionInfo, Transport } from '../session/session.js';
+import type { Session, SessionInfo } from '../session/session.js';
 import type { ClientInfo } from '../session/log-in.js';
 import type { SessionName } from '../session/parts.js';
 import { Sessions } from '../session/sessions.js';
@@ -26,7 +26,7 @@ import { Sweeper } from '../session/sweeper.js';
 import { findBackend } from './backend-source.js';
 import { type ClientRequest, clientRequestOf, clientRequestOfMessage, isPlainLoopback } from './client-request.js';
 import { isCrossOrigin, isSafeMethod, originSet } from './cross-origin.js';
-import { KoaTransport, noTransport, socketTransport } from './koa-transport.js';
+import { type CookieIssuer, KoaTransport, noTransport, socketTransport } from './koa-transport.js';
 import {
   assertPrincipal,
   type LogInOptions,
@@ -36,7 +36,7 @@ import {
   termsOfLogIn,
 } from './options.js';
 import { runningScope, scopeOf } from './request-scope.js';
-import { RequestSession } from './request-session.js';
+import { RequestSession, type SessionOwner } from './request-session.js';
 
 /** What a log-in takes over: the request's session under another cookie service, or the same. */
 export interface TakenOver<T extends object> {
@@ -58,11 +58,11 @@ const MAX_USER_AGENT = 256;
  * The core object behind a `SessionCookie`: the sessions of one cookie, and those of the requests that bring it. The guard,
  * the OpenAPI document and the test helpers use it.
  */
-export class CookieService<T extends object = object> {
+export class CookieService<T extends object = object> implements SessionOwner<T>, CookieIssuer {
   readonly settings: ResolvedOptions<T>;
   readonly events: SessionEventHub;
-  readonly #tokens: Tokens;
-  readonly #sessions: Sessions<T>;
+  readonly tokens: Tokens;
+  readonly sessions: Sessions<T>;
   readonly #sweeper: Sweeper;
   #backend: SessionBackend | undefined;
   #hasWarned = false;
@@ -76,11 +76,11 @@ export class CookieService<T extends object = object> {
     const settings = resolveOptions(options);
     this.settings = settings;
     this.events = new SessionEventHub(new Diagnostics(cookie, settings.name));
-    this.#tokens = new Tokens(settings.secretKeys, settings.name);
+    this.tokens = new Tokens(settings.secretKeys, settings.name);
     const model = new Model(settings.dataModel);
     const backend = () => this.#backend ?? this.#findBackend();
-    this.#sessions = new Sessions(model, this.events, this.#tokens, settings.limits, settings.clock, backend);
-    this.#sweeper = new Sweeper(() => this.#sessions.store.sweep(), settings.sweepInterval);
+    this.sessions = new Sessions(model, this.events, this.tokens, settings.limits, settings.clock, backend);
+    this.#sweeper = new Sweeper(() => this.sessions.store.sweep(), settings.sweepInterval);
   }
 
   /** @param taken what it takes over from a visitor */
@@ -100,7 +100,7 @@ export class CookieService<T extends object = object> {
         const earlier = previous ? [previous, ...others] : others;
         const client = this.#clientOf(ctx);
         const context = { transport, client, earlier, requireFirst: requirePrevious, terms, factors, carry };
-        return after(this.#sessions.create(data, context), session => {
+        return after(this.sessions.create(data, context), session => {
           if (session.principal === undefined) this.#noteNobody();
           // The cookie of the log-in takes the place of its own.
           if (carry && taken && taken.visitors !== this)
@@ -114,7 +114,7 @@ export class CookieService<T extends object = object> {
   /** Returns the request's session as a log-in takes it over, if there is one. */
   async carry(ctx: Context, merge: Carry['merge']): Promise<Carry | undefined> {
     const session = await this.requestSession(ctx).get();
-    return session && carryOf(session, this.#sessions, merge);
+    return session && carryOf(session, this.sessions, merge);
   }
 
   /** @param ctx the request; default: the running one, if any */
@@ -124,7 +124,7 @@ export class CookieService<T extends object = object> {
     const own = request?.owns(sessionId) === true;
     const current = request?.current;
     const session = current?.id === sessionId ? current : { id: sessionId };
-    const ended = await this.#sessions.end(session, own ? 'logout' : 'revoked');
+    const ended = await this.sessions.end(session, own ? 'logout' : 'revoked');
     if (own) request.markEnded(sessionId, { clear: ended });
     return ended;
   }
@@ -132,11 +132,11 @@ export class CookieService<T extends object = object> {
   /** Returns whether a living session is a principal's. */
   async isOf(sessionId: string, principal: string | undefined): Promise<boolean> {
     if (!isSessionId(sessionId) || principal === undefined) return false;
-    return (await this.#sessions.principalOf(sessionId)) === principal;
+    return (await this.sessions.principalOf(sessionId)) === principal;
   }
 
   async endEverybodys(before: Date | undefined): Promise<number> {
-    const ended = await this.#sessions.endEverybodys(before?.getTime());
+    const ended = await this.sessions.endEverybodys(before?.getTime());
     this.#running()?.markEndedBefore(ended.before);
     return ended.count;
   }
@@ -148,13 +148,13 @@ export class CookieService<T extends object = object> {
 
   async list(principal: string): Promise<SessionInfo[]> {
     assertPrincipal(this.settings.dataModel, 'listSessions');
-    return this.#sessions.list(principal, this.current?.id);
+    return this.sessions.list(principal, this.current?.id);
   }
 
   async endAllOf(principal: string, except: string | undefined): Promise<number> {
     assertPrincipal(this.settings.dataModel, 'endSessions');
     const spared = except !== undefined && isSessionId(except) ? except : undefined;
-    const ids = await this.#sessions.endAll(principal, spared);
+    const ids = await this.sessions.endAll(principal, spared);
     const running = this.#running();
     for (const id of ids) running?.markEnded(id, { clear: true });
     return ids.length;
@@ -168,7 +168,7 @@ export class CookieService<T extends object = object> {
       return undefined;
     }
     // The connection may stay open for hours, so the session is read from the store itself.
-    const found = this.#makeRequestSession(client.headers.cookie, this.#setCookieFor(client), socketTransport(request));
+    const found = new RequestSession<T>(this, client, client.headers.cookie, socketTransport(request));
     const session = await found.get(true);
     // No response comes that would save what is assigned.
     session?.seal();
@@ -186,13 +186,28 @@ export class CookieService<T extends object = object> {
     const known = scope.find(this) as RequestSession<T> | undefined;
     if (known) return known;
     this.serve(ctx.app);
-    const client = clientRequestOf(ctx);
-    const setCookie = this.#setCookieFor(client);
-    const transport = new KoaTransport(ctx, setCookie, this.#maxAgeOf, () => request.withdraw());
     // From Node's request, because Koa's accessors take as long as looking up a session.
     const { cookie } = ctx.req.headers;
-    const request = scope.add(this.#makeRequestSession(cookie, setCookie, transport));
-    return request;
+    return scope.add(new RequestSession<T>(this, clientRequestOf(ctx), cookie, new KoaTransport(ctx, this)));
+  }
+
+  /** Returns the form of the cookie for a client. Not asked for by a request that has no cookie and gets none. */
+  setCookieFor(client: ClientRequest): SetCookie {
+    const { secure, plain } = this.settings.setCookie;
+    return secure.name !== plain.name && isPlainLoopback(client) ? plain : secure;
+  }
+
+  maxAgeOf(lifetime: Lifetime): number | undefined {
+    const { persistent = this.settings.persistent } = termsOf(lifetime.proof);
+    if (!persistent) return undefined;
+    const { times } = this.sessions;
+    const remaining = times.lastEnd(lifetime) - times.now();
+    // Rounded up: a cookie that outlives its session by less than a second opens nothing.
+    return Math.max(0, Math.ceil(remaining / 1000));
+  }
+
+  lost(ctx: Context): void {
+    this.requestSession(ctx).withdraw();
   }
 
   /**
@@ -226,24 +241,24 @@ export class CookieService<T extends object = object> {
   }
 
   check(): Promise<StoreFinding[]> {
-    return this.#sessions.store.findings();
+    return this.sessions.store.findings();
   }
 
   health(): Promise<void> {
-    return this.#sessions.store.answer();
+    return this.sessions.store.answer();
   }
 
   /** Stores a session without a request, and returns its token: for tests. */
   async mintFor(data: SessionInput<T>): Promise<string> {
     let minted = '';
     const transport = { ...noTransport, assertOpen: () => undefined, issue: (token: string) => void (minted = token) };
-    await this.#sessions.create(data, { transport, client: {}, earlier: [] });
+    await this.sessions.create(data, { transport, client: {}, earlier: [] });
     return minted;
   }
 
   async close(): Promise<void> {
     this.#sweeper.stop();
-    this.#sessions.close();
+    this.sessions.close();
     await this.#backend?.close();
   }
 
@@ -260,34 +275,13 @@ export class CookieService<T extends object = object> {
   }
 
   #reportCrossOrigin(): void {
-    this.events.emit('rejected', { reason: 'cross-origin', time: new Date(this.#sessions.times.now()) });
+    this.events.emit('rejected', { reason: 'cross-origin', time: new Date(this.sessions.times.now()) });
   }
 
   #running(): RequestSession<T> | undefined {
     const scope = runningScope.getStore();
     return scope && !scope.isOver ? (scope.find(this) as RequestSession<T> | undefined) : undefined;
   }
-
-  #makeRequestSession(cookie: string | undefined, setCookie: () => SetCookie, transport: Transport): RequestSession<T> {
-    const parts = { sessions: this.#sessions, tokens: this.#tokens, setCookie, transport };
-    return new RequestSession(this, cookie, parts);
-  }
-
-  /** Decided once for each request, and not at all for one that has no cookie and gets none. */
-  #setCookieFor(client: ClientRequest): () => SetCookie {
-    const { secure, plain } = this.settings.setCookie;
-    let found: SetCookie | undefined;
-    return () => (found ??= secure.name !== plain.name && isPlainLoopback(client) ? plain : secure);
-  }
-
-  readonly #maxAgeOf = (lifetime: Lifetime): number | undefined => {
-    const { persistent = this.settings.persistent } = termsOf(lifetime.proof);
-    if (!persistent) return undefined;
-    const { times } = this.#sessions;
-    const remaining = times.lastEnd(lifetime) - times.now();
-    // Rounded up: a cookie that outlives its session by less than a second opens nothing.
-    return Math.max(0, Math.ceil(remaining / 1000));
-  };
 
   #clientOf(ctx: Context): ClientInfo {
     if (!this.settings.recordClient) return {};

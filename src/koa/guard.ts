@@ -1,4 +1,4 @@
-import type { Context, Middleware, Next } from 'koa';
+import type { Context, Next } from 'koa';
 
 import {
   CrossOriginRequestError,
@@ -10,6 +10,7 @@ import {
 } from '../core/errors.js';
 import { after, type Eventual, lastly, promised } from '../core/eventual.js';
 import { missingFactors } from '../session/factors.js';
+import type { Session } from '../session/session.js';
 import { isStale } from '../session/times.js';
 import type { CookieService } from './cookie-service.js';
 import { NO_ORIGINS, originSet } from './cross-origin.js';
@@ -49,6 +50,12 @@ function ruleOf({ service, options }: Demand, isDevelopment: boolean): Rule {
 /** Handles an error; by default it is thrown on. */
 export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
 
+/** Runs what stands below a guard. */
+export type Run = () => unknown;
+
+/** A middleware, and, with something to run in place of the next one, a wrapper. */
+export type Guard = (ctx: Context, next: Next, run?: Run) => Promise<void>;
+
 /**
  * The guard around a route. Before anything of the route runs, each demand is met or the route fails. After it, before
  * the response leaves, what the action changed is saved. Guards may stand within each other, or follow one another: each is
@@ -56,10 +63,10 @@ export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
  *
  * @param isDevelopment whether the errors of refusals have the places of their stack, which development servers show
  */
-export function guard(demands: readonly Demand[], isDevelopment: boolean, fail: Fail = rethrow): Middleware {
+export function guard(demands: readonly Demand[], isDevelopment: boolean, fail: Fail = rethrow): Guard {
   const rules = demands.map(demand => ruleOf(demand, isDevelopment));
   // An async function would make one more promise for each request.
-  return (ctx, next) => {
+  return (ctx, next, run = next) => {
     const scope = scopeOf(ctx);
     const undo: Undo[] = [];
     let admission: Eventual<void>;
@@ -68,18 +75,18 @@ export function guard(demands: readonly Demand[], isDevelopment: boolean, fail: 
     } catch (error) {
       return refuse(scope, next, fail, undo, error);
     }
-    if (!admission) return enter(scope, next, fail, undo);
+    if (!admission) return enter(scope, run, next, fail, undo);
     return admission.then(
-      () => enter(scope, next, fail, undo),
+      () => enter(scope, run, next, fail, undo),
       (error: unknown) => refuse(scope, next, fail, undo, error),
     );
   };
 }
 
-function enter(scope: RequestScope, next: Next, fail: Fail, undo: readonly Undo[]): Promise<void> {
+function enter(scope: RequestScope, run: Run, next: Next, fail: Fail, undo: readonly Undo[]): Promise<void> {
   // The outermost guard settles for all.
   const isWithin = scope.isRunning && runningScope.getStore() === scope;
-  return isWithin ? runWithin(next, undo) : runInScope(scope, next, next, fail, undo);
+  return isWithin ? runWithin(run, undo) : runInScope(scope, run, next, fail, undo);
 }
 
 async function refuse(
@@ -102,9 +109,9 @@ function undoAll(undo: readonly Undo[]): void {
 }
 
 /** Runs what stands within another guard, which will settle the request. */
-async function runWithin(next: Next, undo: readonly Undo[]): Promise<void> {
+async function runWithin(run: Run, undo: readonly Undo[]): Promise<void> {
   try {
-    await next();
+    await run();
   } finally {
     undoAll(undo);
   }
@@ -117,7 +124,7 @@ async function runWithin(next: Next, undo: readonly Undo[]): Promise<void> {
  */
 export function runInScope(
   scope: RequestScope,
-  run: () => unknown,
+  run: Run,
   next: Next,
   fail: Fail,
   undo: readonly Undo[] = [],
@@ -136,13 +143,7 @@ export function runInScope(
  *
  * @param end called at the end, however it ends
  */
-export function runAndSettle(
-  run: () => unknown,
-  ctx: Context,
-  next: Next,
-  fail: Fail,
-  end: () => void = nothing,
-): Promise<void> {
+export function runAndSettle(run: Run, ctx: Context, next: Next, fail: Fail, end: () => void = nothing): Promise<void> {
   // Not an async function, which would make two more promises for each request.
   return promised(run).then(
     () => lastly(() => settle(ctx.res.statusCode, ctx, next, fail), end),
@@ -206,23 +207,33 @@ function admit(rule: Rule, ctx: Context, undo: Undo[]): Eventual<void> {
   const request = service.requestSession(ctx) as RequestSession;
   // A log-in below this guard is let in from where the guard lets in.
   if (trustedOrigins.size > 0) undo.push(request.trust(trustedOrigins));
-  return after(request.load(rule.authoritative, rule.touch), () => judge(rule, request, undo));
+  const loading = request.load(rule.authoritative, rule.touch);
+  return loading ? loading.then(() => judge(rule, request, undo)) : judge(rule, request, undo);
 }
 
 function judge(rule: Rule, request: RequestSession, undo: Undo[]): Eventual<void> {
-  const { check, factors, maxAuthAge } = rule;
-  const { unauthenticatedStatus, clock } = rule.service.settings;
-  const required = (): SessionError => new SessionRequiredError(unauthenticatedStatus);
   const session = request.current;
-  if (!session) return deny(rule, request, undo, required);
-  if (factors) {
-    const isOld = (at: number): boolean => maxAuthAge !== undefined && isStale(at, maxAuthAge * 1000, clock());
-    const missing = missingFactors(factors, session.factors, isOld);
-    if (missing) return deny(rule, request, undo, () => new SessionFactorError(factors, missing, maxAuthAge));
-  } else if (maxAuthAge !== undefined && isStale(session.authenticatedAt.getTime(), maxAuthAge * 1000, clock()))
-    return deny(rule, request, undo, () => new SessionNotFreshError());
-  if (!check) return undefined;
-  return pass(check(session.data, session), () => deny(rule, request, undo, required));
+  if (!session) return denyAbsent(rule, request, undo);
+  if (rule.factors || rule.maxAuthAge !== undefined) {
+    const failure = unproved(rule, session);
+    if (failure) return deny(rule, request, undo, failure);
+  }
+  const { check } = rule;
+  return check && pass(check(session.data, session), () => denyAbsent(rule, request, undo));
+}
+
+/** Returns what makes the error for a session whose user did not prove enough, or not lately enough. */
+function unproved({ factors, maxAuthAge, service }: Rule, session: Session<object>): (() => SessionError) | undefined {
+  const { clock } = service.settings;
+  const isOld = (at: number): boolean => maxAuthAge !== undefined && isStale(at, maxAuthAge * 1000, clock());
+  if (!factors) return isOld(session.authenticatedAt.getTime()) ? () => new SessionNotFreshError() : undefined;
+  const missing = missingFactors(factors, session.factors, isOld);
+  return missing && (() => new SessionFactorError(factors, missing, maxAuthAge));
+}
+
+function denyAbsent(rule: Rule, request: RequestSession, undo: Undo[]): void {
+  const { unauthenticatedStatus } = rule.service.settings;
+  deny(rule, request, undo, () => new SessionRequiredError(unauthenticatedStatus));
 }
 
 /** @param refusal makes the error only when it is thrown, because it costs as much as the rest of a request */

@@ -7,6 +7,7 @@ import type { SetCookie } from '../cookie/set-cookie.js';
 import { SessionHeadersSentError } from '../core/errors.js';
 import type { Transport } from '../session/session.js';
 import type { Lifetime } from '../session/times.js';
+import { type ClientRequest, clientRequestOf } from './client-request.js';
 import { setCookieHeader } from './response-headers.js';
 
 /** A response, or the stream that it is written to. */
@@ -15,19 +16,22 @@ interface Channel {
   readonly destroyed: boolean;
 }
 
+/** What a cookie service decides on the cookie of a response. */
+export interface CookieIssuer {
+  setCookieFor(client: ClientRequest): SetCookie;
+  /** Returns the seconds that the cookie of a session may live; `undefined` for a cookie that ends with the browser session. */
+  maxAgeOf(lifetime: Lifetime): number | undefined;
+  /** Called when the client went away before the response began, so that it never got the token. */
+  lost(ctx: Context): void;
+}
+
 /** Carries a session's token in the response of a Koa request. */
 export class KoaTransport implements Transport {
   #issued = false;
 
   constructor(
     private readonly ctx: Context,
-    private readonly setCookie: () => SetCookie,
-    /**
-     * Returns the seconds that the cookie of a session may live; `undefined` for a cookie that ends with the browser session.
-     */
-    private readonly maxAgeOf: (lifetime: Lifetime) => number | undefined,
-    /** Called when the client went away before the response began, so that it never got the token. */
-    private readonly onLost: () => void,
+    private readonly issuer: CookieIssuer,
   ) {}
 
   assertOpen(): void {
@@ -44,13 +48,13 @@ export class KoaTransport implements Transport {
   issue(token: string, lifetime: Lifetime): void {
     this.assertOpen();
     if (!this.#issued) this.#watch();
-    const setCookie = this.setCookie();
-    setCookieHeader(this.ctx, setCookie.name, setCookie.set(token, this.maxAgeOf(lifetime)));
+    const setCookie = this.#setCookie;
+    setCookieHeader(this.ctx, setCookie.name, setCookie.set(token, this.issuer.maxAgeOf(lifetime)));
   }
 
   clear(): void {
     if (!this.#isOpen()) return;
-    const setCookie = this.setCookie();
+    const setCookie = this.#setCookie;
     setCookieHeader(this.ctx, setCookie.name, setCookie.clear());
   }
 
@@ -69,8 +73,12 @@ export class KoaTransport implements Transport {
     this.#issued = true;
     const { res } = this.ctx;
     res.once('close', () => {
-      if (!res.headersSent) this.onLost();
+      if (!res.headersSent) this.issuer.lost(this.ctx);
     });
+  }
+
+  get #setCookie(): SetCookie {
+    return this.issuer.setCookieFor(clientRequestOf(this.ctx));
   }
 
   /** Returns whether nothing was sent yet and the client is still there. */

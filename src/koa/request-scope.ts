@@ -17,11 +17,13 @@ interface MarkedContext {
   [SCOPE]?: RequestScope;
 }
 
+const NONE: readonly RequestSession[] = [];
+
 /** The library's state of one request: its session under each cookie service in use, nearly always one. */
 export class RequestScope {
   /** Private, because whatever shows this object would show the request's cookies with it. */
   readonly #ctx: Context;
-  readonly #sessions: RequestSession[] = [];
+  #sessions: readonly RequestSession[] = NONE;
   /** The number of guards at work. Each settles what happened in it. */
   #running = 0;
   #willSeal = false;
@@ -38,7 +40,8 @@ export class RequestScope {
   }
 
   add<T extends object>(session: RequestSession<T>): RequestSession<T> {
-    this.#sessions.push(session);
+    // An array that grows takes room for many more.
+    this.#sessions = this.#sessions === NONE ? [session] : [...this.#sessions, session];
     return session;
   }
 
@@ -103,7 +106,7 @@ export class RequestScope {
     this.#willSeal = true;
     const seal = () => this.#sessions.forEach(session => session.seal());
     if (this.#isResponseOver || isStream(this.#ctx.body)) seal();
-    else this.#ctx.res.once('close', seal);
+    else this.#ctx.res.on('close', seal);
   }
 }
 

@@ -7,15 +7,15 @@ import { LiveSession } from '../session/live-session.js';
 import type { SessionName } from '../session/parts.js';
 import type { Closed } from '../session/records.js';
 import type { Transport } from '../session/session.js';
+import type { ClientRequest } from './client-request.js';
 import { NO_ORIGINS } from './cross-origin.js';
 import type { Sessions } from '../session/sessions.js';
 
-/** The parts that one cookie service hands to the sessions of its requests. */
-export interface RequestSessionParts<T extends object> {
-  sessions: Sessions<T>;
-  tokens: Tokens;
-  setCookie: () => SetCookie;
-  transport: Transport;
+/** What the sessions of requests need of their cookie service. */
+export interface SessionOwner<T extends object> {
+  readonly sessions: Sessions<T>;
+  readonly tokens: Tokens;
+  setCookieFor(client: ClientRequest): SetCookie;
 }
 
 /**
@@ -53,14 +53,11 @@ export class RequestSession<T extends object = object> {
 
   constructor(
     /** The cookie service. */
-    readonly owner: object,
+    readonly owner: SessionOwner<T>,
+    private readonly client: ClientRequest,
     private readonly cookieHeader: string | undefined,
-    private readonly parts: RequestSessionParts<T>,
+    readonly transport: Transport,
   ) {}
-
-  get transport(): Transport {
-    return this.parts.transport;
-  }
 
   /** All sessions of the request's own tokens, living or not. Valid after loading. */
   get #own(): readonly SessionName[] {
@@ -209,8 +206,7 @@ export class RequestSession<T extends object = object> {
     const [token] = tokens;
     if (token === undefined) return undefined;
     if (tokens.length > 1) return this.#loadSeveral(tokens, authoritative);
-    const { sessions, transport } = this.parts;
-    return after(sessions.open(token, transport, authoritative, this.#isActivity), opened =>
+    return after(this.owner.sessions.open(token, this.transport, authoritative, this.#isActivity), opened =>
       opened instanceof LiveSession ? this.#take(opened) : this.#note([opened]),
     );
   }
@@ -229,10 +225,10 @@ export class RequestSession<T extends object = object> {
    * sessions, neither counts.
    */
   async #loadSeveral(tokens: readonly VerifiedToken[], authoritative: boolean): Promise<void> {
-    const { sessions, transport } = this.parts;
+    const { sessions } = this.owner;
     const living = new Map<string, LiveSession<T>>();
     const closed: Closed[] = [];
-    const open = async (token: VerifiedToken) => sessions.open(token, transport, authoritative, this.#isActivity);
+    const open = async (token: VerifiedToken) => sessions.open(token, this.transport, authoritative, this.#isActivity);
     for (const opened of await Promise.all(tokens.map(open))) {
       if (!(opened instanceof LiveSession)) closed.push(opened);
       else if (opened.hasCurrentToken || !living.has(opened.id)) living.set(opened.id, opened);
@@ -257,7 +253,7 @@ export class RequestSession<T extends object = object> {
    * @throws SessionUnavailableError when one of them may be a living session, or one that has to be ended is not
    */
   #note(opened: readonly Closed[]): Eventual<void> {
-    const { sessions } = this.parts;
+    const { sessions } = this.owner;
     for (const { closed, error, ...session } of opened) {
       if (closed === 'absent' || closed === 'superseded' || closed === 'reused') {
         const reason = closed === 'absent' ? 'unknown' : 'superseded';
@@ -274,10 +270,10 @@ export class RequestSession<T extends object = object> {
   #endReused(opened: readonly Closed[]): Eventual<void> {
     const reused = opened.filter(({ closed }) => closed === 'reused');
     if (reused.length === 0) return undefined;
-    const { sessions, transport } = this.parts;
+    const { sessions } = this.owner;
     const ending = reused.map(({ closed: _reused, ...session }) => sessions.end(session, 'reused'));
     return Promise.all(ending).then(() => {
-      if (!this.#session && this.#others.length === 0) transport.clear();
+      if (!this.#session && this.#others.length === 0) this.transport.clear();
     });
   }
 
@@ -287,12 +283,13 @@ export class RequestSession<T extends object = object> {
 
   #readTokens(): readonly VerifiedToken[] {
     if (this.cookieHeader === undefined) return NOTHING;
-    const { sessions, tokens, setCookie } = this.parts;
+    const { sessions, tokens } = this.owner;
     let found: readonly VerifiedToken[] = NOTHING;
     let fault: TokenFault | undefined;
-    for (const value of cookieValues(this.cookieHeader, setCookie().name)) {
+    for (const value of cookieValues(this.cookieHeader, this.owner.setCookieFor(this.client).name)) {
       const verified = tokens.verify(value);
       if (typeof verified === 'string') fault = verified;
+      else if (found === NOTHING) found = [verified];
       else if (!found.some(({ hash }) => hash === verified.hash)) found = [...found, verified];
       if (found.length === MAX_CANDIDATES) break;
     }

@@ -41,6 +41,15 @@ function headersOf(res: Response): SessionHeaders {
 /** The statuses that caches keep by default (RFC 9110, 15.1). */
 const KEPT = new Set([200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501]);
 
+/** A cookie of this library that a response sets: its name, and the whole header's value. */
+interface IssuedCookie {
+  readonly name: string;
+  readonly header: string;
+}
+
+const NONE: readonly IssuedCookie[] = [];
+const NO_COOKIES: readonly string[] = [];
+
 /**
  * The headers that a session needs on one response. They are written when the response's head is: every answer passes there,
  * whether Koa or the action writes it, by `end`, `write`, `pipe` or `writeHead`, and after Koa's error handler, which removes
@@ -51,8 +60,7 @@ const KEPT = new Set([200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501
 class SessionHeaders {
   readonly #res: ServerResponse;
   readonly #writeHead: WriteHead;
-  /** Cookies of this library that the response sets, by name: the whole header's value. */
-  #cookies: Map<string, string> | undefined;
+  #cookies: readonly IssuedCookie[] = NONE;
   /** The cookies of the response as they were put there last. */
   #present: readonly string[] | undefined;
 
@@ -66,8 +74,8 @@ class SessionHeaders {
   }
 
   issue(name: string, header: string): void {
-    this.#cookies ??= new Map();
-    this.#cookies.set(name, header);
+    const others = this.#cookies.filter(cookie => cookie.name !== name);
+    this.#cookies = others.length === 0 ? [{ name, header }] : [...others, { name, header }];
     this.apply();
   }
 
@@ -75,20 +83,20 @@ class SessionHeaders {
     const res = this.#res;
     if (res.headersSent) return;
     this.#vary();
-    if (!this.#cookies) return;
-    this.#setCookies(this.#cookies);
+    if (this.#cookies === NONE) return;
+    this.#setCookies();
     if (res.getHeader('Cache-Control') !== 'no-store') res.setHeader('Cache-Control', 'no-store');
   }
 
   /** Checks a header once, although it is put in place whenever the application may have removed it. */
-  #setCookies(issued: ReadonlyMap<string, string>): void {
+  #setCookies(): void {
     const res = this.#res;
-    const present = res.getHeader('Set-Cookie');
-    const all = present === undefined ? [] : Array.isArray(present) ? present : [String(present)];
-    const values = [...issued.values()];
-    if (all === this.#present && values.every(value => all.includes(value))) return;
-    const others = all.filter(cookie => !issued.has(nameOf(cookie)));
-    this.#present = [...others, ...values];
+    const issued = this.#cookies.map(({ header }) => header);
+    const given = res.getHeader('Set-Cookie');
+    const all = given === undefined ? NO_COOKIES : Array.isArray(given) ? given : [String(given)];
+    if (all === this.#present && issued.every(header => all.includes(header))) return;
+    const others = all.filter(cookie => !this.#cookies.some(({ name }) => name === nameOf(cookie)));
+    this.#present = others.length === 0 ? issued : [...others, ...issued];
     res.setHeader('Set-Cookie', this.#present);
   }
 
