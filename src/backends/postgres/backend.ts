@@ -160,9 +160,8 @@ export class PostgresBackend extends SessionBackend {
     return answerOf(outcome === 'full' || outcome === 'taken' ? outcome : idsOf(rows, 1), limit);
   }
 
-  async read(id: string): Promise<SessionRecord | undefined> {
-    const { rows } = await this.#run('read', this.#table.read, [toColumn(id)]);
-    return rows[0] && toReadRecord(id, rows[0]);
+  read(id: string): Promise<SessionRecord | undefined> {
+    return this.#ask('read', this.#table.read, [toColumn(id)], ({ rows: [row] }) => row && toReadRecord(id, row));
   }
 
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
@@ -172,9 +171,9 @@ export class PostgresBackend extends SessionBackend {
     return (await this.read(id)) ? 'conflict' : 'gone';
   }
 
-  async touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
-    const { rowCount } = await this.#run('touch', this.#table.touch, [toColumn(id), lastSeenAt, expiresAt]);
-    return rowCount === 1;
+  touch(id: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
+    const values = [toColumn(id), lastSeenAt, expiresAt];
+    return this.#ask('touch', this.#table.touch, values, ({ rowCount }) => rowCount === 1);
   }
 
   async delete(id: string): Promise<boolean> {
@@ -305,25 +304,38 @@ export class PostgresBackend extends SessionBackend {
     return { oid: String(rows[0]?.[1]), literal: String(rows[0]?.[2]) };
   }
 
-  async #run(
+  #run(operation: string, text: string, values: unknown[], run?: Query): Promise<Result> {
+    return this.#ask(operation, text, values, result => result, run);
+  }
+
+  /** Sends a statement and returns what `answerOf` makes of its result. */
+  #ask<R>(
     operation: string,
     text: string,
     values: unknown[],
+    answerOf: (result: Result) => R,
     run: Query = statement => this.#connections.run(statement),
-  ): Promise<Result> {
+  ): Promise<R> {
+    const send = (): Promise<Result> =>
+      run(this.#prepares ? { name: this.#table.statementName(operation), text, values } : { text, values });
+    // Not an async function, which would make two more promises for each statement.
+    return send().then(answerOf, (error: unknown) => this.#sendAgain(error, send).then(answerOf));
+  }
+
+  /** Sends a statement again if its error allows it. */
+  async #sendAgain(error: unknown, send: () => Promise<Result>): Promise<Result> {
     for (let attempt = 1, isFirst = true; ; attempt++) {
+      if (isFirst && isPoolersError(error)) {
+        if (this.#prepares) process.emitWarning(POOLER, 'SessionPoolerWarning');
+        this.#prepares = false;
+        isFirst = false;
+        attempt = 0;
+      } else if (attempt === ATTEMPTS || !isRolledBack(error)) return explain(this.#table.name)(error);
       try {
-        return await run(
-          this.#prepares ? { name: this.#table.statementName(operation), text, values } : { text, values },
-        );
-      } catch (error) {
-        if (attempt < ATTEMPTS && isRolledBack(error)) continue;
-        if (!isFirst || !isPoolersError(error)) return explain(this.#table.name)(error);
+        return await send();
+      } catch (next) {
+        error = next;
       }
-      if (this.#prepares) process.emitWarning(POOLER, 'SessionPoolerWarning');
-      this.#prepares = false;
-      isFirst = false;
-      attempt = 0;
     }
   }
 
