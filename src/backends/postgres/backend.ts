@@ -417,21 +417,21 @@ function toRecord(row: unknown[]): SessionRecord {
 
 /** Returns the record of a row of {@link Table.read}. */
 function toReadRecord(id: string, row: unknown[]): SessionRecord {
-  const [data, proof, principal, ip, userAgent, numbers] = row as [string, string, ...(string | null)[]];
-  const [version, createdAt, authenticatedAt, lastSeenAt, expiresAt] = (numbers ?? '').split(' ').map(Number);
+  const [data, proof, principal, ip, userAgent, numbers] = row as ReadRow;
+  const [version, createdAt, authenticatedAt, lastSeenAt, expiresAt] = (numbers ?? '').split(' ');
   const record: SessionRecord = {
     id,
     data: fromColumn(data),
     proof: fromColumn(proof),
-    version: version ?? NaN,
-    createdAt: createdAt ?? NaN,
-    authenticatedAt: authenticatedAt ?? NaN,
-    lastSeenAt: lastSeenAt ?? NaN,
-    expiresAt: expiresAt ?? NaN,
+    version: Number(version),
+    createdAt: Number(createdAt),
+    authenticatedAt: Number(authenticatedAt),
+    lastSeenAt: Number(lastSeenAt),
+    expiresAt: Number(expiresAt),
   };
-  if (typeof principal === 'string') record.principal = fromColumn(principal);
-  if (typeof ip === 'string') record.ip = fromColumn(ip);
-  if (typeof userAgent === 'string') record.userAgent = fromColumn(userAgent);
+  if (principal !== null) record.principal = fromColumn(principal);
+  if (ip !== null) record.ip = fromColumn(ip);
+  if (userAgent !== null) record.userAgent = fromColumn(userAgent);
   return record;
 }
 
@@ -446,6 +446,15 @@ function toHead(row: unknown[]): RecordHead {
   };
   return principal === null ? head : { ...head, principal: fromColumn(principal) };
 }
+
+type ReadRow = [
+  data: string,
+  proof: string,
+  principal: string | null,
+  ip: string | null,
+  userAgent: string | null,
+  numbers: string | null,
+];
 
 /** The server sends numbers as text. */
 type Row = [
