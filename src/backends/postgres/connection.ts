@@ -47,10 +47,16 @@ export class Connections {
   }
 
   run(statement: Given): Promise<Result> {
+    return this.runLatest(() => statement);
+  }
+
+  /** @param take returns the statement. Called once the wait for a connection is over, even if there is none. */
+  runLatest(take: () => Given): Promise<Result> {
     return new Promise((resolve, reject) => {
       const settle = settler(resolve, reject);
       const operation = new Operation(this.#timeouts);
       operation.connect(this.pool, (failure, client) => {
+        const statement = take();
         if (!client) {
           settle(failure);
           return;
