@@ -77,6 +77,8 @@ describeWith('postgres', 'a table that another transaction has locked', () => {
     held.release();
     await expect(late).rejects.toThrow('did not answer within 100 ms');
     expect(query).not.toHaveBeenCalled();
+    // The connection is as good as before.
+    expect([pool.idleCount, pool.totalCount]).toEqual([1, 1]);
     await pool.end();
   });
 

@@ -26,6 +26,7 @@ import { postgresFindings } from './findings.js';
 import { migrateTable } from './migration.js';
 import { clientOfPool, NewsFeed } from './news-feed.js';
 import { sqlStateOf, type PostgresListener, type PostgresPool, type Result } from './pool.js';
+import { Reads } from './reads.js';
 import { LOOK_BATCH, REVOKE_BATCH, SWEEP_BATCH, Table } from './table.js';
 
 /** Options of {@link PostgresBackend}. */
@@ -68,13 +69,17 @@ const EXAMPLE = 'new PostgresBackend({ pool: new Pool({ connectionString }) })';
 /** The most attempts at a statement that PostgreSQL rolled back because of another transaction. */
 const ATTEMPTS = 3;
 
+/** The part of its deadline that a read may lose, because it joins others. */
+const LATE_READ = 1 / 20;
+
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK = '40P01';
 /**
  * Sessions in PostgreSQL, shared by all processes and machines that reach it, and as durable as the rest of the database.
  *
- * Each operation is one prepared statement; ending all sessions of a user is a transaction for each 5,000 of them.
- * `migrate()` makes the table. It may run at every start and in many processes at once.
+ * Each operation is one prepared statement, which reads share that wait for a connection together; ending all sessions of a
+ * user is a transaction for each 5,000 of them. `migrate()` makes the table. It may run at every start and in many processes
+ * at once.
  *
  * ```ts
  * const backend = new PostgresBackend({ pool: new Pool({ connectionString }) });
@@ -85,6 +90,7 @@ const DEADLOCK = '40P01';
 export class PostgresBackend extends SessionBackend {
   readonly #connections: Connections;
   readonly #table: Table;
+  readonly #reads: Reads;
   readonly #watches: Watches;
   #prepares: boolean;
   #isClosed = false;
@@ -105,6 +111,10 @@ export class PostgresBackend extends SessionBackend {
     this.#connections = new Connections(pool, statementTimeout * 1000);
     this.#prepares = prepare;
     this.#table = new Table(table === undefined ? DEFAULT_TABLE : table);
+    this.#reads = new Reads(
+      take => this.#connections.runLatest(() => this.#reading(take())),
+      statementTimeout * 1000 * LATE_READ,
+    );
     this.#watches = new Watches(
       desk =>
         new NewsFeed(desk, listen ?? (() => clientOfPool(pool)), (channel, payload) => this.#probe(channel, payload)),
@@ -160,9 +170,15 @@ export class PostgresBackend extends SessionBackend {
     return answerOf(outcome === 'full' || outcome === 'taken' ? outcome : idsOf(rows, 1), limit);
   }
 
-  async read(id: string): Promise<SessionRecord | undefined> {
-    const { rows } = await this.#run('read', this.#table.read, [toColumn(id)]);
-    return rows[0] && toReadRecord(id, rows[0]);
+  read(id: string): Promise<SessionRecord | undefined> {
+    const column = toColumn(id);
+    return this.#ask(
+      () => this.#reads.of(column),
+      ({ rows }) => {
+        const row = rows.find(([found]) => found === column);
+        return row && toReadRecord(id, row);
+      },
+    );
   }
 
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
@@ -305,25 +321,47 @@ export class PostgresBackend extends SessionBackend {
     return { oid: String(rows[0]?.[1]), literal: String(rows[0]?.[2]) };
   }
 
-  async #run(
+  #run(
     operation: string,
     text: string,
     values: unknown[],
     run: Query = statement => this.#connections.run(statement),
   ): Promise<Result> {
+    return this.#ask(
+      () => run(this.#statement(operation, text, values)),
+      result => result,
+    );
+  }
+
+  #reading(ids: string[]): Parameters<Query>[0] {
+    return ids.length === 1
+      ? this.#statement('read', this.#table.read, ids)
+      : this.#statement('read_some', this.#table.readSome, [ids]);
+  }
+
+  #statement(operation: string, text: string, values: unknown[]): Parameters<Query>[0] {
+    return this.#prepares ? { name: this.#table.statementName(operation), text, values } : { text, values };
+  }
+
+  /** Sends a statement, again if its error allows it, and returns what `answerOf` makes of its result. */
+  #ask<R>(send: () => Promise<Result>, answerOf: (result: Result) => R): Promise<R> {
+    // Not an async function, which would make two more promises for each statement.
+    return send().then(answerOf, (error: unknown) => this.#sendAgain(error, send).then(answerOf));
+  }
+
+  async #sendAgain(error: unknown, send: () => Promise<Result>): Promise<Result> {
     for (let attempt = 1, isFirst = true; ; attempt++) {
+      if (isFirst && isPoolersError(error)) {
+        if (this.#prepares) process.emitWarning(POOLER, 'SessionPoolerWarning');
+        this.#prepares = false;
+        isFirst = false;
+        attempt = 0;
+      } else if (attempt === ATTEMPTS || !isRolledBack(error)) return explain(this.#table.name)(error);
       try {
-        return await run(
-          this.#prepares ? { name: this.#table.statementName(operation), text, values } : { text, values },
-        );
-      } catch (error) {
-        if (attempt < ATTEMPTS && isRolledBack(error)) continue;
-        if (!isFirst || !isPoolersError(error)) return explain(this.#table.name)(error);
+        return await send();
+      } catch (next) {
+        error = next;
       }
-      if (this.#prepares) process.emitWarning(POOLER, 'SessionPoolerWarning');
-      this.#prepares = false;
-      isFirst = false;
-      attempt = 0;
     }
   }
 
@@ -405,21 +443,21 @@ function toRecord(row: unknown[]): SessionRecord {
 
 /** Returns the record of a row of {@link Table.read}. */
 function toReadRecord(id: string, row: unknown[]): SessionRecord {
-  const [data, proof, principal, ip, userAgent, numbers] = row as [string, string, ...(string | null)[]];
-  const [version, createdAt, authenticatedAt, lastSeenAt, expiresAt] = (numbers ?? '').split(' ').map(Number);
+  const [, data, proof, principal, ip, userAgent, numbers] = row as ReadRow;
+  const [version, createdAt, authenticatedAt, lastSeenAt, expiresAt] = (numbers ?? '').split(' ');
   const record: SessionRecord = {
     id,
     data: fromColumn(data),
     proof: fromColumn(proof),
-    version: version ?? NaN,
-    createdAt: createdAt ?? NaN,
-    authenticatedAt: authenticatedAt ?? NaN,
-    lastSeenAt: lastSeenAt ?? NaN,
-    expiresAt: expiresAt ?? NaN,
+    version: Number(version),
+    createdAt: Number(createdAt),
+    authenticatedAt: Number(authenticatedAt),
+    lastSeenAt: Number(lastSeenAt),
+    expiresAt: Number(expiresAt),
   };
-  if (typeof principal === 'string') record.principal = fromColumn(principal);
-  if (typeof ip === 'string') record.ip = fromColumn(ip);
-  if (typeof userAgent === 'string') record.userAgent = fromColumn(userAgent);
+  if (principal !== null) record.principal = fromColumn(principal);
+  if (ip !== null) record.ip = fromColumn(ip);
+  if (userAgent !== null) record.userAgent = fromColumn(userAgent);
   return record;
 }
 
@@ -434,6 +472,16 @@ function toHead(row: unknown[]): RecordHead {
   };
   return principal === null ? head : { ...head, principal: fromColumn(principal) };
 }
+
+type ReadRow = [
+  id: string,
+  data: string,
+  proof: string,
+  principal: string | null,
+  ip: string | null,
+  userAgent: string | null,
+  numbers: string | null,
+];
 
 /** The server sends numbers as text. */
 type Row = [
