@@ -25,6 +25,27 @@ export function encodeRecord(record: SessionRecord): string {
  *   which the library does not accept as a session; one of a later format is marked as such.
  */
 export function decodeRecord(id: string, text: string): SessionRecord & Partial<LaterRecord> {
+  const usual = USUAL.exec(text);
+  if (!usual) return decodeUnusual(id, text);
+  const [line, version, lastSeenAt, expiresAt, principal, createdAt, authenticatedAt, ip, userAgent, proof = ''] =
+    usual;
+  const record: SessionRecord = {
+    id,
+    data: text.slice(line.length),
+    proof,
+    version: Number(version),
+    createdAt: Number(createdAt),
+    authenticatedAt: Number(authenticatedAt),
+    lastSeenAt: Number(lastSeenAt),
+    expiresAt: Number(expiresAt),
+  };
+  if (principal !== undefined) record.principal = principal;
+  if (ip !== undefined) record.ip = ip;
+  if (userAgent !== undefined) record.userAgent = userAgent;
+  return record;
+}
+
+function decodeUnusual(id: string, text: string): SessionRecord & Partial<LaterRecord> {
   const lineEnd = text.indexOf('\n');
   const head = HEAD.exec(text.slice(0, Math.max(lineEnd, 0)));
   const rest = head && (parse(head[4] ?? '') as Rest | undefined);
@@ -67,6 +88,16 @@ export function headsOf(record: SessionRecord & Partial<LaterRecord>, bytes: num
   const head = { id, createdAt, lastSeenAt, expiresAt, bytes };
   return [principal === undefined ? head : { ...head, principal }];
 }
+
+const WHOLE = '(0|[1-9]\\d*)';
+const TEXT = '"([^"\\\\\\x00-\\x1f]*)"';
+const TEXT_OR_NULL = `(?:null|${TEXT})`;
+
+/** The line of nearly every record: whole numbers, and text without escapes. It takes half the time of JSON. */
+const USUAL = new RegExp(
+  `^${RECORD_FORMAT} ${WHOLE} ${WHOLE} ${WHOLE} ` +
+    `\\[${TEXT_OR_NULL},${WHOLE},${WHOLE},${TEXT_OR_NULL},${TEXT_OR_NULL},${TEXT},0\\]\\n`,
+);
 
 const HEAD = new RegExp(`^${RECORD_FORMAT} (\\d+) (\\S+) (\\S+) (\\[.*\\])$`, 's');
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { open as openLmdb } from 'lmdb';
 import { LmdbBackend } from '../../src/backends/lmdb/backend.js';
 import { Pace } from '../../src/backends/pace.js';
+import { atOnceOf } from '../../src/core/at-once.js';
 import type { SessionBackend } from '../../src/core/backend.js';
 import { isSessionRecord, type SessionRecord } from '../../src/core/record.js';
 import { describeSessionBackend, openInProcess } from '../../src/testing/index.js';
@@ -71,6 +72,30 @@ describe('LmdbBackend', () => {
     expect(await second.read(kept.id)).toEqual(kept);
     expect(await second.delete(kept.id)).toBe(true);
     await second.close();
+  });
+
+  it('decodes a record again once another handle has changed it, and each read has a copy of its own', async () => {
+    const shared = folder();
+    const [backend, other] = [new LmdbBackend({ path: shared }), new LmdbBackend({ path: shared })];
+    const stored = record({ principal: 'ada' });
+    const readTwice = async () => {
+      const copies = [await backend.read(stored.id), await backend.read(stored.id)];
+      for (const copy of copies) if (copy) Object.assign(copy, { proof: 'spoilt' });
+      return [await backend.read(stored.id), atOnceOf(backend)?.read(stored.id)];
+    };
+    await other.create(stored);
+    expect(await readTwice()).toEqual([stored, stored]);
+    const touched = { ...stored, lastSeenAt: stored.lastSeenAt + 1, expiresAt: 3 };
+    await other.touch(stored.id, touched.lastSeenAt, touched.expiresAt);
+    expect(await readTwice()).toEqual([touched, touched]);
+    const updated = { ...touched, proof: 'another', version: 2 };
+    await other.update(updated, 1);
+    expect(await readTwice()).toEqual([updated, updated]);
+    await other.delete(stored.id);
+    expect(await readTwice()).toEqual([undefined, undefined]);
+    await other.create(stored);
+    expect(await readTwice()).toEqual([stored, stored]);
+    await Promise.all([backend.close(), other.close()]);
   });
 
   it('after close rejects every call', async () => {

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { SqliteDatabase } from '../../src/backends/sqlite/database.js';
+import type { SqliteDatabase, SqliteStatement } from '../../src/backends/sqlite/database.js';
 import { SqliteBackend } from '../../src/backends/sqlite/backend.js';
 import { Table } from '../../src/backends/sqlite/table.js';
 import { Pace } from '../../src/backends/pace.js';
@@ -201,6 +201,23 @@ describe(`SqliteBackend on ${SQLITE_DRIVER}`, () => {
         slow: [],
       });
     }
+  });
+
+  it('reads rows that come as objects, from a driver that has no arrays', async () => {
+    const connection = connect();
+    const prepare = (sql: string): SqliteStatement => {
+      const statement = connection.prepare(sql);
+      return {
+        run: values => statement.run(values),
+        get: values => (values === undefined ? statement.get() : statement.get(values)),
+        all: values => (values === undefined ? statement.all() : statement.all(values)),
+      };
+    };
+    const backend = new SqliteBackend({ database: { exec: sql => connection.exec(sql), prepare } });
+    const stored = record({ principal: 'ada', ip: '::1', userAgent: 'Firefox' });
+    await backend.create(stored);
+    expect(await backend.read(stored.id)).toEqual(stored);
+    expect(await backend.listByPrincipal('ada')).toEqual([stored]);
   });
 
   it('ends many sessions of one user in transactions of 200, and log-ins that come in between count as later', async () => {

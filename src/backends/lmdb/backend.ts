@@ -7,6 +7,7 @@ import { FINDINGS, type StoreFinding } from '../../core/findings.js';
 import { INVENTORY, type Inventory, type RecordHead } from '../../core/inventory.js';
 import { answerOf, counts, type CreateOutcome, decide, mostCounted, type SessionLimit } from '../../core/limit.js';
 import type { SessionNewsListener, SessionWatch } from '../../core/news.js';
+import { Recent } from '../../core/recent.js';
 import type { SessionRecord } from '../../core/record.js';
 import { type OnBatch, SWEEP, type Sweep } from '../../core/sweep.js';
 import { freeBytes } from '../free-bytes.js';
@@ -30,6 +31,10 @@ export interface LmdbBackendOptions {
 const PATH: Check = { instead: "a folder for the sessions, as './data/sessions'", holds: text.holds };
 const OPTIONS: OptionTable = Object.freeze({ path: { check: PATH } });
 const EXAMPLE = "new LmdbBackend({ path: './data/sessions' })";
+
+/** The number of records that are kept decoded, and the longest text of one: some megabytes in the worst case. */
+const DECODED = 1_000;
+const MAX_DECODED_CHARS = 4_096;
 
 /** The number of expired records that one transaction removes: about two milliseconds' work. */
 const SWEEP_BATCH = 100;
@@ -68,13 +73,15 @@ export class LmdbBackend extends SessionBackend {
   readonly #store: OpenFolder;
   readonly #changes: Changes;
   readonly #looks: Looks<unknown>;
+  /** The records that were read lately, by id, so that each text is decoded once. */
+  readonly #decoded = new Recent<Decoded>(DECODED);
   /** What is under way outside of the writes. */
   readonly #underWay = new Set<Promise<unknown>>();
   #writes = 0;
   #closing: Promise<void> | undefined;
   #sweepPace: Pace | undefined;
   readonly #atOnce: AtOnce = {
-    read: id => (this.read === own.read ? this.#look(() => this.#find(toKey(id))?.record) : undefined),
+    read: id => (this.read === own.read ? this.#readNow(id) : undefined),
   };
 
   /**
@@ -132,7 +139,7 @@ export class LmdbBackend extends SessionBackend {
   }
 
   read(id: string): Promise<SessionRecord | undefined> {
-    return this.#read(() => this.#find(toKey(id))?.record);
+    return new Promise(resolve => resolve(this.#readNow(id)));
   }
 
   async update(record: SessionRecord, expectedVersion: number): Promise<WriteOutcome> {
@@ -142,8 +149,7 @@ export class LmdbBackend extends SessionBackend {
       if (!stored) return 'gone';
       if (stored.record.version !== expectedVersion) return 'conflict';
       this.#changes.add([row.key]);
-      this.#remove(stored);
-      this.#add(row);
+      this.#replace(stored, row.record);
       return 'updated';
     });
   }
@@ -153,10 +159,7 @@ export class LmdbBackend extends SessionBackend {
     return this.#write(() => {
       const stored = this.#find(key);
       if (!stored) return false;
-      if (lastSeenAt > stored.record.lastSeenAt) {
-        this.#remove(stored);
-        this.#add({ key, record: { ...stored.record, lastSeenAt, expiresAt } });
-      }
+      if (lastSeenAt > stored.record.lastSeenAt) this.#replace(stored, { ...stored.record, lastSeenAt, expiresAt });
       return true;
     });
   }
@@ -373,6 +376,30 @@ export class LmdbBackend extends SessionBackend {
     return new Error(`LmdbBackend could not write: ${hint}. Nothing of it was stored`, { cause });
   }
 
+  /** Returns a copy, which the caller may change. What was decoded before counts if the store has the same text now. */
+  #readNow(id: string): SessionRecord | undefined {
+    const known = this.#decoded.get(id);
+    const key = known?.key ?? toKey(id);
+    const text = this.#textNow(key);
+    if (text === undefined) return undefined;
+    if (text === known?.text) return { ...known.record };
+    const record = decodeRecord(id, text);
+    if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { key, text, record: { ...record } });
+    return record;
+  }
+
+  /** Does what `#look` does, without a closure. */
+  #textNow(key: Buffer): string | undefined {
+    this.#assertOpen();
+    const { root, records } = this.#store;
+    root.resetReadTxn();
+    try {
+      return records.get(key);
+    } finally {
+      root.resetReadTxn();
+    }
+  }
+
   #find(key: Buffer): Row | undefined {
     const text = this.#store.records.get(key);
     return text === undefined ? undefined : { key, record: decodeRecord(toId(key), text) };
@@ -413,16 +440,43 @@ export class LmdbBackend extends SessionBackend {
 
   #add({ key, record }: Row): void {
     void this.#store.records.put(key, encodeRecord(record));
-    void this.#store.byExpiry.put(expiryKey(record.expiresAt, key), '');
-    if (record.principal !== undefined)
-      void this.#store.byPrincipal.put(principalKey(record.principal, record.createdAt, key), '');
+    this.#addExpiry(key, record);
+    this.#addPrincipal(key, record);
   }
 
   #remove({ key, record }: Row): void {
     void this.#store.records.remove(key);
-    void this.#store.byExpiry.remove(expiryKey(record.expiresAt, key));
-    if (record.principal !== undefined)
-      void this.#store.byPrincipal.remove(principalKey(record.principal, record.createdAt, key));
+    this.#removeExpiry(key, record);
+    this.#removePrincipal(key, record);
+  }
+
+  /** Stores a record in place of the one with the same key. Writes only the entries of the indexes that change. */
+  #replace({ key, record: before }: Row, record: SessionRecord): void {
+    void this.#store.records.put(key, encodeRecord(record));
+    if (record.expiresAt !== before.expiresAt) {
+      this.#removeExpiry(key, before);
+      this.#addExpiry(key, record);
+    }
+    if (record.principal !== before.principal || record.createdAt !== before.createdAt) {
+      this.#removePrincipal(key, before);
+      this.#addPrincipal(key, record);
+    }
+  }
+
+  #addExpiry(key: Buffer, { expiresAt }: SessionRecord): void {
+    void this.#store.byExpiry.put(expiryKey(expiresAt, key), '');
+  }
+
+  #removeExpiry(key: Buffer, { expiresAt }: SessionRecord): void {
+    void this.#store.byExpiry.remove(expiryKey(expiresAt, key));
+  }
+
+  #addPrincipal(key: Buffer, { principal, createdAt }: SessionRecord): void {
+    if (principal !== undefined) void this.#store.byPrincipal.put(principalKey(principal, createdAt, key), '');
+  }
+
+  #removePrincipal(key: Buffer, { principal, createdAt }: SessionRecord): void {
+    if (principal !== undefined) void this.#store.byPrincipal.remove(principalKey(principal, createdAt, key));
   }
 
   /**
@@ -487,6 +541,10 @@ const own = (({ read, deleteExpired }) => ({ read, deleteExpired }))(LmdbBackend
 interface Row {
   key: Buffer;
   record: SessionRecord;
+}
+
+interface Decoded extends Row {
+  text: string;
 }
 
 /** Returns a copy, because the transaction that stores it runs later. */

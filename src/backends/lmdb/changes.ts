@@ -98,13 +98,13 @@ function entryOf(key: Buffer, value: Buffer): Entry {
 }
 
 function joined(keys: readonly Buffer[]): Buffer {
-  return Buffer.concat(
-    keys.flatMap(key => {
-      const length = Buffer.alloc(LENGTH_BYTES);
-      length.writeUInt16BE(key.length);
-      return [length, key];
-    }),
-  );
+  const bytes = Buffer.allocUnsafe(keys.reduce((sum, key) => sum + LENGTH_BYTES + key.length, 0));
+  let end = 0;
+  for (const key of keys) {
+    end = bytes.writeUInt16BE(key.length, end);
+    end += key.copy(bytes, end);
+  }
+  return bytes;
 }
 
 /** Returns the ids of the keys that {@link joined} put together. */

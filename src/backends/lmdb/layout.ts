@@ -18,17 +18,19 @@ const LONGEST_ID = 1024;
 /** The first byte of an id's key: the encoding of the others. */
 const UTF_8 = 1;
 const UTF_16 = 2;
+const UTF_8_MARK = String.fromCharCode(UTF_8);
 
 /**
  * Returns the key of an id. Ids are compared byte for byte, and not all strings have bytes in UTF-8. The first byte also
  * makes the key of '' non-empty.
  */
 export function toKey(id: string): Buffer {
-  const isText = isWellFormed(id);
-  const bytes = Buffer.from(id, isText ? 'utf8' : 'utf16le');
-  if (bytes.length > LONGEST_ID)
-    throw new RangeError(`An id of ${bytes.length} bytes: at most ${LONGEST_ID} can be kept`);
-  return Buffer.concat([Buffer.of(isText ? UTF_8 : UTF_16), bytes]);
+  const key = isWellFormed(id)
+    ? Buffer.from(`${UTF_8_MARK}${id}`)
+    : Buffer.concat([Buffer.of(UTF_16), Buffer.from(id, 'utf16le')]);
+  const length = key.length - 1;
+  if (length > LONGEST_ID) throw new RangeError(`An id of ${length} bytes: at most ${LONGEST_ID} can be kept`);
+  return key;
 }
 
 export function toId(key: Buffer): string {

@@ -24,7 +24,7 @@ import { RESTS_WHILE_AWAITED, Pace, RESTS_OF_A_DISK } from '../pace.js';
 import { giveUpReserveFile, keepReserveFile } from '../reserve.js';
 import { DEFAULT_TABLE } from '../sql.js';
 import { Changes } from './changes.js';
-import { codeOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
+import { codeOf, columnsOf, isInTransaction, type SqliteDatabase, type SqliteValue, valueOf } from './database.js';
 import { conditionOf, explain } from './failures.js';
 import { fileOf, patiently, prepareFile, sizeOf } from './file.js';
 import { readOnly, sqliteFindings } from './findings.js';
@@ -186,7 +186,7 @@ export class SqliteBackend extends SessionBackend {
 
   listByPrincipal(principal: string, limit?: number): Promise<SessionRecord[]> {
     const values = { principal: toColumn(principal), limit: limit ?? -1 };
-    return this.#read(() => Array.from(this.#statements.list.all(values), toRecord));
+    return this.#read(() => Array.from(this.#statements.list.all(values), toListed));
   }
 
   /**
@@ -312,7 +312,7 @@ export class SqliteBackend extends SessionBackend {
 
   #find(id: string): SessionRecord | undefined {
     const row = this.#statements.read.get(toColumn(id));
-    return row === undefined ? undefined : toRecord(row);
+    return row === undefined ? undefined : toRecord(id, columnsOf(row));
   }
 
   #readAtOnce(id: string): SessionRecord | undefined {
@@ -427,33 +427,28 @@ function optional(text: string | undefined): string | null {
   return text === undefined ? null : toColumn(text);
 }
 
-function toRecord(row: unknown): SessionRecord {
-  const {
-    id,
-    principal,
-    data,
-    proof,
-    version,
-    created_at,
-    authenticated_at,
-    last_seen_at,
-    expires_at,
-    ip,
-    user_agent,
-  } = row as Row;
+function toListed(row: unknown): SessionRecord {
+  const columns = columnsOf(row);
+  return toRecord(fromColumn(columns.at(-1) as string), columns);
+}
+
+/** @param columns all others, in the order of the statements that read them */
+function toRecord(id: string, columns: readonly unknown[]): SessionRecord {
+  const [principal, data, proof, version, createdAt, authenticatedAt, lastSeenAt, expiresAt, ip, userAgent] =
+    columns as Columns;
   const record: SessionRecord = {
-    id: fromColumn(id),
+    id,
     data: fromColumn(data),
     proof: fromColumn(proof),
     version,
-    createdAt: created_at,
-    authenticatedAt: authenticated_at,
-    lastSeenAt: last_seen_at,
-    expiresAt: expires_at,
+    createdAt,
+    authenticatedAt,
+    lastSeenAt,
+    expiresAt,
   };
   if (principal !== null) record.principal = fromColumn(principal);
   if (ip !== null) record.ip = fromColumn(ip);
-  if (user_agent !== null) record.userAgent = fromColumn(user_agent);
+  if (userAgent !== null) record.userAgent = fromColumn(userAgent);
   return record;
 }
 
@@ -487,6 +482,19 @@ type Row = {
   ip: string | null;
   user_agent: string | null;
 };
+
+type Columns = [
+  principal: string | null,
+  data: string,
+  proof: string,
+  version: number,
+  createdAt: number,
+  authenticatedAt: number,
+  lastSeenAt: number,
+  expiresAt: number,
+  ip: string | null,
+  userAgent: string | null,
+];
 
 type CountedRow = Pick<Row, 'id' | 'created_at' | 'last_seen_at' | 'expires_at'>;
 

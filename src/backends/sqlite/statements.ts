@@ -1,4 +1,4 @@
-import type { SqliteDatabase, SqliteStatement } from './database.js';
+import { inArrays, type SqliteDatabase, type SqliteStatement } from './database.js';
 import type { Table } from './table.js';
 
 /** The prepared statements of one connection. SQLite prepares them again by itself when the schema changes. */
@@ -26,14 +26,14 @@ export class Statements {
 
   constructor(database: SqliteDatabase, table: Table) {
     this.create = database.prepare(table.create);
-    this.read = database.prepare(table.read);
+    this.read = inArrays(database.prepare(table.read));
     this.exists = database.prepare(table.exists);
     this.update = database.prepare(table.update);
     this.move = database.prepare(table.move);
     this.touch = database.prepare(table.touch);
     this.shorten = database.prepare(table.shorten);
     this.delete = database.prepare(table.delete);
-    this.list = database.prepare(table.list);
+    this.list = inArrays(database.prepare(table.list));
     this.living = database.prepare(table.living);
     this.lastNumber = database.prepare(table.lastNumber);
     this.revoke = database.prepare(table.revoke);

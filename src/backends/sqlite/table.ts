@@ -14,9 +14,12 @@ export const LOOK_BATCH = 200;
 const NOT_INDEXED = RECORD.filter(column => !['id', 'principal', 'created_at'].includes(column));
 
 /**
- * The form in which a column is read. A version that a foreign program wrote may be larger than node:sqlite takes for a number.
+ * The columns of a record but for its id, in the order in which they are read. A version that a foreign program wrote may be larger
+ * than node:sqlite takes for a number.
  */
-const READ = RECORD.map(column => (column === 'version' ? 'CAST(version AS REAL) AS version' : column)).join(', ');
+const READ = RECORD.slice(1)
+  .map(column => (column === 'version' ? 'CAST(version AS REAL) AS version' : column))
+  .join(', ');
 
 /** The statements for one table. */
 export class Table {
@@ -47,6 +50,7 @@ export class Table {
     );
   }
 
+  /** Without the id, which the caller has. */
   get read(): string {
     return `SELECT ${READ} FROM "${this.name}" WHERE id = ?`;
   }
@@ -92,9 +96,9 @@ export class Table {
     return `DELETE FROM "${this.name}" WHERE id = ?`;
   }
 
-  /** `limit`: -1 for all. */
+  /** `limit`: -1 for all. The id comes last. */
   get list(): string {
-    return `SELECT ${READ} FROM "${this.name}" WHERE principal = :principal ORDER BY created_at DESC LIMIT :limit`;
+    return `SELECT ${READ}, id FROM "${this.name}" WHERE principal = :principal ORDER BY created_at DESC LIMIT :limit`;
   }
 
   /** The principal's newest sessions whose times are all later than the given ones. */
