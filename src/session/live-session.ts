@@ -181,8 +181,8 @@ export class LiveSession<T extends object> implements Session<T> {
     const { record, isMisfiled } = this.#stored;
     const seen = this.#parts.touches.touch(record, now, isMisfiled);
     if (seen === undefined) return;
-    record.lastSeenAt = seen;
-    record.expiresAt = this.#parts.times.expiresAt(record, seen);
+    const expiresAt = this.#parts.times.expiresAt(record, seen);
+    this.#stored = { ...this.#stored, record: { ...record, lastSeenAt: seen, expiresAt } };
   }
 
   /** The token may have been exchanged since, so the session counts, whatever opens it. */

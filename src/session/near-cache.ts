@@ -21,7 +21,7 @@ export type Watchable = SessionBackend & Required<Pick<SessionBackend, 'watch'>>
  * news, and never by more than {@link MAX_STALENESS}: nothing counts when it is not known what has changed since.
  */
 export class NearCache {
-  readonly #records: Recent<SessionRecord>;
+  readonly #records: Recent<Readonly<SessionRecord>>;
   /**
    * Reads under way. An entry is removed when its record changes meanwhile, because the read may return the earlier state.
    */
@@ -34,11 +34,9 @@ export class NearCache {
     this.#watch = backend.watch(news => (news.is === 'lost' ? this.clear() : this.forget(news.id)));
   }
 
-  /** Returns a copy of the record. `undefined`: there is none, or nobody knows whether the record has changed. */
-  get(id: string): SessionRecord | undefined {
-    if (!this.#isTrusted()) return undefined;
-    const record = this.#records.get(id);
-    return record && { ...record };
+  /** Returns the copy, frozen, because requests share it. `undefined`: there is none, or nobody knows whether the record has changed. */
+  get(id: string): Readonly<SessionRecord> | undefined {
+    return this.#isTrusted() ? this.#records.get(id) : undefined;
   }
 
   /** Reads from the store, and keeps a copy unless the record changed meanwhile. */
@@ -49,7 +47,7 @@ export class NearCache {
     try {
       const record = await read();
       if (this.#reads.get(id) === mark && isSessionRecord(record, id) && record.data.length <= MAX_DATA_CHARS)
-        this.#records.set(id, { ...record });
+        this.#records.set(id, Object.freeze({ ...record }));
       return record;
     } finally {
       if (this.#reads.get(id) === mark) this.#reads.delete(id);

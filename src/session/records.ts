@@ -13,8 +13,8 @@ import type { Times } from './times.js';
 
 /** A record and what its data says. */
 export interface StoredState {
-  /** The record. If {@link isMisfiled}, it is not as it is stored, but as it is to be stored next. */
-  record: SessionRecord;
+  /** The record. If {@link isMisfiled}, it is not as it is stored, but as it is to be stored next. Other requests may share it. */
+  record: Readonly<SessionRecord>;
   data: JsonObject;
   /** `true`: another build of the application stored it under another principal than the data has by now. */
   isMisfiled?: true;

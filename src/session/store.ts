@@ -76,7 +76,7 @@ export class Store {
    *
    * @throws SessionUnavailableError when the backend fails
    */
-  near(id: string): SessionRecord | undefined {
+  near(id: string): Readonly<SessionRecord> | undefined {
     this.#found();
     const near = this.#nearCache;
     if (near) return near.get(id);

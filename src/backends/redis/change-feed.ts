@@ -45,15 +45,21 @@ export class ChangeFeed implements NewsSource {
     const now = monotonicNow();
     const servers = this.#servers;
     servers.keepUp(now);
+    // Loops, because each look at a copy asks.
+    let until = servers.all.length === 0 ? -Infinity : servers.knownUntil;
+    for (const server of servers.all) until = Math.min(until, this.#keepUp(server, now).knownUntil);
+    if (this.#connections.size > servers.all.length) this.#closeOthers();
+    if (until !== -Infinity) this.#wasKnown = true;
+    return until;
+  }
+
+  /** Closes the connections to servers that are not there any more. */
+  #closeOthers(): void {
     for (const [name, connection] of this.#connections)
-      if (!servers.all.some(server => server.name === name)) {
+      if (!this.#servers.all.some(server => server.name === name)) {
         this.#connections.delete(name);
         connection.close();
       }
-    const known = servers.all.map(server => this.#keepUp(server, now).knownUntil);
-    const until = known.length === 0 ? -Infinity : Math.min(servers.knownUntil, ...known);
-    if (until !== -Infinity) this.#wasKnown = true;
-    return until;
   }
 
   /** Drops the connections, and opens others when it is asked: their servers may not be those that the client writes to. */
