@@ -1,6 +1,13 @@
 import type Koa from 'koa';
 import type { Context, Next } from 'koa';
-import { type Action, type ActionMetadata, KoaDriver, type ParamMetadata, type UseMetadata } from 'routing-controllers';
+import {
+  type Action,
+  type ActionMetadata,
+  getMetadataArgsStorage,
+  KoaDriver,
+  type ParamMetadata,
+  type UseMetadata,
+} from 'routing-controllers';
 
 import { type ErrorHeaders, SessionConfigurationError, SessionHttpError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
@@ -65,10 +72,37 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
   };
   const isAlone = isOnlyMiddleware(action);
   const view = viewOf(action, isAlone ? [] : [first], [...readers.keys()]);
-  injectParameters(action, view, bound);
-  const alone: Execute = options => first(options.context as Context, options.next as Next, () => execute(options));
-  registerAction.call(this, view, isAlone ? alone : execute);
+  const run = injectParameters(action, view, bound) && !isIntercepted(action) ? executing(this, action) : execute;
+  const alone: Execute = options => first(options.context as Context, options.next as Next, () => run(options));
+  registerAction.call(this, view, isAlone ? alone : run);
 };
+
+/** Returns whether interceptors may see an action's result. Which of the application's are in use is not known here. */
+function isIntercepted({ interceptors, controllerMetadata }: ActionMetadata): boolean {
+  return [...interceptors, ...controllerMetadata.interceptors, ...getMetadataArgsStorage().interceptors].length > 0;
+}
+
+/**
+ * Returns what routing-controllers makes of an action whose parameters are all ours, without its seven promises for parameters
+ * and interceptors that are not there. They cost a request as much as its session does.
+ */
+function executing(driver: KoaDriver, action: ActionMetadata): Execute {
+  return options => {
+    const fail = (error: unknown): unknown => driver.handleError(error, action, options);
+    const succeed = (result: unknown): unknown => driver.handleSuccess(result, action, options);
+    try {
+      const result = action.callMethod([], options) as unknown;
+      const answer = isPromiseLike(result) ? result.then(succeed) : succeed(result);
+      return isPromiseLike(answer) ? answer.then(undefined, fail) : answer;
+    } catch (error) {
+      return fail(error);
+    }
+  };
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
+}
 
 /** Returns whether nothing runs before or after an action but its guard, which is then called without the router's way around. */
 function isOnlyMiddleware(action: ActionMetadata): boolean {
@@ -152,15 +186,19 @@ function over<O extends object>(original: O, own: Partial<O>): O {
  *
  * routing-controllers took a reference to the action before its driver registered it, and reads `params` and `callMethod`
  * there at each request. So these two are set on the action itself, which belongs to one route of one server.
+ *
+ * @returns whether the action has no other parameters
  */
 function injectParameters(
   action: ActionMetadata,
   view: ActionMetadata,
   parameters: ReadonlyMap<number, BoundInjection>,
-): void {
+): boolean {
+  const { methodOverride, appendParams } = action as Partial<ActionMetadata>;
   const callMethod = action.callMethod.bind(view);
   action.callMethod = callMethod;
-  if (parameters.size === 0 || (action.methodOverride as unknown) !== undefined) return;
+  if (methodOverride) return false;
+  if (parameters.size === 0) return action.params.length === 0 && !appendParams;
   const params = [...action.params].sort((a, b) => a.index - b.index);
   const others = params.filter(param => !isOurs(param));
   const taken = new Set(others.map(param => param.index));
@@ -195,6 +233,7 @@ function injectParameters(
     }
     return callMethod(all, request) as unknown;
   };
+  return areAllOurs && !appendParams;
 }
 
 function isOurs(param: ParamMetadata): boolean {
