@@ -97,6 +97,7 @@ interface Draft {
 
 /** The writes to one session in this process. */
 interface Queue {
+  readonly id: string;
   /** The batch that runs, and since when. */
   batch: object;
   since: number;
@@ -116,7 +117,9 @@ interface Queue {
  * it longer than for the backend is set aside, and written on its own.
  */
 export class WriteQueue<T extends object> {
-  readonly #queues = new Map<string, Queue>();
+  /** One of the queues: a Map whose entries come and go is made anew all the time. */
+  #one: Queue | undefined;
+  readonly #others = new Map<string, Queue>();
   readonly #patience: Deadlines;
   /** The deadline of a function that others of its batch wait for. */
   readonly #turns: Deadlines;
@@ -133,7 +136,7 @@ export class WriteQueue<T extends object> {
 
   /** The number of sessions that are being written to. */
   get size(): number {
-    return this.#queues.size;
+    return this.#others.size + (this.#one ? 1 : 0);
   }
 
   /**
@@ -144,26 +147,27 @@ export class WriteQueue<T extends object> {
    * @throws what the write's own function or the model's validation throws
    */
   write(id: string, write: Write): Eventual<StoredState> {
-    const queue = this.#queues.get(id);
-    return queue ? this.#wait(id, queue, write) : this.#lead(id, write);
+    const queue = this.#one?.id === id ? this.#one : this.#others.get(id);
+    return queue ? this.#wait(queue, write) : this.#lead(id, write);
   }
 
   #lead(id: string, job: Job): Eventual<StoredState> {
     const batch = {};
     const since = monotonicNow();
-    const queue: Queue = { batch, since, waiting: [], latest: undefined, timer: undefined };
-    this.#queues.set(id, queue);
+    const queue: Queue = { id, batch, since, waiting: [], latest: undefined, timer: undefined };
+    if (this.#one) this.#others.set(id, queue);
+    else this.#one = queue;
     const run = (): Eventual<StoredState> =>
       after(this.#run(id, [job], undefined, since), stored => {
         if (job.failure) throw job.failure.error;
         return (queue.latest = stored);
       });
     return lastly(run, () => {
-      if (queue.batch === batch) this.#beginNext(id, queue);
+      if (queue.batch === batch) this.#beginNext(queue);
     });
   }
 
-  async #wait(id: string, queue: Queue, write: Write): Promise<StoredState> {
+  async #wait(queue: Queue, write: Write): Promise<StoredState> {
     if (queue.waiting.length >= LONGEST_QUEUE) throw tooBusy('too many requests write to one session');
     let begin = (): void => undefined;
     const begun = new Promise<void>(resolve => (begin = resolve));
@@ -182,7 +186,7 @@ export class WriteQueue<T extends object> {
     settled.catch(() => undefined);
     // A batch that takes too long, perhaps for ever, is not waited for: the versions keep the two apart.
     const left = queue.since + this.times.limits.backendTimeout - monotonicNow();
-    queue.timer ??= startTimer(() => this.#beginNext(id, queue), Math.max(0, left));
+    queue.timer ??= startTimer(() => this.#beginNext(queue), Math.max(0, left));
     await this.#patience.within(begun, () => {
       const error = tooBusy('a request waited too long for others that write to its session');
       if (job) job.failure = { error, isFinal: true };
@@ -191,7 +195,8 @@ export class WriteQueue<T extends object> {
     return settled;
   }
 
-  async #batch(id: string, queue: Queue, jobs: readonly Waiting[]): Promise<void> {
+  async #batch(queue: Queue, jobs: readonly Waiting[]): Promise<void> {
+    const { id } = queue;
     const batch = (queue.batch = {});
     queue.since = monotonicNow();
     let stored: StoredState | undefined;
@@ -205,7 +210,7 @@ export class WriteQueue<T extends object> {
       if (job.aside && stored) void this.#writeAlone(id, job, job.aside, stored);
       else job.settle(stored);
     }
-    if (queue.batch === batch) this.#beginNext(id, queue);
+    if (queue.batch === batch) this.#beginNext(queue);
   }
 
   /** Writes what was set aside. Its function is called again when the first call has ended, however it ends. */
@@ -221,11 +226,12 @@ export class WriteQueue<T extends object> {
     job.settle(stored);
   }
 
-  #beginNext(id: string, queue: Queue): void {
+  #beginNext(queue: Queue): void {
     stopTimer(queue.timer);
     queue.timer = undefined;
-    if (queue.waiting.length > 0) void this.#batch(id, queue, queue.waiting.splice(0));
-    else if (this.#queues.get(id) === queue) this.#queues.delete(id);
+    if (queue.waiting.length > 0) void this.#batch(queue, queue.waiting.splice(0));
+    else if (this.#one === queue) this.#one = undefined;
+    else if (this.#others.get(queue.id) === queue) this.#others.delete(queue.id);
   }
 
   /**
