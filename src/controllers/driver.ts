@@ -11,7 +11,7 @@ import {
 
 import { type ErrorHeaders, SessionConfigurationError, SessionHttpError } from '../core/errors.js';
 import type { CookieService } from '../koa/cookie-service.js';
-import { guard, type Demand, type Fail, type Run, runAndSettle, runInScope } from '../koa/guard.js';
+import { type Demand, type Fail, guard, runAndSettle, runInScope } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
 import type { CookieIdentifier } from '../koa/session-cookie.js';
 import { isTripwire, unguarded } from './fail-closed.js';
@@ -66,15 +66,16 @@ KoaDriver.prototype.registerAction = function (this: KoaDriver, action: ActionMe
 
   const injected = { controller: target, readers };
   const guarded = guard(demands, this.developmentMode, fail);
-  const first = (ctx: Context, next: Next, run?: Run): unknown => {
+  const first = (ctx: Context, next: Next, act?: () => unknown): unknown => {
     scopeOf(ctx).injected = injected;
-    return guarded(ctx, next, run);
+    return guarded(ctx, next, act);
   };
   const isAlone = isOnlyMiddleware(action);
   const view = viewOf(action, isAlone ? [] : [first], [...readers.keys()]);
-  const run = injectParameters(action, view, bound) && !isIntercepted(action) ? executing(this, action) : execute;
+  const areAllOurs = injectParameters(action, view, bound);
+  const run = areAllOurs && !isIntercepted(action) ? executing(this, action) : execute;
   const alone: Execute = options => first(options.context as Context, options.next as Next, () => run(options));
-  registerAction.call(this, view, isAlone ? alone : run);
+  registerAction.call(this, view, isAlone ? alone : execute);
 };
 
 /** Returns whether interceptors may see an action's result. Which of the application's are in use is not known here. */
@@ -83,20 +84,14 @@ function isIntercepted({ interceptors, controllerMetadata }: ActionMetadata): bo
 }
 
 /**
- * Returns what routing-controllers makes of an action whose parameters are all ours, without its seven promises for parameters
- * and interceptors that are not there. They cost a request as much as its session does.
+ * Does what routing-controllers does with an action whose parameters are all ours, without its seven promises for parameters and
+ * interceptors that are not there. They cost a request as much as its session does. The guard answers for its failures.
  */
 function executing(driver: KoaDriver, action: ActionMetadata): Execute {
   return options => {
-    const fail = (error: unknown): unknown => driver.handleError(error, action, options);
     const succeed = (result: unknown): unknown => driver.handleSuccess(result, action, options);
-    try {
-      const result = action.callMethod([], options) as unknown;
-      const answer = isPromiseLike(result) ? result.then(succeed) : succeed(result);
-      return isPromiseLike(answer) ? answer.then(undefined, fail) : answer;
-    } catch (error) {
-      return fail(error);
-    }
+    const result = action.callMethod([], options) as unknown;
+    return isPromiseLike(result) ? result.then(succeed) : succeed(result);
   };
 }
 
@@ -150,7 +145,8 @@ function settling(action: ActionMetadata, execute: Execute, fail: Fail): Execute
     const ctx = options.context as Context;
     const next = options.next as Next;
     const run = () => execute(options);
-    return mayAsk ? runInScope(scopeOf(ctx), run, next, fail) : runAndSettle(run, ctx, next, fail);
+    const below = { run, next, fail, isAction: false };
+    return mayAsk ? runInScope(scopeOf(ctx), below) : runAndSettle(run, ctx, below);
   };
 }
 

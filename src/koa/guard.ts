@@ -50,11 +50,18 @@ function ruleOf({ service, options }: Demand, isDevelopment: boolean): Rule {
 /** Handles an error; by default it is thrown on. */
 export type Fail = (error: unknown, ctx: Context, next: Next) => unknown;
 
-/** Runs what stands below a guard. */
-export type Run = () => unknown;
+/** What stands below a guard. */
+export interface Below {
+  run: () => unknown;
+  next: Next;
+  /** Answers what the guard itself fails with. */
+  fail: Fail;
+  /** `true`: it also answers what `run` fails with. Otherwise that is thrown on. */
+  isAction: boolean;
+}
 
-/** A middleware, and, with something to run in place of the next one, a wrapper. */
-export type Guard = (ctx: Context, next: Next, run?: Run) => Promise<void>;
+/** A middleware; with an action to run in place of the next one, also what answers for its failures. */
+export type Guard = (ctx: Context, next: Next, action?: () => unknown) => Promise<void>;
 
 /**
  * The guard around a route. Before anything of the route runs, each demand is met or the route fails. After it, before
@@ -66,33 +73,33 @@ export type Guard = (ctx: Context, next: Next, run?: Run) => Promise<void>;
 export function guard(demands: readonly Demand[], isDevelopment: boolean, fail: Fail = rethrow): Guard {
   const rules = demands.map(demand => ruleOf(demand, isDevelopment));
   // An async function would make one more promise for each request.
-  return (ctx, next, run = next) => {
+  return (ctx, next, action) => {
     const scope = scopeOf(ctx);
+    const below: Below = { run: action ?? next, next, fail, isAction: action !== undefined };
     const undo: Undo[] = [];
     let admission: Eventual<void>;
     try {
       admission = admitAll(rules, ctx, undo);
     } catch (error) {
-      return refuse(scope, next, fail, undo, error);
+      return refuse(scope, below, undo, error);
     }
-    if (!admission) return enter(scope, run, next, fail, undo);
+    if (!admission) return enter(scope, below, undo);
     return admission.then(
-      () => enter(scope, run, next, fail, undo),
-      (error: unknown) => refuse(scope, next, fail, undo, error),
+      () => enter(scope, below, undo),
+      (error: unknown) => refuse(scope, below, undo, error),
     );
   };
 }
 
-function enter(scope: RequestScope, run: Run, next: Next, fail: Fail, undo: readonly Undo[]): Promise<void> {
+function enter(scope: RequestScope, below: Below, undo: readonly Undo[]): Promise<void> {
   // The outermost guard settles for all.
   const isWithin = scope.isRunning && runningScope.getStore() === scope;
-  return isWithin ? runWithin(run, undo) : runInScope(scope, run, next, fail, undo);
+  return isWithin ? runWithin(scope, below, undo) : runInScope(scope, below, undo);
 }
 
 async function refuse(
   scope: RequestScope,
-  next: Next,
-  fail: Fail,
+  { next, fail }: Below,
   undo: readonly Undo[],
   error: unknown,
 ): Promise<void> {
@@ -109,9 +116,12 @@ function undoAll(undo: readonly Undo[]): void {
 }
 
 /** Runs what stands within another guard, which will settle the request. */
-async function runWithin(run: Run, undo: readonly Undo[]): Promise<void> {
+async function runWithin({ ctx }: RequestScope, below: Below, undo: readonly Undo[]): Promise<void> {
   try {
-    await run();
+    await below.run();
+  } catch (error) {
+    if (!below.isAction) throw error;
+    await below.fail(error, ctx, below.next);
   } finally {
     undoAll(undo);
   }
@@ -122,19 +132,13 @@ async function runWithin(run: Run, undo: readonly Undo[]): Promise<void> {
  *
  * @param undo what is taken back at the end
  */
-export function runInScope(
-  scope: RequestScope,
-  run: Run,
-  next: Next,
-  fail: Fail,
-  undo: readonly Undo[] = [],
-): Promise<void> {
+export function runInScope(scope: RequestScope, below: Below, undo: readonly Undo[] = []): Promise<void> {
   scope.enter();
   const end = (): void => {
     scope.leave();
     undoAll(undo);
   };
-  return runAndSettle(() => runningScope.run(scope, run), scope.ctx, next, fail, end);
+  return runAndSettle(() => runningScope.run(scope, below.run), scope.ctx, below, end);
 }
 
 /**
@@ -143,16 +147,17 @@ export function runInScope(
  *
  * @param end called at the end, however it ends
  */
-export function runAndSettle(run: Run, ctx: Context, next: Next, fail: Fail, end: () => void = nothing): Promise<void> {
+export function runAndSettle(run: () => unknown, ctx: Context, below: Below, end: () => void = nothing): Promise<void> {
+  const succeeded = (): Eventual<void> => lastly(() => settle(ctx.res.statusCode, ctx, below), end);
+  const failed = (error: unknown): Eventual<void> => {
+    // The application's own error handler is in use; routing-controllers' would have answered by now.
+    const settled = (): Eventual<void> => settle(statusOf(error), ctx, below);
+    return lastly(() => after(settled(), () => rethrow(error)), end);
+  };
+  const answered = (error: unknown): Promise<void> =>
+    promised(() => below.fail(error, ctx, below.next)).then(succeeded, failed);
   // Not an async function, which would make two more promises for each request.
-  return promised(run).then(
-    () => lastly(() => settle(ctx.res.statusCode, ctx, next, fail), end),
-    (error: unknown) => {
-      // The application's own error handler is in use; routing-controllers' would have answered by now.
-      const settled = (): Eventual<void> => settle(statusOf(error), ctx, next, fail);
-      return lastly(() => after(settled(), () => rethrow(error)), end);
-    },
-  );
+  return promised(run).then(succeeded, below.isAction ? answered : failed);
 }
 
 function nothing(): void {
@@ -160,10 +165,10 @@ function nothing(): void {
 }
 
 /** Returns a promise only if there is something to save. */
-function settle(status: number, ctx: Context, next: Next, fail: Fail): Eventual<void> {
+function settle(status: number, ctx: Context, below: Below): Eventual<void> {
   const scope = scopeIfAny(ctx);
   if (!scope) return undefined;
-  if (mayBeUnsettled(scope)) return save(scope, status, next, fail);
+  if (mayBeUnsettled(scope)) return save(scope, status, below);
   scope.finish();
   return undefined;
 }
@@ -177,7 +182,7 @@ function mayBeUnsettled(scope: RequestScope): boolean {
   }
 }
 
-async function save(scope: RequestScope, status: number, next: Next, fail: Fail): Promise<void> {
+async function save(scope: RequestScope, status: number, { next, fail }: Below): Promise<void> {
   const { ctx } = scope;
   try {
     await scope.settle(status);

@@ -113,13 +113,17 @@ function answerOf({ status, headers, text, body }: Response): object {
 }
 
 describe.each([
-  ['of routing-controllers', true, [200, 202, 204, 205, 206, 302, 400, 404, 500]],
-  ['of the application', false, [200, 202, 204, 205, 206, 302, 500]],
-])('with the error handler %s, an action that the guard calls itself', (_, defaultErrorHandler, expected) => {
+  ['of routing-controllers', true, false, [200, 202, 204, 205, 206, 302, 400, 404, 500]],
+  ['of the application', false, false, [200, 202, 204, 205, 206, 302, 500]],
+  ['of routing-controllers, below another guard', true, true, [200, 202, 204, 205, 206, 302, 400, 404, 500]],
+])('with the error handler %s, an action that the guard calls itself', (_, defaultErrorHandler, isWithin, expected) => {
   it.each(['json', 'text'])('is answered as routing-controllers answers it: each kind, %s', async type => {
     // In development, the answer has the places of an error.
     const server = { defaultErrorHandler, development: false };
-    const app = await startApp({ controllers, dataModel: UserSession, server });
+    const before: AppSettings<UserSession>['before'] = (koa, sessions) => {
+      if (isWithin) koa.use(sessions.requireSession());
+    };
+    const app = await startApp({ controllers, dataModel: UserSession, server, before });
     const seen: unknown[] = [];
     app.koa.on('error', (error: unknown) => seen.push(error));
     const client = app.client(await signIn(app.sessions, { username: 'ada' }));
