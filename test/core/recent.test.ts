@@ -23,6 +23,16 @@ describe('Recent', () => {
     expect(known.length).toBeLessThanOrEqual(20);
   });
 
+  test('holds what the sizes of its values allow, and no more than twice that', () => {
+    const recent = new Recent<string>(100, value => value.length);
+    for (let n = 0; n < 1_000; n++) recent.set(`key ${n}`, 'x'.repeat(1 + (n % 10)));
+    const known = Array.from({ length: 1_000 }, (_, n) => recent.get(`key ${n}`)?.length ?? 0).filter(Boolean);
+    const held = known.reduce((sum, length) => sum + length, 0);
+    // The last one may be larger than the rest of its generation.
+    expect(held).toBeGreaterThanOrEqual(100);
+    expect(held).toBeLessThanOrEqual(220);
+  });
+
   test('an entry that is read again and again stays', () => {
     const recent = new Recent<string>(4);
     recent.set('kept', 'here');
