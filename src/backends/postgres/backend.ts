@@ -176,7 +176,7 @@ export class PostgresBackend extends SessionBackend {
       () => this.#reads.of(column),
       ({ rows }) => {
         const row = rows.find(([found]) => found === column);
-        return row && toReadRecord(id, row);
+        return row && toReadRecord(row);
       },
     );
   }
@@ -442,23 +442,11 @@ function toRecord(row: unknown[]): SessionRecord {
 }
 
 /** Returns the record of a row of {@link Table.read}. */
-function toReadRecord(id: string, row: unknown[]): SessionRecord {
-  const [, data, proof, principal, ip, userAgent, numbers] = row as ReadRow;
+function toReadRecord(row: unknown[]): SessionRecord {
+  const [id, data, proof, principal, ip, userAgent, numbers] = row as ReadRow;
   const [version, createdAt, authenticatedAt, lastSeenAt, expiresAt] = (numbers ?? '').split(' ');
-  const record: SessionRecord = {
-    id,
-    data: fromColumn(data),
-    proof: fromColumn(proof),
-    version: Number(version),
-    createdAt: Number(createdAt),
-    authenticatedAt: Number(authenticatedAt),
-    lastSeenAt: Number(lastSeenAt),
-    expiresAt: Number(expiresAt),
-  };
-  if (principal !== null) record.principal = fromColumn(principal);
-  if (ip !== null) record.ip = fromColumn(ip);
-  if (userAgent !== null) record.userAgent = fromColumn(userAgent);
-  return record;
+  const times = [createdAt, authenticatedAt, lastSeenAt, expiresAt];
+  return toRecord([id, principal, data, proof, version, ...times, ip, userAgent]);
 }
 
 function toHead(row: unknown[]): RecordHead {
