@@ -1,3 +1,5 @@
+import { keepingLast } from '../core/keeping-last.js';
+
 /**
  * The most cookies of one name that are read. It is more than a browser sends, so that planted garbage in front of a token
  * does not hide it, and few enough that checking all of them takes no time.
@@ -37,17 +39,8 @@ export function cookieValues(header: string, name: string): readonly string[] {
   return values ?? NONE;
 }
 
-let knownName = '';
-let knownPair = '=';
-
-/** Returns the beginning of a pair. An application has few cookies, and putting two texts together costs as much as the search. */
-function pairOf(name: string): string {
-  if (name !== knownName) {
-    knownName = name;
-    knownPair = `${name}=`;
-  }
-  return knownPair;
-}
+/** An application has few cookies, and putting two texts together takes as long as the search. */
+const pairOf = keepingLast(name => `${name}=`);
 
 function startsPair(header: string, at: number): boolean {
   let before = at - 1;

@@ -1,4 +1,5 @@
 import { CLOCK_SKEW } from '../core/clock.js';
+import { keepingLast } from '../core/keeping-last.js';
 
 /** The hash of a token's secret: SHA-256 in base64url. */
 const HASH_CHARS = 43;
@@ -297,18 +298,12 @@ function isLeaving(value: unknown): value is Leaving {
 
 const NO_REST: Readonly<Rest> = Object.freeze(Object.create(null) as Rest);
 
-/** The proof that was read last, because each request asks several things of one. */
-let known = '';
-let restOfKnown = NO_REST;
-
 function restOf(proof: string): Readonly<Rest> {
-  if (proof.length <= HASH_CHARS) return NO_REST;
-  if (proof !== known) {
-    restOfKnown = parsedRest(proof);
-    known = proof;
-  }
-  return restOfKnown;
+  return proof.length <= HASH_CHARS ? NO_REST : restOfLast(proof);
 }
+
+/** Each request asks several things of one proof. */
+const restOfLast = keepingLast(parsedRest);
 
 /** Whoever can write to the store may have written anything: what is no such text says nothing. */
 function parsedRest(proof: string): Rest {

@@ -4,6 +4,8 @@ import type { TLSSocket } from 'node:tls';
 import type Koa from 'koa';
 import type { Context, Request } from 'koa';
 
+import { keepingLast } from '../core/keeping-last.js';
+
 /** The part of a request that the library reads: the same for a Koa context and for a bare upgrade request. */
 export interface ClientRequest {
   readonly method: string;
@@ -51,19 +53,8 @@ function isLoopbackAddress(ip: string): boolean {
   return ip === '::1' || /^(::ffff:)?127\./.test(ip);
 }
 
-let knownHost = '';
-let isKnownLoopback = false;
-
 /** Most requests ask for the host that the one before asked for. */
-function isLoopbackHost(host: string): boolean {
-  if (host !== knownHost) {
-    isKnownLoopback = namesLoopback(host);
-    knownHost = host;
-  }
-  return isKnownLoopback;
-}
-
-function namesLoopback(host: string): boolean {
+const isLoopbackHost = keepingLast(host => {
   const name = host.replace(/:\d*$/, '').toLowerCase();
   return name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name);
-}
+});
