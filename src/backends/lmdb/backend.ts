@@ -32,8 +32,8 @@ const PATH: Check = { instead: "a folder for the sessions, as './data/sessions'"
 const OPTIONS: OptionTable = Object.freeze({ path: { check: PATH } });
 const EXAMPLE = "new LmdbBackend({ path: './data/sessions' })";
 
-/** The number of records that are kept decoded, and the longest text of one: some megabytes in the worst case. */
-const DECODED = 1_000;
+/** The characters of the records that are kept decoded, and the longest text of one. Twice as many are kept: some megabytes. */
+const DECODED_CHARS = 2_000_000;
 const MAX_DECODED_CHARS = 4_096;
 
 /** The number of expired records that one transaction removes: about two milliseconds' work. */
@@ -74,7 +74,7 @@ export class LmdbBackend extends SessionBackend {
   readonly #changes: Changes;
   readonly #looks: Looks<unknown>;
   /** The records that were read lately, by id, so that each text is decoded once. */
-  readonly #decoded = new Recent<Decoded>(DECODED);
+  readonly #decoded = new Recent<Decoded>(DECODED_CHARS, ({ text }) => text.length);
   /** What is under way outside of the writes. */
   readonly #underWay = new Set<Promise<unknown>>();
   #writes = 0;
@@ -380,24 +380,12 @@ export class LmdbBackend extends SessionBackend {
   #readNow(id: string): SessionRecord | undefined {
     const known = this.#decoded.get(id);
     const key = known?.key ?? toKey(id);
-    const text = this.#textNow(key);
+    const text = this.#look(() => this.#store.records.get(key));
     if (text === undefined) return undefined;
     if (text === known?.text) return { ...known.record };
     const record = decodeRecord(id, text);
     if (text.length <= MAX_DECODED_CHARS) this.#decoded.set(id, { key, text, record: { ...record } });
     return record;
-  }
-
-  /** Does what `#look` does, without a closure. */
-  #textNow(key: Buffer): string | undefined {
-    this.#assertOpen();
-    const { root, records } = this.#store;
-    root.resetReadTxn();
-    try {
-      return records.get(key);
-    } finally {
-      root.resetReadTxn();
-    }
   }
 
   #find(key: Buffer): Row | undefined {
