@@ -179,10 +179,8 @@ export class LiveSession<T extends object> implements Session<T> {
 
   #touchAt(now: number): void {
     const { record, isMisfiled } = this.#stored;
-    const seen = this.#parts.touches.touch(record, now, isMisfiled);
-    if (seen === undefined) return;
-    const expiresAt = this.#parts.times.expiresAt(record, seen);
-    this.#stored = { ...this.#stored, record: { ...record, lastSeenAt: seen, expiresAt } };
+    const touched = this.#parts.touches.touch(record, now, isMisfiled);
+    if (touched) this.#stored = { ...this.#stored, record: touched };
   }
 
   /** The token may have been exchanged since, so the session counts, whatever opens it. */

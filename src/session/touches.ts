@@ -21,20 +21,19 @@ export class Touches {
    *
    * @param isMisfiled whether the record is stored in place of the touch, because its principal has changed. If another write
    *   comes first, the next request tries again.
-   * @returns the new "last seen" time; `undefined` when no touch is due
+   * @returns the record as it is then; `undefined` when no touch is due
    */
-  touch(record: SessionRecord, now: number, isMisfiled = false): number | undefined {
+  touch(record: SessionRecord, now: number, isMisfiled = false): SessionRecord | undefined {
     const { id, proof, lastSeenAt } = record;
     if (!this.times.isTouchDue(proof, lastSeenAt, now) || this.#wasTouched(record, now)) return undefined;
     // A touch moves the expiry forwards, so it must not revive a session that has just expired.
     if (this.times.expiryOf(record, now)) return undefined;
     this.#touched.set(id, now);
     const expiresAt = this.times.expiresAt(record, now);
-    const touching = isMisfiled
-      ? this.#refile({ ...record, lastSeenAt: now, expiresAt })
-      : this.store.touch(id, now, expiresAt);
+    const touched = { ...record, lastSeenAt: now, expiresAt };
+    const touching = isMisfiled ? this.#refile(touched) : this.store.touch(id, now, expiresAt);
     touching.catch(() => this.#touched.delete(id));
-    return now;
+    return touched;
   }
 
   async #refile(record: SessionRecord): Promise<void> {

@@ -303,7 +303,10 @@ export class WriteQueue<T extends object> {
     const record: SessionRecord = { ...base.record, data: encoded, proof, authenticatedAt, version: version + 1 };
     if (principal !== undefined) record.principal = principal;
     else if (record.principal !== undefined) delete record.principal;
-    if (!isQuiet) this.#see(record, now);
+    if (!isQuiet) {
+      record.lastSeenAt = Math.max(record.lastSeenAt, now);
+      record.expiresAt = this.times.expiresAt(record, record.lastSeenAt);
+    }
     const written = isRotation ? this.store.rotate(record, version) : this.store.update(record, version);
     return after<WriteOutcome, StoredState>(written, outcome => {
       if (outcome === 'gone') throw new SessionGoneError();
@@ -343,11 +346,6 @@ export class WriteQueue<T extends object> {
       if (error === SLOW) return undefined;
       throw error;
     }
-  }
-
-  #see(record: SessionRecord, now: number): void {
-    record.lastSeenAt = Math.max(record.lastSeenAt, now);
-    record.expiresAt = this.times.expiresAt(record, record.lastSeenAt);
   }
 
   async #read(id: string): Promise<StoredState> {
