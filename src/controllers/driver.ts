@@ -10,6 +10,7 @@ import {
 } from 'routing-controllers';
 
 import { type ErrorHeaders, SessionConfigurationError, SessionHttpError } from '../core/errors.js';
+import { isPromiseLike } from '../core/eventual.js';
 import type { CookieService } from '../koa/cookie-service.js';
 import { type Demand, type Fail, guard, runAndSettle, runInScope } from '../koa/guard.js';
 import { scopeOf } from '../koa/request-scope.js';
@@ -85,7 +86,7 @@ function isIntercepted({ interceptors, controllerMetadata }: ActionMetadata): bo
 
 /**
  * Does what routing-controllers does with an action whose parameters are all ours, without its seven promises for parameters and
- * interceptors that are not there. They cost a request as much as its session does. The guard answers for its failures.
+ * interceptors that are not there. The guard answers for its failures.
  */
 function executing(driver: KoaDriver, action: ActionMetadata): Execute {
   return options => {
@@ -93,10 +94,6 @@ function executing(driver: KoaDriver, action: ActionMetadata): Execute {
     const result = action.callMethod([], options) as unknown;
     return isPromiseLike(result) ? result.then(succeed) : succeed(result);
   };
-}
-
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
 }
 
 /** Returns whether nothing runs before or after an action but its guard, which is then called without the router's way around. */
@@ -146,7 +143,7 @@ function settling(action: ActionMetadata, execute: Execute, fail: Fail): Execute
     const next = options.next as Next;
     const run = () => execute(options);
     const below = { run, next, fail, isAction: false };
-    return mayAsk ? runInScope(scopeOf(ctx), below) : runAndSettle(run, ctx, below);
+    return mayAsk ? runInScope(scopeOf(ctx), below) : runAndSettle(ctx, below);
   };
 }
 

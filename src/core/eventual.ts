@@ -41,3 +41,8 @@ export function promised<A>(call: () => Eventual<A>): Promise<A> {
     return Promise.reject(error);
   }
 }
+
+/** Returns whether a value is a promise of any library. */
+export function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
+}

@@ -138,7 +138,7 @@ export function runInScope(scope: RequestScope, below: Below, undo: readonly Und
     scope.leave();
     undoAll(undo);
   };
-  return runAndSettle(() => runningScope.run(scope, below.run), scope.ctx, below, end);
+  return runAndSettle(scope.ctx, { ...below, run: () => runningScope.run(scope, below.run) }, end);
 }
 
 /**
@@ -147,7 +147,7 @@ export function runInScope(scope: RequestScope, below: Below, undo: readonly Und
  *
  * @param end called at the end, however it ends
  */
-export function runAndSettle(run: () => unknown, ctx: Context, below: Below, end: () => void = nothing): Promise<void> {
+export function runAndSettle(ctx: Context, below: Below, end: () => void = nothing): Promise<void> {
   const succeeded = (): Eventual<void> => lastly(() => settle(ctx.res.statusCode, ctx, below), end);
   const failed = (error: unknown): Eventual<void> => {
     // The application's own error handler is in use; routing-controllers' would have answered by now.
@@ -157,7 +157,7 @@ export function runAndSettle(run: () => unknown, ctx: Context, below: Below, end
   const answered = (error: unknown): Promise<void> =>
     promised(() => below.fail(error, ctx, below.next)).then(succeeded, failed);
   // Not an async function, which would make two more promises for each request.
-  return promised(run).then(succeeded, below.isAction ? answered : failed);
+  return promised(below.run).then(succeeded, below.isAction ? answered : failed);
 }
 
 function nothing(): void {

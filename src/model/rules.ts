@@ -1,5 +1,7 @@
 import { getMetadataStorage, type ValidationArguments, type ValidatorConstraintInterface } from 'class-validator';
 
+import { isPromiseLike } from '../core/eventual.js';
+
 /** The metadata of one decorator of class-validator. */
 export type Rule = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
 
@@ -64,7 +66,7 @@ export class Rules {
 
   /** Leaves an asynchronous validator to class-validator, and from then on does not call it here first. */
   #isTrue(verdict: boolean | Promise<boolean>): boolean {
-    if (!isPromise(verdict)) return verdict;
+    if (!isPromiseLike(verdict)) return verdict;
     verdict.then(undefined, () => undefined);
     this.#properties = undefined;
     return false;
@@ -95,8 +97,4 @@ function checksOfRule({ constraintCls, constraints, each }: Rule): Check[] {
 function itemsOf(value: unknown): unknown[] {
   if (Array.isArray(value)) return value;
   return value instanceof Set || value instanceof Map ? [...value.values()] : [value];
-}
-
-function isPromise(verdict: unknown): verdict is Promise<unknown> {
-  return typeof verdict === 'object' && verdict !== null && typeof (verdict as Promise<unknown>).then === 'function';
 }

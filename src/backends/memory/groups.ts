@@ -58,7 +58,7 @@ export class Group<K extends Grouped<K>> {
     else this.last = before;
   }
 
-  /** Makes the last of a member. */
+  /** Moves a member behind all others. */
   moveToEnd(member: Member<K>): void {
     const { before, after } = member;
     if (!after) return;
@@ -154,7 +154,7 @@ export class Groups<K extends Grouped<K>> {
     this.#byName.of(name).set(name, rest.kept);
   }
 
-  /** Notes that a session was seen, where the order is that. */
+  /** Notes that a session was seen, in groups that are in the order of that. */
   seen(kept: K): void {
     const member = kept[this.kind];
     member?.group.moveToEnd(member);
